@@ -1,0 +1,131 @@
+//! Brings a checked body into the form Kubernetes stores: unknown fields gone, values canonical.
+
+use serde_json::Value;
+
+use super::{Node, NodeId, Schema, Tree};
+use crate::quantity::Quantity;
+
+impl Schema {
+    /// Removes fields the schema does not have, and nothing else.
+    pub fn prune(&self, value: &mut Value) {
+        prune(&self.tree, self.node, value);
+    }
+
+    /// What a round trip through Kubernetes' typed decoder does: unknown fields, nulls and empty
+    /// optional lists and maps are removed, quantities and times become canonical. The value has
+    /// passed [`Schema::check`]; what is of a wrong type is left alone.
+    pub fn normalize(&self, value: &mut Value) {
+        normalize(&self.tree, self.node, value);
+    }
+}
+
+fn prune(tree: &Tree, node: NodeId, value: &mut Value) {
+    match (&tree.nodes[node as usize], value) {
+        (Node::Struct(fields), Value::Object(members)) => {
+            if !fields.preserve_unknown {
+                members.retain(|key, _| fields.field(key).is_some());
+            }
+            for (key, member) in members.iter_mut() {
+                if let Some(field) = fields.field(key) {
+                    prune(tree, field.node, member);
+                }
+            }
+        }
+        (Node::Map { values }, Value::Object(members)) => {
+            for member in members.values_mut() {
+                prune(tree, *values, member);
+            }
+        }
+        (Node::List { items, .. }, Value::Array(list)) => {
+            for item in list {
+                prune(tree, *items, item);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn normalize(tree: &Tree, node: NodeId, value: &mut Value) {
+    match (&tree.nodes[node as usize], value) {
+        (Node::Struct(fields), Value::Object(members)) => {
+            members.retain(|key, member| match fields.field(key) {
+                Some(field) => {
+                    !member.is_null()
+                        && (field.required || !is_empty_collection(tree, field.node, member))
+                }
+                None => fields.preserve_unknown,
+            });
+            for (key, member) in members.iter_mut() {
+                if let Some(field) = fields.field(key) {
+                    normalize(tree, field.node, member);
+                }
+            }
+        }
+        (Node::Map { values }, Value::Object(members)) => {
+            for member in members.values_mut() {
+                if member.is_null() {
+                    if let Some(zero) = zero(&tree.nodes[*values as usize]) {
+                        *member = zero;
+                    }
+                }
+                normalize(tree, *values, member);
+            }
+        }
+        (Node::List { items, .. }, Value::Array(list)) => {
+            for item in list {
+                normalize(tree, *items, item);
+            }
+        }
+        (Node::Quantity, place @ (Value::String(_) | Value::Number(_))) => {
+            let text = match &*place {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            if let Ok(quantity) = text.parse::<Quantity>() {
+                *place = Value::String(quantity.to_string());
+            }
+        }
+        (Node::Time { micro }, place @ Value::String(_)) => {
+            let parsed = place.as_str().and_then(|text| text.parse().ok());
+            if let Some(time) = parsed {
+                *place = Value::String(format_time(time, *micro));
+            }
+        }
+        (Node::Int32 | Node::Int64, place @ Value::Number(_)) => {
+            if let Some(integer) = place.as_i64() {
+                *place = integer.into();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty_collection(tree: &Tree, node: NodeId, value: &Value) -> bool {
+    match (&tree.nodes[node as usize], value) {
+        (Node::List { .. }, Value::Array(list)) => list.is_empty(),
+        (Node::Map { .. }, Value::Object(members)) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// What Go has in a map for a key that JSON gives as null.
+fn zero(node: &Node) -> Option<Value> {
+    match node {
+        Node::String | Node::Bytes => Some(Value::String(String::new())),
+        Node::Quantity => Some(Value::String("0".to_owned())),
+        Node::Int32 | Node::Int64 => Some(0.into()),
+        Node::Boolean => Some(false.into()),
+        _ => None,
+    }
+}
+
+/// A time as Kubernetes writes it: UTC, whole seconds, or microseconds for a `MicroTime`.
+#[must_use]
+pub(crate) fn format_time(time: jiff::Timestamp, micro: bool) -> String {
+    let pattern = if micro {
+        "%Y-%m-%dT%H:%M:%S.%6fZ"
+    } else {
+        "%Y-%m-%dT%H:%M:%SZ"
+    };
+    time.strftime(pattern).to_string()
+}
