@@ -1,1 +1,20 @@
-//! node
+//! The node: what runs, measures and connects pods on this machine.
+//!
+//! Two processes share this crate. The [`keeper`] is what `tide up` is: one thread that forks
+//! pods' sandboxes and containers, reaps them, and holds what must outlive the brain. The kubelet's
+//! part runs in the brain, watches Pods through the API and gives the keeper its orders.
+//!
+//! - [`keeper`]: the process, and [`keeper::Client`], the brain's side of it
+//! - [`sandbox`]: a pod's init and namespaces, a container's root
+//! - [`cgroups`]: limits and measurements
+//! - [`network`]: the mesh namespace, pods' links, addresses and routes
+//! - [`MeshNamespace`]: sockets made in the mesh namespace, for any runtime
+
+pub mod cgroups;
+pub mod keeper;
+mod mesh_namespace;
+pub mod network;
+pub mod sandbox;
+mod sys;
+
+pub use mesh_namespace::MeshNamespace;

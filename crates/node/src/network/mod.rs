@@ -1,0 +1,1 @@
+//! The mesh namespace and the pods' place in it, by netlink.
