@@ -145,7 +145,7 @@ async fn a_stop_ends_the_load_early_and_keeps_what_was_counted() {
     let target = TargetBuilder::get(&url).build().unwrap();
     let ended = stop.clone();
     let summary = run(shape, target, Options::default(), stop, move |_, _| {
-        ended.cancel()
+        ended.cancel();
     })
     .await;
     assert!(summary.requests > 0 && summary.elapsed < Duration::from_secs(60));
