@@ -219,22 +219,22 @@ impl Draft {
 
     /// Encodes the object as it is at `revision`. Labels and fields that are those
     /// of the state before share its memory.
-    pub(crate) fn at(self, revision: Revision, key: Key, previous: Option<&Object>) -> Object {
+    pub(crate) fn at(&self, revision: Revision, key: Key, previous: Option<&Object>) -> Object {
         let digits = revision.to_string();
         let mut encoded = Vec::with_capacity(self.before.len() + digits.len() + self.after.len());
         encoded.extend_from_slice(&self.before);
         encoded.extend_from_slice(digits.as_bytes());
         encoded.extend_from_slice(&self.after);
-        let share = |new: Pairs, old: Option<&Pairs>| match old {
-            Some(old) if *old == new => old.clone(),
-            _ => new,
+        let share = |new: &Pairs, old: Option<&Pairs>| match old {
+            Some(old) if old == new => old.clone(),
+            _ => new.clone(),
         };
         Object {
             key,
             revision,
             bytes: Bytes::from(encoded),
-            labels: share(self.labels, previous.map(|previous| &previous.labels)),
-            fields: share(self.fields, previous.map(|previous| &previous.fields)),
+            labels: share(&self.labels, previous.map(|previous| &previous.labels)),
+            fields: share(&self.fields, previous.map(|previous| &previous.fields)),
         }
     }
 }
