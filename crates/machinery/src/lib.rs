@@ -1,1 +1,28 @@
-//! machinery
+//! What all parts of Springtide share, without input or output.
+//!
+//! **Values.** [`clock`] and [`entropy`] are the only sources of wall time and randomness.
+//! [`quantity`] computes with amounts such as `250m` and `1.5Gi`. [`selector`]s choose objects by
+//! [`labels`] and fields. [`names`] says what may be called how. [`patch`] applies the three kinds
+//! of patches, [`protobuf`] turns protobuf request bodies into JSON, and [`error`] is what the API
+//! answers when it refuses.
+//!
+//! **Kinds.** The registry is one table with a row for each kind that is served: its names, its
+//! schema, its defaults, its rules, and the columns it is shown with.
+//!
+//! A write flows through this crate in the order of the API server's steps: `protobuf` or JSON is
+//! decoded into a [`serde_json::Value`], patched, checked against the `schema`, given its
+//! `defaults`, and validated; what is wrong comes back as an [`error::ApiError`].
+
+pub mod clock;
+pub mod entropy;
+pub mod error;
+pub mod labels;
+pub mod names;
+pub mod patch;
+pub mod protobuf;
+pub mod quantity;
+pub mod registry;
+pub mod schema;
+pub mod selector;
+mod strategy;
+pub mod table;
