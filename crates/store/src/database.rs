@@ -43,11 +43,12 @@ CREATE TABLE object (
 
 /// How many pages the write-ahead log gets before they are brought into the database.
 /// What is in the log takes its space twice until then, so this is also what a full disk
-/// must have free, at least, before writes work again: 1 MiB.
-const LOG_PAGES: i64 = 256;
+/// must have free, at least, before writes work again: 4 MiB. Fewer pages would cost every
+/// write a larger share of the two syncs that bringing them over takes.
+const LOG_PAGES: i64 = 1000;
 
 /// After a large commit the write-ahead log is cut back to this many bytes.
-const LOG_KEPT: i64 = 4 << 20;
+const LOG_KEPT: i64 = 8 << 20;
 
 /// The open database, and the lock on its folder.
 #[derive(Debug)]

@@ -115,7 +115,7 @@ fn fills_its_file_system() {
         return;
     };
     let ballast = folder.join("ballast");
-    fs::write(&ballast, vec![1; 2 << 20]).expect("there is space at first");
+    fs::write(&ballast, vec![1; 5 << 20]).expect("there is space at first");
     run(async {
         let make_space = || fs::remove_file(&ballast).expect("removed");
         let failure = fill_and_go_on(&folder.join("data"), make_space).await;
@@ -188,7 +188,7 @@ fn a_full_disk_refuses_writes_loses_none_and_takes_more_once_there_is_space() {
         return;
     }
     let mount = format!(
-        "mount -t tmpfs -o size=8m tmpfs '{}'",
+        "mount -t tmpfs -o size=16m tmpfs '{}'",
         folder.path().display()
     );
     let test = "full_disk::fills_its_file_system";
