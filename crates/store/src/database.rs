@@ -143,14 +143,9 @@ impl Database {
 
     /// Makes the events durable in one commit: all of them or, with an error, none.
     pub(crate) fn commit(&mut self, events: &[Event]) -> Result<(), WriteError> {
-        let committed = match self.try_commit(events) {
-            // What is in the log may fit into the database, which frees the log.
-            Err(error) if is_full(&error) && self.empty_log().is_ok() => self.try_commit(events),
-            committed => committed,
-        };
-        committed.map_err(|error| {
+        self.try_commit(events).map_err(|error| {
             let file = self.file.clone();
-            if is_full(&error) {
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 WriteError::Full { file }
             } else {
                 let detail = error.to_string();
@@ -159,11 +154,15 @@ impl Database {
         })
     }
 
-    /// Brings the log's pages into the database, so that the log is written from its
-    /// beginning again.
-    fn empty_log(&self) -> rusqlite::Result<()> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+    /// Tries to bring the log's pages into the database, so that the log is written from
+    /// its beginning again: on a full disk that may be the space that is missing.
+    pub(crate) fn try_empty_log(&self) {
+        let emptied = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        if let Err(error) = emptied {
+            tracing::debug!(%error, "the log stays as it is");
+        }
     }
 
     fn try_commit(&mut self, events: &[Event]) -> rusqlite::Result<()> {
@@ -245,10 +244,6 @@ fn connect(file: &Path, folder: &Path) -> Result<Connection, OpenError> {
         });
     }
     Ok(connection)
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn read_pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -51,9 +51,10 @@ pub use watch::Watch;
 /// How much history a store keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The most events kept per collection.
+    /// The most events kept per collection. A watcher that is further behind is cut off.
     pub history_events: usize,
-    /// The most bytes of encoded objects the history of all collections may hold.
+    /// The most bytes the history of all collections together may hold. Beyond it the
+    /// longest history is halved.
     pub history_bytes: usize,
 }
 

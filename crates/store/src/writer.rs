@@ -136,20 +136,19 @@ impl Shell {
     /// Does a batch in one commit. If it fails, each write is tried alone: one that is
     /// too large for the space left does not take the others with it.
     fn do_batch(&mut self, batch: Vec<Request>) {
-        let batch = match self.try_batch(batch) {
-            Ok(()) => return,
-            Err(batch) => batch,
+        let Err(batch) = self.try_batch(batch) else {
+            return;
         };
+        self.database.try_empty_log();
         for request in batch {
-            let write = std::slice::from_ref(&request.write);
-            let outcome = self.commit(write.iter()).map(|mut outcomes| outcomes.pop());
-            answer(
-                request,
-                outcome.map(|only| only.expect("one write has one outcome")),
-            );
+            let committed = self.commit(std::iter::once(&request.write));
+            let outcome =
+                committed.map(|mut outcomes| outcomes.pop().expect("one write has one outcome"));
+            answer(request, outcome);
         }
     }
 
+    /// Does a batch in one commit, or gives it back.
     fn try_batch(&mut self, batch: Vec<Request>) -> Result<(), Vec<Request>> {
         match self.commit(batch.iter().map(|request| &request.write)) {
             Ok(outcomes) => {

@@ -1,9 +1,12 @@
 //! The rules, one by one, on a store in memory.
 
+use std::sync::{Arc, Mutex};
+
 use springtide_store::{
     At, Change, Draft, Expect, Key, ListError, Options, Pairs, Revision, Store, WatchError,
     WriteError,
 };
+use tokio::task::JoinSet;
 
 use crate::{body, delete, draft, put, run};
 
@@ -376,4 +379,32 @@ fn a_write_in_memory_needs_no_runtime_and_no_second_look() {
         std::pin::pin!(store.write(pod("a"), Expect::Absent, Change::Put(draft("one"))));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(write.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn watchers_are_woken_in_the_order_in_which_they_began_to_wait() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::in_memory();
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut watchers = JoinSet::new();
+        for number in 0..50 {
+            let mut watch = store.watch("pods", None, Revision::FIRST).expect("a watch");
+            let woken = woken.clone();
+            watchers.spawn(async move {
+                watch.next().await.expect("an event");
+                woken.lock().expect("no panic").push(number);
+            });
+        }
+        tokio::task::yield_now().await;
+        store
+            .write(pod("a"), Expect::Any, put(""))
+            .await
+            .expect("made");
+        watchers.join_all().await;
+        let woken = woken.lock().expect("no panic");
+        assert!(woken.iter().copied().eq(0..50), "{woken:?}");
+    });
 }
