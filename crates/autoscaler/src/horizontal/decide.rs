@@ -528,7 +528,7 @@ impl Draft {
     }
 }
 
-fn set_condition(
+pub(super) fn set_condition(
     conditions: &mut Vec<HorizontalPodAutoscalerCondition>,
     now: Timestamp,
     kind: &str,

@@ -4,7 +4,7 @@
 /// Truncates to 32 bits; what does not fit, and NaN, is `i32::MIN`.
 pub(super) fn to_i32(value: f64) -> i32 {
     let truncated = value.trunc();
-    if truncated >= -2_147_483_648.0 && truncated <= 2_147_483_647.0 {
+    if (-2_147_483_648.0..=2_147_483_647.0).contains(&truncated) {
         truncated as i32
     } else {
         i32::MIN
@@ -15,7 +15,7 @@ pub(super) fn to_i32(value: f64) -> i32 {
 pub(super) fn to_i64(value: f64) -> i64 {
     let truncated = value.trunc();
     // 2^63 itself does not fit.
-    if truncated >= -9_223_372_036_854_775_808.0 && truncated < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&truncated) {
         truncated as i64
     } else {
         i64::MIN

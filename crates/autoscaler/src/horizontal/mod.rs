@@ -8,16 +8,23 @@
 //! | `behavior` | stabilization windows, scaling policies, minimum and maximum |
 //! | `decide` | the decision: conditions, events, status, scale |
 //! | [`explanation`](Explanation) | why it was so, for people |
+//! | [`controller`](run) | the loop: reads the API, decides, writes what was decided |
+//! | `mapper`, `fetch`, `api` | which resource a kind is, what the metrics APIs say, requests |
 
+mod api;
 mod behavior;
+mod controller;
 mod decide;
 mod explanation;
+mod fetch;
 mod integer;
+mod mapper;
 mod metric;
 mod observed;
 mod replicas;
 
 pub use behavior::History;
+pub use controller::{Explained, Explanations, Options, ReconcileError, run};
 pub use decide::{Decision, Failure, HpaEvent, Outcome, Rescale, decide, needs_metrics};
 pub use explanation::{
     Explanation, Limit, MetricExplanation, PodClass, Policy, PolicyLimit, Proposal, Rule,
