@@ -1,0 +1,36 @@
+//! What the server fills in or refuses beyond a kind's own rules.
+
+pub(crate) mod namespace;
+pub(crate) mod pod;
+
+use serde_json::Value;
+use springtide_machinery::error::ApiError;
+
+use crate::api::Api;
+use crate::routes::Route;
+
+/// Looks at a new object, after its defaults and before its validation.
+pub(crate) fn on_create(api: &Api, route: &Route, object: &mut Value) -> Result<(), ApiError> {
+    match &*route.resource().collection {
+        "pods" => pod::on_create(api, route, object),
+        "namespaces" => namespace::on_create(object),
+        _ => Ok(()),
+    }
+}
+
+/// Looks at a changed object, after its defaults and before its validation.
+pub(crate) fn on_update(
+    api: &Api,
+    route: &Route,
+    new: &mut Value,
+    old: &Value,
+) -> Result<(), ApiError> {
+    match &*route.resource().collection {
+        "services" => {
+            api.allocator.keep_allocated(new, old);
+            Ok(())
+        }
+        "namespaces" => namespace::on_create(new),
+        _ => Ok(()),
+    }
+}
