@@ -1,1 +1,23 @@
-//! metrics
+//! The resource metrics API, `metrics.k8s.io/v1beta1`: what nodes, pods and containers use right now.
+//!
+//! ```text
+//! kubelets ── /api/v1/nodes/NAME/proxy/metrics/resource ──> scrape ──> Usage ──> Router ──> kubectl top, autoscaler
+//! ```
+//!
+//! | part | is |
+//! | --- | --- |
+//! | `exposition` | reads the Prometheus text format, with times |
+//! | `series` | counters of the last seconds, and the rate they went at |
+//! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
+//! | [`run`] | scrapes every node through the API, once a second |
+//! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
+
+mod exposition;
+mod scrape;
+mod serve;
+mod series;
+mod usage;
+
+pub use scrape::{Options, run};
+pub use serve::{GROUP, SERVED, ServedResource, VERSION, router};
+pub use usage::{ContainerUsage, NodeUsage, PodUsage, Usage};
