@@ -25,7 +25,10 @@ impl Clock {
 
     /// A clock that says `base` now and follows tokio's time from here on. Its clones agree.
     pub fn simulated(base: Timestamp) -> Self {
-        Self(Source::Simulated { base, started: Instant::now() })
+        Self(Source::Simulated {
+            base,
+            started: Instant::now(),
+        })
     }
 
     /// The wall time. A simulated clock that would pass the end of time stays there.
@@ -34,9 +37,9 @@ impl Clock {
             // The one place that may ask the system.
             #[allow(clippy::disallowed_methods)]
             Source::System => Timestamp::now(),
-            Source::Simulated { base, started } => {
-                base.saturating_add(started.elapsed()).unwrap_or(Timestamp::MAX)
-            }
+            Source::Simulated { base, started } => base
+                .saturating_add(started.elapsed())
+                .unwrap_or(Timestamp::MAX),
         }
     }
 }
@@ -53,7 +56,9 @@ pub fn rfc3339_micro(time: Timestamp) -> String {
 }
 
 fn print(time: Timestamp, digits: u8) -> String {
-    DateTimePrinter::new().precision(Some(digits)).timestamp_to_string(&time)
+    DateTimePrinter::new()
+        .precision(Some(digits))
+        .timestamp_to_string(&time)
 }
 
 #[cfg(test)]

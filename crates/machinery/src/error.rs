@@ -211,7 +211,11 @@ impl ApiError {
 
     /// 404: no such path, group, version or resource.
     pub fn unknown_resource() -> Self {
-        Self::plain(404, "NotFound", "the server could not find the requested resource")
+        Self::plain(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
     }
 
     /// 409: an object of that name exists.
@@ -231,8 +235,10 @@ impl ApiError {
 
     /// 409: the request does not fit the object's state; `why` says how.
     pub fn conflict(resource: GroupResource<'_>, name: &str, why: impl fmt::Display) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {resource} {}: {why}", quote(name));
+        let message = format!(
+            "Operation cannot be fulfilled on {resource} {}: {why}",
+            quote(name)
+        );
         Self::about(409, "Conflict", resource, name, message)
     }
 
@@ -309,8 +315,10 @@ impl ApiError {
 
     /// 406: the client accepts nothing that can be served.
     pub fn not_acceptable(served: &[&str]) -> Self {
-        let message =
-            format!("only the following media types are accepted: {}", served.join(", "));
+        let message = format!(
+            "only the following media types are accepted: {}",
+            served.join(", ")
+        );
         Self::plain(406, "NotAcceptable", message)
     }
 
@@ -347,12 +355,23 @@ impl ApiError {
     /// 500: a fault of the server's own.
     pub fn internal(why: impl fmt::Display) -> Self {
         let why = why.to_string();
-        Self::plain(500, "InternalError", format!("Internal error occurred: {why}"))
-            .with_cause(Cause { message: why, ..Cause::default() })
+        Self::plain(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {why}"),
+        )
+        .with_cause(Cause {
+            message: why,
+            ..Cause::default()
+        })
     }
 
     /// 500: `verb` on `resource` took too long inside the server.
-    pub fn server_timeout(resource: GroupResource<'_>, verb: &str, retry_after_seconds: u32) -> Self {
+    pub fn server_timeout(
+        resource: GroupResource<'_>,
+        verb: &str,
+        retry_after_seconds: u32,
+    ) -> Self {
         let message = format!(
             "The {verb} operation against {resource} could not be completed at this time, please try again."
         );
@@ -453,14 +472,24 @@ impl ApiError {
 mod tests {
     use super::*;
 
-    const PODS: GroupResource<'static> = GroupResource { group: "", resource: "pods" };
-    const DEPLOYMENTS: GroupResource<'static> =
-        GroupResource { group: "apps", resource: "deployments" };
+    const PODS: GroupResource<'static> = GroupResource {
+        group: "",
+        resource: "pods",
+    };
+    const DEPLOYMENTS: GroupResource<'static> = GroupResource {
+        group: "apps",
+        resource: "deployments",
+    };
 
     #[test]
     fn messages_are_worded_as_kubernetes_words_them() {
         let cases = [
-            (ApiError::not_found(PODS, "x"), 404, "NotFound", "pods \"x\" not found"),
+            (
+                ApiError::not_found(PODS, "x"),
+                404,
+                "NotFound",
+                "pods \"x\" not found",
+            ),
             (
                 ApiError::already_exists(DEPLOYMENTS, "x"),
                 409,
@@ -479,7 +508,12 @@ mod tests {
                 "Forbidden",
                 "pods \"x\" is forbidden: no",
             ),
-            (ApiError::forbidden(PODS, "", "no"), 403, "Forbidden", "pods is forbidden: no"),
+            (
+                ApiError::forbidden(PODS, "", "no"),
+                403,
+                "Forbidden",
+                "pods is forbidden: no",
+            ),
             (
                 ApiError::forbidden(GroupResource::new("", ""), "", "no"),
                 403,
@@ -498,7 +532,12 @@ mod tests {
                 "ServerTimeout",
                 "The list operation against pods could not be completed at this time, please try again.",
             ),
-            (ApiError::timeout("slow", 0), 504, "Timeout", "Timeout: slow"),
+            (
+                ApiError::timeout("slow", 0),
+                504,
+                "Timeout",
+                "Timeout: slow",
+            ),
             (
                 ApiError::too_large("limit is 3145728"),
                 413,
@@ -511,10 +550,18 @@ mod tests {
                 "UnsupportedMediaType",
                 "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
             ),
-            (ApiError::internal("oops"), 500, "InternalError", "Internal error occurred: oops"),
+            (
+                ApiError::internal("oops"),
+                500,
+                "InternalError",
+                "Internal error occurred: oops",
+            ),
         ];
         for (error, code, reason, message) in cases {
-            assert_eq!((error.code(), error.reason(), error.message()), (code, reason, message));
+            assert_eq!(
+                (error.code(), error.reason(), error.message()),
+                (code, reason, message)
+            );
         }
     }
 
@@ -526,7 +573,10 @@ mod tests {
             ApiError::invalid(kind, "x", &one).message(),
             "Deployment.apps \"x\" is invalid: spec.selector: Required value"
         );
-        let two = [one[0].clone(), FieldError::invalid("spec.replicas", -1, "must be >= 0")];
+        let two = [
+            one[0].clone(),
+            FieldError::invalid("spec.replicas", -1, "must be >= 0"),
+        ];
         let error = ApiError::invalid(kind, "x", &two);
         assert_eq!(
             error.message(),
@@ -561,9 +611,15 @@ mod tests {
     #[test]
     fn retry_after_is_told_in_details_and_as_a_duration() {
         let error = ApiError::too_large_resource_version(9, 5, 1);
-        assert_eq!(error.message(), "Timeout: Too large resource version: 9, current: 5");
+        assert_eq!(
+            error.message(),
+            "Timeout: Too large resource version: 9, current: 5"
+        );
         assert_eq!(error.to_value()["details"]["retryAfterSeconds"], 1);
-        assert_eq!(error.to_value()["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+        assert_eq!(
+            error.to_value()["details"]["causes"][0]["reason"],
+            "ResourceVersionTooLarge"
+        );
         assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
         assert_eq!(ApiError::bad_request("x").retry_after(), None);
     }

@@ -12,7 +12,9 @@ pub trait Labels {
 
 impl<K: AsRef<str>, V: AsRef<str>> Labels for [(K, V)] {
     fn value_of(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(name, _)| name.as_ref() == key).map(|(_, value)| value.as_ref())
+        self.iter()
+            .find(|(name, _)| name.as_ref() == key)
+            .map(|(_, value)| value.as_ref())
     }
 }
 
@@ -55,7 +57,10 @@ impl<L: Labels> Labels for Option<L> {
 
 /// The labels of an object's metadata, sorted by key; values that are no strings are left out.
 pub fn labels_of(object: &Value) -> Vec<(String, String)> {
-    let Some(labels) = object.pointer("/metadata/labels").and_then(Value::as_object) else {
+    let Some(labels) = object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+    else {
         return Vec::new();
     };
     let mut pairs: Vec<(String, String)> = labels

@@ -11,8 +11,7 @@ pub const DNS_SUBDOMAIN_MAX: usize = 253;
 pub const LABEL_MAX: usize = 63;
 
 const DNS1123_LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-const DNS1123_SUBDOMAIN: &str =
-    "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+const DNS1123_SUBDOMAIN: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL_KEY: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
 fn is_lower_alphanumeric(letter: u8) -> bool {
@@ -26,7 +25,11 @@ fn is_framed(text: &str, edge: fn(u8) -> bool, inner: &[u8]) -> bool {
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
         return false;
     };
-    edge(first) && edge(last) && bytes.iter().all(|&byte| edge(byte) || inner.contains(&byte))
+    edge(first)
+        && edge(last)
+        && bytes
+            .iter()
+            .all(|&byte| edge(byte) || inner.contains(&byte))
 }
 
 fn is_dns1123_label(text: &str) -> bool {
@@ -145,7 +148,11 @@ pub fn label_key(text: &str) -> Vec<String> {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
                 let found = dns1123_subdomain(prefix);
-                errors.extend(found.into_iter().map(|error| format!("prefix part {error}")));
+                errors.extend(
+                    found
+                        .into_iter()
+                        .map(|error| format!("prefix part {error}")),
+                );
             }
             name
         }
@@ -162,7 +169,10 @@ pub fn label_key(text: &str) -> Vec<String> {
         errors.push(format!("name part {}", max_length_error(LABEL_MAX)));
     }
     if !is_label_key_name(name) {
-        errors.push(format!("name part {}", pattern_error(MESSAGE, LABEL_KEY, EXAMPLES)));
+        errors.push(format!(
+            "name part {}",
+            pattern_error(MESSAGE, LABEL_KEY, EXAMPLES)
+        ));
     }
     errors
 }
@@ -189,7 +199,11 @@ pub fn port_name(text: &str) -> Vec<String> {
     if text.len() > 15 {
         errors.push(max_length_error(15));
     }
-    if text.is_empty() || !text.bytes().all(|byte| is_lower_alphanumeric(byte) || byte == b'-') {
+    if text.is_empty()
+        || !text
+            .bytes()
+            .all(|byte| is_lower_alphanumeric(byte) || byte == b'-')
+    {
         errors.push(
             "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned(),
         );
@@ -213,7 +227,11 @@ pub fn port_number(port: i64) -> Vec<String> {
 
 /// Checks that a number is between two others or equal to one.
 pub fn in_range(number: i64, low: i64, high: i64) -> Vec<String> {
-    if (low..=high).contains(&number) { Vec::new() } else { vec![range_error(low, high)] }
+    if (low..=high).contains(&number) {
+        Vec::new()
+    } else {
+        vec![range_error(low, high)]
+    }
 }
 
 /// Checks the name of an environment variable: printable ASCII other than `=`.
@@ -221,7 +239,10 @@ pub fn env_var_name(text: &str) -> Vec<String> {
     if text.is_empty() {
         return vec!["environment variable name must be non-empty".to_owned()];
     }
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=') {
+    if text
+        .bytes()
+        .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')
+    {
         return Vec::new();
     }
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
@@ -345,14 +366,20 @@ mod tests {
             assert_eq!(dns1123_label(name), [label], "{name}");
         }
         assert_eq!(dns1123_label("a.b"), ["must not contain dots"]);
-        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(
+            dns1123_label(&"a".repeat(64)),
+            ["must be no more than 63 characters"]
+        );
         assert_eq!(
             dns1123_subdomain("A"),
             [
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
             ]
         );
-        assert_eq!(dns1123_subdomain(&"a".repeat(254)), ["must be no more than 253 characters"]);
+        assert_eq!(
+            dns1123_subdomain(&"a".repeat(254)),
+            ["must be no more than 253 characters"]
+        );
         assert_eq!(dns1035_label("1a").len(), 1);
         assert_eq!(dns1035_label("").len(), 1);
         assert_eq!(
@@ -371,21 +398,30 @@ mod tests {
         assert_eq!(port_name("1"), ["must contain at least one letter (a-z)"]);
         assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
         assert_eq!(env_var_name("a=b").len(), 1);
-        assert_eq!(env_var_name(""), ["environment variable name must be non-empty"]);
+        assert_eq!(
+            env_var_name(""),
+            ["environment variable name must be non-empty"]
+        );
         assert_eq!(config_map_key(".."), ["must not be '..'"]);
         assert_eq!(config_map_key("..a"), ["must not start with '..'"]);
         assert_eq!(config_map_key("a/b").len(), 1);
         assert_eq!(percent("%").len(), 1);
         assert_eq!(percent("1.5%").len(), 1);
         assert_eq!(path_segment(".."), ["may not be '..'"]);
-        assert_eq!(path_segment("a/%"), ["may not contain '/'", "may not contain '%'"]);
+        assert_eq!(
+            path_segment("a/%"),
+            ["may not contain '/'", "may not contain '%'"]
+        );
         assert_eq!(ip_address("1.2.3").len(), 1);
         assert_eq!(wildcard_dns1123_subdomain("*.*.a").len(), 1);
     }
 
     #[test]
     fn a_generate_name_may_end_with_a_dash() {
-        assert_eq!(dns1123_label(&with_trailing_dash_masked("web-")), Vec::<String>::new());
+        assert_eq!(
+            dns1123_label(&with_trailing_dash_masked("web-")),
+            Vec::<String>::new()
+        );
         assert_eq!(with_trailing_dash_masked("-"), "-");
         assert_eq!(with_trailing_dash_masked("web"), "web");
     }

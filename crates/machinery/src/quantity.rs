@@ -7,14 +7,15 @@ mod parse;
 mod print;
 
 use std::cmp::Ordering;
-use std::ops::Neg;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
 const NANOS_PER_MILLI: i128 = 1_000_000;
-/// What a quantity is capped at: 10^29 units, which leaves room in an i128 to add.
+/// What a quantity is capped at: 10^29 units.
 const MAX_NANOS: i128 = 10_i128.pow(38);
 /// What a quantity with a binary suffix is capped at when it is parsed: 2^63-1 units.
 const MAX_BINARY_NANOS: i128 = i64::MAX as i128 * NANOS_PER_UNIT;
@@ -35,7 +36,9 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// The text does not look like a number and a suffix.
-    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
     Format,
     /// The number is none.
     #[error("unable to parse numeric part of quantity")]
@@ -59,21 +62,33 @@ pub struct Quantity {
 
 impl Quantity {
     /// Nothing.
-    pub const ZERO: Self = Self { nanos: 0, format: Format::DecimalSi };
+    pub const ZERO: Self = Self {
+        nanos: 0,
+        format: Format::DecimalSi,
+    };
 
     /// An amount of billionths.
     pub fn from_nanos(nanos: i128, format: Format) -> Self {
-        Self { nanos: nanos.clamp(-MAX_NANOS, MAX_NANOS), format }
+        Self {
+            nanos: nanos.clamp(-MAX_NANOS, MAX_NANOS),
+            format,
+        }
     }
 
     /// An amount of thousandths, such as CPU in millicores.
     pub fn from_milli(milli: i64, format: Format) -> Self {
-        Self { nanos: i128::from(milli) * NANOS_PER_MILLI, format }
+        Self {
+            nanos: i128::from(milli) * NANOS_PER_MILLI,
+            format,
+        }
     }
 
     /// An amount of whole units, such as bytes.
     pub fn from_units(units: i64, format: Format) -> Self {
-        Self { nanos: i128::from(units) * NANOS_PER_UNIT, format }
+        Self {
+            nanos: i128::from(units) * NANOS_PER_UNIT,
+            format,
+        }
     }
 
     /// Parses a quantity such as `250m`, `1.5Gi` or `12e6`.
@@ -138,28 +153,66 @@ impl Quantity {
         self.nanos < 0
     }
 
-    /// The sum, in this quantity's format, or the other's where this is nothing.
-    #[must_use]
-    pub fn add(self, other: Self) -> Self {
-        Self::from_nanos(self.nanos + other.nanos, self.format_with(other))
-    }
-
-    /// The difference, in this quantity's format, or the other's where this is nothing.
-    #[must_use]
-    pub fn sub(self, other: Self) -> Self {
-        Self::from_nanos(self.nanos - other.nanos, self.format_with(other))
-    }
-
     /// The product with a whole number.
     #[must_use]
     pub fn times(self, factor: i64) -> Self {
-        let capped = if (self.nanos < 0) == (factor < 0) { MAX_NANOS } else { -MAX_NANOS };
+        let capped = if (self.nanos < 0) == (factor < 0) {
+            MAX_NANOS
+        } else {
+            -MAX_NANOS
+        };
         let nanos = self.nanos.checked_mul(factor.into()).unwrap_or(capped);
         Self::from_nanos(nanos, self.format)
     }
 
     fn format_with(self, other: Self) -> Format {
-        if self.is_zero() { other.format } else { self.format }
+        if self.is_zero() {
+            other.format
+        } else {
+            self.format
+        }
+    }
+}
+
+/// The sum, in the first quantity's format, or the second's where the first is nothing.
+impl Add for Quantity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self::from_nanos(
+            self.nanos.saturating_add(other.nanos),
+            self.format_with(other),
+        )
+    }
+}
+
+/// The difference, in the first quantity's format, or the second's where the first is nothing.
+impl Sub for Quantity {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self::from_nanos(
+            self.nanos.saturating_sub(other.nanos),
+            self.format_with(other),
+        )
+    }
+}
+
+impl AddAssign for Quantity {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl SubAssign for Quantity {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
+    }
+}
+
+impl Sum for Quantity {
+    fn sum<I: Iterator<Item = Self>>(quantities: I) -> Self {
+        quantities.fold(Self::ZERO, Add::add)
     }
 }
 
@@ -167,7 +220,10 @@ impl Neg for Quantity {
     type Output = Self;
 
     fn neg(self) -> Self {
-        Self { nanos: -self.nanos, ..self }
+        Self {
+            nanos: -self.nanos,
+            ..self
+        }
     }
 }
 
@@ -364,7 +420,11 @@ mod tests {
             ("100E", i64::MAX, i64::MAX),
             ("-100E", i64::MIN, i64::MIN),
         ] {
-            assert_eq!((quantity(text).value(), quantity(text).milli()), (value, milli), "{text}");
+            assert_eq!(
+                (quantity(text).value(), quantity(text).milli()),
+                (value, milli),
+                "{text}"
+            );
         }
     }
 
@@ -372,23 +432,34 @@ mod tests {
     fn absurd_numbers_are_capped_or_rounded_and_never_panic() {
         let huge = quantity(&format!("1{}", "0".repeat(5000)));
         assert_eq!(huge, quantity("1e2000000000"));
-        assert_eq!(huge.add(huge), huge);
+        assert_eq!(huge + huge, huge);
         assert_eq!(huge.times(i64::MAX), huge);
         assert_eq!(huge.times(-2), -huge);
-        assert_eq!((-huge).sub(huge), -huge);
+        assert_eq!(-huge - huge, -huge);
         assert_eq!(quantity("1e-2000000000"), quantity("1n"));
         assert_eq!(quantity(&format!("{}1", "0".repeat(5000))), quantity("1"));
-        assert_eq!(quantity(&format!("0.{}1", "0".repeat(5000))), quantity("1n"));
-        assert_eq!(quantity(&format!("{}Ei", "9".repeat(5000))).value(), i64::MAX);
+        assert_eq!(
+            quantity(&format!("0.{}1", "0".repeat(5000))),
+            quantity("1n")
+        );
+        assert_eq!(
+            quantity(&format!("{}Ei", "9".repeat(5000))).value(),
+            i64::MAX
+        );
         assert_eq!(quantity(&huge.to_string()), huge);
     }
 
     #[test]
     fn sums_keep_the_format_of_the_first_that_is_not_nothing() {
-        assert_eq!(quantity("1Gi").add(quantity("512M")).to_string(), "1536Mi".replace("1536Mi", "1585741824"));
-        assert_eq!(quantity("0").add(quantity("1Gi")).to_string(), "1Gi");
-        assert_eq!(quantity("1").sub(quantity("250m")).to_string(), "750m");
+        assert_eq!(
+            (quantity("1Gi") + quantity("512M")).to_string(),
+            "1548576Ki"
+        );
+        assert_eq!((quantity("0") + quantity("1Gi")).to_string(), "1Gi");
+        assert_eq!((quantity("1") - quantity("250m")).to_string(), "750m");
         assert_eq!(quantity("100m").times(3).to_string(), "300m");
+        let total: Quantity = [quantity("1Mi"), quantity("1Mi")].into_iter().sum();
+        assert_eq!(total.to_string(), "2Mi");
     }
 
     #[test]
@@ -400,7 +471,10 @@ mod tests {
         assert_eq!(read(&json!(true)), Err(QuantityError::Format));
         assert_eq!(read(&Value::Null), Err(QuantityError::Format));
         assert_eq!(serde_json::to_value(quantity("1000m")).unwrap(), json!("1"));
-        assert_eq!(serde_json::from_value::<Quantity>(json!("1k")).unwrap(), quantity("1000"));
+        assert_eq!(
+            serde_json::from_value::<Quantity>(json!("1k")).unwrap(),
+            quantity("1000")
+        );
     }
 
     fn written() -> impl Strategy<Value = String> {
@@ -437,9 +511,9 @@ mod tests {
         fn order_and_sums_agree_with_the_numbers(a in -1_000_000_i64..1_000_000, b in -1_000_000_i64..1_000_000) {
             let (one, two) = (quantity(&format!("{a}m")), quantity(&format!("{b}m")));
             prop_assert_eq!(one.cmp(&two), a.cmp(&b));
-            prop_assert_eq!(one.add(two).milli(), a + b);
-            prop_assert_eq!(one.sub(two).milli(), a - b);
-            prop_assert_eq!(one.add(two).sub(two), one);
+            prop_assert_eq!((one + two).milli(), a + b);
+            prop_assert_eq!((one - two).milli(), a - b);
+            prop_assert_eq!(one + two - two, one);
         }
     }
 }

@@ -111,7 +111,11 @@ impl Requirement {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { key: key.to_owned(), operator, values })
+        Ok(Self {
+            key: key.to_owned(),
+            operator,
+            values,
+        })
     }
 
     /// The label's key.
@@ -145,7 +149,11 @@ impl Requirement {
                 ) else {
                     return false;
                 };
-                if self.operator == Operator::GreaterThan { value > bound } else { value < bound }
+                if self.operator == Operator::GreaterThan {
+                    value > bound
+                } else {
+                    value < bound
+                }
             }
         }
     }
@@ -153,7 +161,11 @@ impl Requirement {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, operator, values } = self;
+        let Self {
+            key,
+            operator,
+            values,
+        } = self;
         let values = values.join(",");
         match operator {
             Operator::Equals => write!(f, "{key}={values}"),
@@ -187,7 +199,9 @@ pub struct LabelSelector {
 impl LabelSelector {
     /// Selects every object.
     pub fn everything() -> Self {
-        Self { requirements: Some(Vec::new()) }
+        Self {
+            requirements: Some(Vec::new()),
+        }
     }
 
     /// Selects no object.
@@ -198,7 +212,9 @@ impl LabelSelector {
     /// Selects what meets all `requirements`.
     pub fn all_of(mut requirements: Vec<Requirement>) -> Self {
         requirements.sort_by(|one, other| one.key.cmp(&other.key));
-        Self { requirements: Some(requirements) }
+        Self {
+            requirements: Some(requirements),
+        }
     }
 
     /// Selects what has all these labels; the pairs are taken as they are. Without a pair it
@@ -217,7 +233,9 @@ impl LabelSelector {
         let Some(requirements) = &self.requirements else {
             return false;
         };
-        requirements.iter().all(|requirement| requirement.matches(labels))
+        requirements
+            .iter()
+            .all(|requirement| requirement.matches(labels))
     }
 
     /// Whether every object is selected.

@@ -148,7 +148,12 @@ impl FieldError {
         value: Option<Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, field: field.into(), value, detail: detail.into() }
+        Self {
+            kind,
+            field: field.into(),
+            value,
+            detail: detail.into(),
+        }
     }
 
     /// A value is missing (also: an empty string, null or empty list). `detail` may be empty.
@@ -171,7 +176,12 @@ impl FieldError {
         value: impl Into<Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self::build(FieldErrorKind::TypeInvalid, field, Some(value.into()), detail)
+        Self::build(
+            FieldErrorKind::TypeInvalid,
+            field,
+            Some(value.into()),
+            detail,
+        )
     }
 
     /// The value is none of `supported`, which are listed in the order given.
@@ -182,10 +192,19 @@ impl FieldError {
     ) -> Self {
         let mut detail = String::new();
         for (index, value) in supported.iter().enumerate() {
-            detail.push_str(if index == 0 { "supported values: " } else { ", " });
+            detail.push_str(if index == 0 {
+                "supported values: "
+            } else {
+                ", "
+            });
             detail.push_str(&quote(value));
         }
-        Self::build(FieldErrorKind::NotSupported, field, Some(value.into()), detail)
+        Self::build(
+            FieldErrorKind::NotSupported,
+            field,
+            Some(value.into()),
+            detail,
+        )
     }
 
     /// The value must be unique and is not.
@@ -289,7 +308,10 @@ pub fn quote(text: &str) -> String {
             c if c.is_control() || (c.is_whitespace() && c != ' ') => {
                 quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => {
+            '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{feff}' => {
                 quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => quoted.push(c),
@@ -308,9 +330,15 @@ mod tests {
     #[test]
     fn paths_print_as_kubernetes_prints_them() {
         let containers = FieldPath::new("spec").child("containers");
-        assert_eq!(containers.index(0).child("name").to_string(), "spec.containers[0].name");
+        assert_eq!(
+            containers.index(0).child("name").to_string(),
+            "spec.containers[0].name"
+        );
         let annotations = FieldPath::new("metadata").child("annotations");
-        assert_eq!(annotations.key("a/b").to_string(), "metadata.annotations[a/b]");
+        assert_eq!(
+            annotations.key("a/b").to_string(),
+            "metadata.annotations[a/b]"
+        );
         assert_eq!(FieldPath::default().to_string(), "<nil>");
         assert_eq!(FieldPath::default().child("kind").to_string(), "kind");
     }
@@ -319,11 +347,23 @@ mod tests {
     fn each_kind_of_error_has_kubernetes_words() {
         let cases = [
             (FieldError::required("a", ""), "a: Required value"),
-            (FieldError::required("a", "name or x"), "a: Required value: name or x"),
-            (FieldError::invalid("a.b", "X", "bad"), "a.b: Invalid value: \"X\": bad"),
-            (FieldError::invalid("a", -1, "bad"), "a: Invalid value: -1: bad"),
+            (
+                FieldError::required("a", "name or x"),
+                "a: Required value: name or x",
+            ),
+            (
+                FieldError::invalid("a.b", "X", "bad"),
+                "a.b: Invalid value: \"X\": bad",
+            ),
+            (
+                FieldError::invalid("a", -1, "bad"),
+                "a: Invalid value: -1: bad",
+            ),
             (FieldError::invalid("a", true, ""), "a: Invalid value: true"),
-            (FieldError::invalid("a", Value::Null, "bad"), "a: Invalid value: \"null\": bad"),
+            (
+                FieldError::invalid("a", Value::Null, "bad"),
+                "a: Invalid value: \"null\": bad",
+            ),
             (
                 FieldError::invalid("a", json!({"b": [1]}), "field is immutable"),
                 "a: Invalid value: {\"b\":[1]}: field is immutable",
@@ -332,14 +372,29 @@ mod tests {
                 FieldError::not_supported("a", "x", &["P", "Q"]),
                 "a: Unsupported value: \"x\": supported values: \"P\", \"Q\"",
             ),
-            (FieldError::not_supported("a", "x", &[]), "a: Unsupported value: \"x\""),
-            (FieldError::duplicate("a[1]", "x"), "a[1]: Duplicate value: \"x\""),
+            (
+                FieldError::not_supported("a", "x", &[]),
+                "a: Unsupported value: \"x\"",
+            ),
+            (
+                FieldError::duplicate("a[1]", "x"),
+                "a[1]: Duplicate value: \"x\"",
+            ),
             (FieldError::not_found("a", "x"), "a: Not found: \"x\""),
             (FieldError::forbidden("a", "no"), "a: Forbidden: no"),
-            (FieldError::too_long("a", 63), "a: Too long: may not be more than 63 bytes"),
-            (FieldError::too_many("a", 5, 1), "a: Too many: 5: must have at most 1 item"),
+            (
+                FieldError::too_long("a", 63),
+                "a: Too long: may not be more than 63 bytes",
+            ),
+            (
+                FieldError::too_many("a", 5, 1),
+                "a: Too many: 5: must have at most 1 item",
+            ),
             (FieldError::internal("a", "oops"), "a: Internal error: oops"),
-            (FieldError::type_invalid("a", 1, "string"), "a: Invalid value: 1: string"),
+            (
+                FieldError::type_invalid("a", 1, "string"),
+                "a: Invalid value: 1: string",
+            ),
         ];
         for (error, expected) in cases {
             assert_eq!(error.to_string(), expected);
@@ -355,7 +410,10 @@ mod tests {
 
     #[test]
     fn quoting_escapes_what_cannot_be_seen() {
-        assert_eq!(quote("a\"b\\c\n\t\u{1}\u{7f}é"), "\"a\\\"b\\\\c\\n\\t\\x01\\x7fé\"");
+        assert_eq!(
+            quote("a\"b\\c\n\t\u{1}\u{7f}é"),
+            "\"a\\\"b\\\\c\\n\\t\\x01\\x7fé\""
+        );
         assert_eq!(quote("\u{a0}\u{200b}"), "\"\\u00a0\\u200b\"");
     }
 }

@@ -43,7 +43,9 @@ pub fn json_patch(object: &Value, body: &[u8]) -> Result<Value, ApiError> {
         apply(&mut patched, &operation, &mut copied_bytes).map_err(ApiError::unprocessable)?;
     }
     if !patched.is_object() {
-        return Err(ApiError::unprocessable("the patched value is not an object"));
+        return Err(ApiError::unprocessable(
+            "the patched value is not an object",
+        ));
     }
     Ok(patched)
 }
@@ -63,7 +65,9 @@ fn decode(operation: Value) -> Result<PatchOperation, String> {
     };
     for member in needed {
         if operation.get(member).is_none() {
-            return Err(format!("{name} operation failed to decode {member}: missing value"));
+            return Err(format!(
+                "{name} operation failed to decode {member}: missing value"
+            ));
         }
     }
     serde_json::from_value(operation)
@@ -100,7 +104,9 @@ fn has_parent(object: &Value, pointer: &str) -> bool {
     let Some((parent, _)) = pointer.rsplit_once('/') else {
         return true;
     };
-    object.pointer(parent).is_some_and(|parent| parent.is_object() || parent.is_array())
+    object
+        .pointer(parent)
+        .is_some_and(|parent| parent.is_object() || parent.is_array())
 }
 
 /// Says why an operation does not apply, as Kubernetes' patch library does.
@@ -127,16 +133,22 @@ fn describe(object: &Value, operation: &PatchOperation, kind: &PatchErrorKind) -
                 PatchOperation::Copy(operation) => operation.from.as_str(),
                 _ => path,
             };
-            format!("{name} operation does not apply: doc is missing from path: {from}: missing value")
+            format!(
+                "{name} operation does not apply: doc is missing from path: {from}: missing value"
+            )
         }
         (PatchErrorKind::CannotMoveInsideItself, _) => {
             format!("{name} operation does not apply: cannot move {path} inside itself")
         }
         _ if in_list => {
-            format!("{name} operation does not apply: error in {name} for path: '{path}': unable to access invalid index: {last}: invalid index referenced")
+            format!(
+                "{name} operation does not apply: error in {name} for path: '{path}': unable to access invalid index: {last}: invalid index referenced"
+            )
         }
         (_, PatchOperation::Remove(_)) if has_parent(object, path) => {
-            format!("error in remove for path: '{path}': unable to remove nonexistent key: {last}: missing value")
+            format!(
+                "error in remove for path: '{path}': unable to remove nonexistent key: {last}: missing value"
+            )
         }
         (_, PatchOperation::Replace(_)) if has_parent(object, path) => {
             format!("replace operation does not apply: doc is missing key: {path}: missing value")
@@ -147,7 +159,9 @@ fn describe(object: &Value, operation: &PatchOperation, kind: &PatchErrorKind) -
         (_, PatchOperation::Replace(_)) => {
             format!("replace operation does not apply: doc is missing path: {path}: missing value")
         }
-        _ => format!("{name} operation does not apply: doc is missing path: \"{path}\": missing value"),
+        _ => format!(
+            "{name} operation does not apply: doc is missing path: \"{path}\": missing value"
+        ),
     }
 }
 
@@ -185,7 +199,10 @@ mod tests {
                 json!([{"op": "test", "path": "/a/b/0", "value": 1}, {"op": "test", "path": "/a/none", "value": null}]),
                 object.clone(),
             ),
-            (json!([{"op": "replace", "path": "", "value": {}}]), json!({})),
+            (
+                json!([{"op": "replace", "path": "", "value": {}}]),
+                json!({}),
+            ),
         ] {
             assert_eq!(patched(&object, &patch).unwrap(), expected, "{patch}");
         }
@@ -246,14 +263,21 @@ mod tests {
                 json!({"op": "add", "path": "/s"}),
                 "add operation failed to decode value: missing value",
             ),
-            (json!({"op": "remove"}), "remove operation failed to decode path: missing value"),
+            (
+                json!({"op": "remove"}),
+                "remove operation failed to decode path: missing value",
+            ),
             (
                 json!({"op": "copy", "path": "/s"}),
                 "copy operation failed to decode from: missing value",
             ),
         ] {
             let (code, message) = patched(&object, &json!([operation])).unwrap_err();
-            assert_eq!((code, message.strip_prefix(prefix)), (422, Some(error)), "{operation}");
+            assert_eq!(
+                (code, message.strip_prefix(prefix)),
+                (422, Some(error)),
+                "{operation}"
+            );
         }
         for operation in [
             json!({"op": "add", "path": "s", "value": 1}),
@@ -261,7 +285,11 @@ mod tests {
             json!({"op": "remove", "path": ""}),
             json!({"op": "replace", "path": "", "value": []}),
         ] {
-            assert_eq!(patched(&object, &json!([operation])).unwrap_err().0, 422, "{operation}");
+            assert_eq!(
+                patched(&object, &json!([operation])).unwrap_err().0,
+                422,
+                "{operation}"
+            );
         }
     }
 

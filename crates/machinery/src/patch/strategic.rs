@@ -207,7 +207,11 @@ fn merge_object<M: PatchMeta>(
     let patch = ObjectPatch::new(patch)?;
     if let Some(retain) = &patch.retain {
         let retained = |name: &str| retain.iter().any(|one| one.as_str() == Some(name));
-        if patch.fields.iter().any(|(name, value)| !value.is_null() && !retained(name)) {
+        if patch
+            .fields
+            .iter()
+            .any(|(name, value)| !value.is_null() && !retained(name))
+        {
             return Err(Refusal::RetainKeys);
         }
         fields.retain(|name, _| retained(name));
@@ -296,8 +300,10 @@ fn go_text(value: &Value) -> String {
             format!("[{}]", items.join(" "))
         }
         Value::Object(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{name}:{}", go_text(value))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", go_text(value)))
+                .collect();
             format!("map[{}]", fields.join(" "))
         }
         other => other.to_string(),

@@ -28,8 +28,11 @@ pub(super) fn parse(text: &str) -> Result<Quantity, QuantityError> {
     }
     let scale = scale_of(suffix)?;
 
-    let mut digits: Vec<u8> =
-        whole.bytes().chain(fraction.bytes()).map(|digit| digit - b'0').collect();
+    let mut digits: Vec<u8> = whole
+        .bytes()
+        .chain(fraction.bytes())
+        .map(|digit| digit - b'0')
+        .collect();
     let mut exponent = 9 - fraction.len() as i64;
     let (format, most) = match scale {
         Scale::Ten(power, format) => {
@@ -48,7 +51,10 @@ pub(super) fn parse(text: &str) -> Result<Quantity, QuantityError> {
     } else {
         format
     };
-    Ok(Quantity { nanos: if negative { -nanos } else { nanos }, format })
+    Ok(Quantity {
+        nanos: if negative { -nanos } else { nanos },
+        format,
+    })
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
@@ -60,7 +66,11 @@ fn split_digits(text: &str) -> (&str, &str) {
 fn check_suffix_letters(suffix: &str) -> Result<(), QuantityError> {
     let rest = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
     let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
-    if rest.bytes().all(|byte| byte.is_ascii_digit()) { Ok(()) } else { Err(QuantityError::Format) }
+    if rest.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(())
+    } else {
+        Err(QuantityError::Format)
+    }
 }
 
 fn scale_of(suffix: &str) -> Result<Scale, QuantityError> {
@@ -83,7 +93,9 @@ fn scale_of(suffix: &str) -> Result<Scale, QuantityError> {
         "Pi" => Ok(Scale::Two(50)),
         "Ei" => Ok(Scale::Two(60)),
         _ => {
-            let power = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
+            let power = suffix
+                .strip_prefix(['e', 'E'])
+                .ok_or(QuantityError::Suffix)?;
             let power: i64 = power.parse().map_err(|_| QuantityError::Suffix)?;
             Ok(Scale::Ten(power, Format::DecimalExponent))
         }
@@ -129,9 +141,14 @@ fn scaled(digits: &[u8], exponent: i64) -> i128 {
     let zeroes = length as usize - kept;
     // The last digit is not zero, so what is cut off is not nothing.
     let cut = kept < digits.len();
-    let number = digits[..kept].iter().copied().chain(std::iter::repeat_n(0, zeroes)).try_fold(
-        0_i128,
-        |number, digit| number.checked_mul(10)?.checked_add(digit.into()),
-    );
-    number.map_or(MAX_NANOS, |number| number.saturating_add(cut.into()).min(MAX_NANOS))
+    let number = digits[..kept]
+        .iter()
+        .copied()
+        .chain(std::iter::repeat_n(0, zeroes))
+        .try_fold(0_i128, |number, digit| {
+            number.checked_mul(10)?.checked_add(digit.into())
+        });
+    number.map_or(MAX_NANOS, |number| {
+        number.saturating_add(cut.into()).min(MAX_NANOS)
+    })
 }

@@ -26,7 +26,11 @@ impl fmt::Display for Quantity {
                 // Enough steps for the largest quantity.
                 let (number, index) = divided(self.nanos, 1000, 20);
                 let exponent = index as i64 * 3 - 9;
-                if exponent == 0 { write!(f, "{number}") } else { write!(f, "{number}e{exponent}") }
+                if exponent == 0 {
+                    write!(f, "{number}")
+                } else {
+                    write!(f, "{number}e{exponent}")
+                }
             }
         }
     }

@@ -71,7 +71,10 @@ impl FieldSelector {
 
     /// The value that `field` must have, if the selector asks for exactly one.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        let mut found = self.requirements.iter().filter(|one| one.equal && one.field == field);
+        let mut found = self
+            .requirements
+            .iter()
+            .filter(|one| one.equal && one.field == field);
         found.next().map(|one| one.value.as_str())
     }
 }
@@ -117,10 +120,17 @@ fn terms(query: &str) -> Vec<&str> {
 fn split_term(term: &str) -> Option<(&str, bool, &str)> {
     let at = term.char_indices().find_map(|(index, _)| {
         let rest = &term[index..];
-        ["!=", "==", "="].into_iter().find(|one| rest.starts_with(one)).map(|one| (index, one))
+        ["!=", "==", "="]
+            .into_iter()
+            .find(|one| rest.starts_with(one))
+            .map(|one| (index, one))
     });
     let (index, operator) = at?;
-    Some((&term[..index], operator != "!=", &term[index + operator.len()..]))
+    Some((
+        &term[..index],
+        operator != "!=",
+        &term[index + operator.len()..],
+    ))
 }
 
 fn unescape(value: &str) -> Result<String, SelectorError> {
@@ -168,7 +178,11 @@ mod tests {
             ("spec.nodeName=", true),
             ("spec.nodeName!=", false),
         ] {
-            assert_eq!(FieldSelector::parse(query).unwrap().matches(&fields), expected, "{query}");
+            assert_eq!(
+                FieldSelector::parse(query).unwrap().matches(&fields),
+                expected,
+                "{query}"
+            );
         }
     }
 
@@ -191,9 +205,18 @@ mod tests {
         for (query, error) in [
             ("a", "invalid selector: 'a'; can't understand 'a'"),
             ("a=b,c", "invalid selector: 'a=b,c'; can't understand 'c'"),
-            ("a=b=c", "invalid field selector: unescaped character in value: ="),
-            (r"a=\x", r"invalid field selector: invalid escape sequence: \x"),
-            (r"a=\", r"invalid field selector: invalid escape sequence: \"),
+            (
+                "a=b=c",
+                "invalid field selector: unescaped character in value: =",
+            ),
+            (
+                r"a=\x",
+                r"invalid field selector: invalid escape sequence: \x",
+            ),
+            (
+                r"a=\",
+                r"invalid field selector: invalid escape sequence: \",
+            ),
         ] {
             assert_eq!(FieldSelector::parse(query).unwrap_err().to_string(), error);
         }

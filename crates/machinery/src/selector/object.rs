@@ -14,9 +14,14 @@ impl LabelSelector {
         if selector.is_null() {
             return Ok(Self::nothing());
         }
-        let typed: v1::LabelSelector = serde_json::from_value(selector.clone()).map_err(|error| {
-            vec![FieldError::type_invalid(path, selector.clone(), error.to_string())]
-        })?;
+        let typed: v1::LabelSelector =
+            serde_json::from_value(selector.clone()).map_err(|error| {
+                vec![FieldError::type_invalid(
+                    path,
+                    selector.clone(),
+                    error.to_string(),
+                )]
+            })?;
         Self::from_typed(&typed, path)
     }
 
@@ -42,7 +47,11 @@ impl LabelSelector {
             let path = expressions_path.index(index);
             requirements.extend(expression_requirement(expression, &path, &mut errors));
         }
-        if errors.is_empty() { Ok(Self::all_of(requirements)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self::all_of(requirements))
+        } else {
+            Err(errors)
+        }
     }
 }
 
@@ -60,7 +69,11 @@ fn expression_requirement(
         "DoesNotExist" => Some(Operator::DoesNotExist),
         other => {
             let path = path.child("operator");
-            errors.push(FieldError::invalid(path, other, "not a valid selector operator"));
+            errors.push(FieldError::invalid(
+                path,
+                other,
+                "not a valid selector operator",
+            ));
             None
         }
     };
@@ -85,16 +98,26 @@ fn expression_requirement(
     }
     values.sort();
     values.dedup();
-    Some(Requirement { key: expression.key.clone(), operator: operator?, values })
+    Some(Requirement {
+        key: expression.key.clone(),
+        operator: operator?,
+        values,
+    })
 }
 
 fn check_key(key: &str, path: &FieldPath, errors: &mut Vec<FieldError>) {
-    errors.extend(names::label_key(key).into_iter().map(|fault| FieldError::invalid(path, key, fault)));
+    errors.extend(
+        names::label_key(key)
+            .into_iter()
+            .map(|fault| FieldError::invalid(path, key, fault)),
+    );
 }
 
 fn check_value(value: &str, path: &FieldPath, errors: &mut Vec<FieldError>) {
     errors.extend(
-        names::label_value(value).into_iter().map(|fault| FieldError::invalid(path, value, fault)),
+        names::label_value(value)
+            .into_iter()
+            .map(|fault| FieldError::invalid(path, value, fault)),
     );
 }
 
@@ -154,7 +177,9 @@ mod tests {
         );
         let errors = read(&json!({"matchLabels": {"-": "-"}})).unwrap_err();
         assert_eq!(errors.len(), 2);
-        assert!(errors[0].starts_with("spec.selector.matchLabels: Invalid value: \"-\": name part"));
+        assert!(
+            errors[0].starts_with("spec.selector.matchLabels: Invalid value: \"-\": name part")
+        );
         let errors = read(&json!({"matchLabels": 1})).unwrap_err();
         assert!(errors[0].starts_with("spec.selector: Invalid value: {\"matchLabels\":1}: "));
     }

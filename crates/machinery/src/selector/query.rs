@@ -69,7 +69,10 @@ type Parsed<T> = Result<T, String>;
 
 impl<'a> Parser<'a> {
     fn peek(&self) -> Token<'a> {
-        self.tokens.get(self.position).cloned().unwrap_or(Token::End)
+        self.tokens
+            .get(self.position)
+            .cloned()
+            .unwrap_or(Token::End)
     }
 
     fn next(&mut self) -> Token<'a> {
@@ -184,7 +187,10 @@ impl<'a> Parser<'a> {
         }
         let first = self.peek();
         if !matches!(first, Token::Word(_)) && !first.is(",") && !first.is(")") {
-            return Err(format!("found '{}', expected: ',', ')' or identifier", first.text()));
+            return Err(format!(
+                "found '{}', expected: ',', ')' or identifier",
+                first.text()
+            ));
         }
         let mut values = Vec::new();
         loop {
@@ -195,7 +201,10 @@ impl<'a> Parser<'a> {
                 }
                 Token::Symbol("," | ")") => "",
                 other => {
-                    return Err(format!("found '{}', expected: ',', or identifier", other.text()));
+                    return Err(format!(
+                        "found '{}', expected: ',', or identifier",
+                        other.text()
+                    ));
                 }
             };
             values.push(value);
@@ -211,7 +220,10 @@ impl<'a> Parser<'a> {
 impl LabelSelector {
     /// Parses a query string; an empty one selects everything.
     pub fn parse(query: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser { tokens: tokens(query), position: 0 };
+        let mut parser = Parser {
+            tokens: tokens(query),
+            position: 0,
+        };
         parser.selector().map(Self::all_of).map_err(SelectorError)
     }
 }
@@ -262,7 +274,11 @@ mod tests {
         ];
         for (query, labels, expected) in table {
             let selector = LabelSelector::parse(query).unwrap();
-            assert_eq!(selector.matches(*labels), *expected, "{query} on {labels:?}");
+            assert_eq!(
+                selector.matches(*labels),
+                *expected,
+                "{query} on {labels:?}"
+            );
         }
     }
 

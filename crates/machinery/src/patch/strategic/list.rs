@@ -22,49 +22,56 @@ pub(super) fn merge<M: PatchMeta>(
     match meta.map_or(ListStrategy::Replace, PatchMeta::list_strategy) {
         ListStrategy::Replace => {
             // Nothing but an order leaves the items as they are.
-            if patch.is_empty() && order.is_some() { Ok(items) } else { added_items(patch) }
+            if patch.is_empty() && order.is_some() {
+                Ok(items)
+            } else {
+                added_items(patch)
+            }
         }
-        ListStrategy::MergeScalars => merge_scalars(items, patch, order),
+        ListStrategy::MergeScalars => merge_scalars(&items, &patch, order.as_deref()),
         ListStrategy::MergeByKey(key) => {
             let items_meta = meta.and_then(PatchMeta::items);
-            merge_by_key(items, patch, order, key, items_meta.as_ref())
+            merge_by_key(items, &patch, order.as_deref(), key, items_meta.as_ref())
         }
     }
 }
 
-fn merge_scalars(
-    items: Vec<Value>,
-    patch: Vec<Value>,
-    order: Option<Vec<Value>>,
-) -> Merged<Vec<Value>> {
-    check_types(&items, &patch)?;
-    if items.first().or(patch.first()).is_some_and(Value::is_object) {
+fn merge_scalars(items: &[Value], patch: &[Value], order: Option<&[Value]>) -> Merged<Vec<Value>> {
+    check_types(items, patch)?;
+    if items
+        .first()
+        .or(patch.first())
+        .is_some_and(Value::is_object)
+    {
         return Err(Refusal::ScalarList);
     }
-    if let Some(order) = &order {
-        check_order(&patch, &patch, order)?;
+    if let Some(order) = order {
+        check_order(patch, patch, order)?;
     }
     let mut united: Vec<Value> = Vec::with_capacity(items.len() + patch.len());
-    for item in items.iter().chain(&patch) {
+    for item in items.iter().chain(patch) {
         if !united.contains(item) {
             united.push(item.clone());
         }
     }
-    let order = order.unwrap_or(patch);
-    Ok(arranged(united, &items, &order))
+    let places = arrangement(&united, items, order.unwrap_or(patch));
+    Ok(places
+        .into_iter()
+        .map(|place| united[place].clone())
+        .collect())
 }
 
 fn merge_by_key<M: PatchMeta>(
     mut items: Vec<Value>,
-    patch: Vec<Value>,
-    order: Option<Vec<Value>>,
+    patch: &[Value],
+    order: Option<&[Value]>,
     key: &str,
     meta: Option<&M>,
 ) -> Merged<Vec<Value>> {
-    check_types(&items, &patch)?;
+    check_types(&items, patch)?;
     let mut plain = Vec::with_capacity(patch.len());
     let mut replace = false;
-    for item in &patch {
+    for item in patch {
         let Value::Object(fields) = item else {
             return Err(Refusal::NoMergeKey(go_text(item), key.to_owned()));
         };
@@ -80,10 +87,12 @@ fn merge_by_key<M: PatchMeta>(
     let order = match order {
         None => None,
         Some(order) => {
-            let keys = keys_of(&order, key)?;
-            let plain_keys: Vec<Value> =
-                plain.iter().map(|fields| key_of(fields, key).cloned()).collect::<Merged<_>>()?;
-            check_order(&patch, &plain_keys, &keys)?;
+            let keys = keys_of(order, key)?;
+            let plain_keys: Vec<Value> = plain
+                .iter()
+                .map(|fields| key_of(fields, key).cloned())
+                .collect::<Merged<_>>()?;
+            check_order(patch, &plain_keys, &keys)?;
             Some(keys)
         }
     };
@@ -109,17 +118,22 @@ fn merge_by_key<M: PatchMeta>(
         patched_keys.push(value);
     }
     let order = order.unwrap_or(patched_keys);
-    let keyed = items.into_iter().map(|item| (item.get(key).cloned().unwrap_or_default(), item));
+    let keyed = items
+        .into_iter()
+        .map(|item| (item.get(key).cloned().unwrap_or_default(), item));
     let (keys, items): (Vec<Value>, Vec<Value>) = keyed.unzip();
     let places = arrangement(&keys, &before, &order);
     let mut items: Vec<Option<Value>> = items.into_iter().map(Some).collect();
-    Ok(places.into_iter().filter_map(|place| items[place].take()).collect())
+    Ok(places
+        .into_iter()
+        .filter_map(|place| items[place].take())
+        .collect())
 }
 
 fn key_of<'a>(fields: &'a Map<String, Value>, key: &str) -> Merged<&'a Value> {
-    fields.get(key).ok_or_else(|| {
-        Refusal::NoMergeKey(go_text(&Value::Object(fields.clone())), key.to_owned())
-    })
+    fields
+        .get(key)
+        .ok_or_else(|| Refusal::NoMergeKey(go_text(&Value::Object(fields.clone())), key.to_owned()))
 }
 
 fn keys_of(items: &[Value], key: &str) -> Merged<Vec<Value>> {
@@ -159,11 +173,6 @@ fn check_order(patch: &[Value], keys: &[Value], order: &[Value]) -> Merged<()> {
     }
     let text = |list: &[Value]| go_text(&Value::from(list));
     Err(Refusal::OrderMismatch(text(patch), text(order)))
-}
-
-fn arranged(items: Vec<Value>, before: &[Value], order: &[Value]) -> Vec<Value> {
-    let places = arrangement(&items, before, order);
-    places.into_iter().map(|place| items[place].clone()).collect()
 }
 
 /// The places of `keys` in the order they shall stand in.

@@ -46,7 +46,9 @@ fn shaped_fields(depth: u32) -> BoxedStrategy<Map<String, Value>> {
     let maybe = |strategy: BoxedStrategy<Value>| prop::option::of(strategy);
     let scalar = || (0_i64..3).prop_map(Value::from).boxed();
     let scalars = || {
-        prop::sample::subsequence(vec!["x", "y", "z"], 0..=3).prop_shuffle().prop_map(Value::from)
+        prop::sample::subsequence(vec!["x", "y", "z"], 0..=3)
+            .prop_shuffle()
+            .prop_map(Value::from)
     };
     let map = prop::collection::btree_map("[p-r]", 0_i64..3, 0..3)
         .prop_map(|fields| json!(fields))
@@ -82,7 +84,9 @@ fn shaped_fields(depth: u32) -> BoxedStrategy<Map<String, Value>> {
                 ("scalars", scalars),
                 ("atomic", atomic),
             ];
-            let set = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let set = named
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)));
             set.map(|(name, value)| (name.to_owned(), value)).collect()
         })
         .boxed()

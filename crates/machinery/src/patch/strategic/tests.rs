@@ -26,7 +26,11 @@ impl PatchMeta for Sample {
     }
 
     fn items(&self) -> Option<Self> {
-        Some(if matches!(self, Self::Items) { Self::Object } else { Self::Other })
+        Some(if matches!(self, Self::Items) {
+            Self::Object
+        } else {
+            Self::Other
+        })
     }
 
     fn list_strategy(&self) -> ListStrategy<'_> {
@@ -47,11 +51,31 @@ fn patched(object: &Value, patch: &Value) -> Result<Value, (u16, String)> {
 fn objects_merge_and_lists_merge_by_key() {
     for (object, patch, expected) in [
         (json!({"a": 1}), json!({}), json!({"a": 1})),
-        (json!({"a": 1, "b": 2}), json!({"a": null, "m": {"x": 1}}), json!({"b": 2, "m": {"x": 1}})),
-        (json!({"m": {"x": 1, "y": 2}}), json!({"m": {"x": null}}), json!({"m": {"y": 2}})),
-        (json!({}), json!({"m": {"x": null, "y": 1}}), json!({"m": {"y": 1}})),
-        (json!({"atomic": [1, 2]}), json!({"atomic": [3]}), json!({"atomic": [3]})),
-        (json!({"unknown": [1, 2]}), json!({"unknown": [3]}), json!({"unknown": [3]})),
+        (
+            json!({"a": 1, "b": 2}),
+            json!({"a": null, "m": {"x": 1}}),
+            json!({"b": 2, "m": {"x": 1}}),
+        ),
+        (
+            json!({"m": {"x": 1, "y": 2}}),
+            json!({"m": {"x": null}}),
+            json!({"m": {"y": 2}}),
+        ),
+        (
+            json!({}),
+            json!({"m": {"x": null, "y": 1}}),
+            json!({"m": {"y": 1}}),
+        ),
+        (
+            json!({"atomic": [1, 2]}),
+            json!({"atomic": [3]}),
+            json!({"atomic": [3]}),
+        ),
+        (
+            json!({"unknown": [1, 2]}),
+            json!({"unknown": [3]}),
+            json!({"unknown": [3]}),
+        ),
         (json!({"a": [1]}), json!({"a": 2}), json!({"a": 2})),
         (
             json!({"items": [{"name": "i", "a": 1}, {"name": "j"}]}),
@@ -69,9 +93,17 @@ fn objects_merge_and_lists_merge_by_key() {
             json!({"items": [{"name": "i", "items": [{"name": "x", "b": 2}]}]}),
             json!({"items": [{"name": "i", "items": [{"name": "x", "a": 1, "b": 2}]}]}),
         ),
-        (json!({"scalars": ["x", "y"]}), json!({"scalars": ["y", "z"]}), json!({"scalars": ["x", "y", "z"]})),
+        (
+            json!({"scalars": ["x", "y"]}),
+            json!({"scalars": ["y", "z"]}),
+            json!({"scalars": ["x", "y", "z"]}),
+        ),
     ] {
-        assert_eq!(patched(&object, &patch).unwrap(), expected, "{object} + {patch}");
+        assert_eq!(
+            patched(&object, &patch).unwrap(),
+            expected,
+            "{object} + {patch}"
+        );
     }
 }
 
@@ -83,7 +115,11 @@ fn directives_say_what_a_merge_cannot() {
             json!({"m": {"$patch": "replace", "y": 2, "z": null}}),
             json!({"m": {"y": 2}, "a": 1}),
         ),
-        (json!({"m": {"x": 1}}), json!({"m": {"$patch": "delete"}}), json!({"m": {}})),
+        (
+            json!({"m": {"x": 1}}),
+            json!({"m": {"$patch": "delete"}}),
+            json!({"m": {}}),
+        ),
         (
             json!({"m": {"x": 1}}),
             json!({"m": {"$patch": "merge", "y": 2}}),
@@ -134,7 +170,7 @@ fn directives_say_what_a_merge_cannot() {
         (
             json!({"items": [{"name": "i"}, {"name": "j"}, {"name": "k"}]}),
             json!({"$setElementOrder/items": [{"name": "k"}, {"name": "i"}]}),
-            json!({"items": [{"name": "k"}, {"name": "i"}, {"name": "j"}]}),
+            json!({"items": [{"name": "j"}, {"name": "k"}, {"name": "i"}]}),
         ),
         (
             json!({"items": [{"name": "i"}, {"name": "k"}]}),
@@ -146,14 +182,22 @@ fn directives_say_what_a_merge_cannot() {
             json!({"$setElementOrder/items": [{"name": "i"}, {"name": "j"}], "items": [{"name": "j"}]}),
             json!({"items": [{"name": "j"}]}),
         ),
-        (json!({"a": 1}), json!({"$setElementOrder/items": [{"name": "i"}]}), json!({"a": 1})),
+        (
+            json!({"a": 1}),
+            json!({"$setElementOrder/items": [{"name": "i"}]}),
+            json!({"a": 1}),
+        ),
         (
             json!({"atomic": [2, 1]}),
             json!({"$setElementOrder/atomic": [1, 2]}),
             json!({"atomic": [2, 1]}),
         ),
     ] {
-        assert_eq!(patched(&object, &patch).unwrap(), expected, "{object} + {patch}");
+        assert_eq!(
+            patched(&object, &patch).unwrap(),
+            expected,
+            "{object} + {patch}"
+        );
     }
 }
 
@@ -172,14 +216,46 @@ fn malformed_patches_are_refused_in_kubernetes_words() {
             400,
             "map: map[$patch:delete] does not contain declared merge key: name",
         ),
-        (json!({"m": {"$patch": "burn"}}), 400, "unknown patch type: burn in map: map[$patch:burn]"),
-        (json!({"new": {"$patch": 1}}), 400, "unknown patch type: 1 in map: map[$patch:1]"),
-        (json!({"inner": {"$retainKeys": "a"}}), 400, "invalid patch format of retainKeys"),
-        (json!({"inner": {"$retainKeys": ["a"], "b": 1}}), 400, "invalid patch format of retainKeys"),
-        (json!({"$deleteFromPrimitiveList/scalars": "x"}), 400, "invalid patch format of primitive list"),
-        (json!({"$deleteFromPrimitiveList": ["x"]}), 400, "invalid patch format of primitive list"),
-        (json!({"$setElementOrder/items": {}}), 400, "invalid patch format of setElementOrder list"),
-        (json!({"$setElementOrder": []}), 400, "invalid patch format of setElementOrder list"),
+        (
+            json!({"m": {"$patch": "burn"}}),
+            400,
+            "unknown patch type: burn in map: map[$patch:burn]",
+        ),
+        (
+            json!({"new": {"$patch": 1}}),
+            400,
+            "unknown patch type: 1 in map: map[$patch:1]",
+        ),
+        (
+            json!({"inner": {"$retainKeys": "a"}}),
+            400,
+            "invalid patch format of retainKeys",
+        ),
+        (
+            json!({"inner": {"$retainKeys": ["a"], "b": 1}}),
+            400,
+            "invalid patch format of retainKeys",
+        ),
+        (
+            json!({"$deleteFromPrimitiveList/scalars": "x"}),
+            400,
+            "invalid patch format of primitive list",
+        ),
+        (
+            json!({"$deleteFromPrimitiveList": ["x"]}),
+            400,
+            "invalid patch format of primitive list",
+        ),
+        (
+            json!({"$setElementOrder/items": {}}),
+            400,
+            "invalid patch format of setElementOrder list",
+        ),
+        (
+            json!({"$setElementOrder": []}),
+            400,
+            "invalid patch format of setElementOrder list",
+        ),
         (
             json!({"$setElementOrder/items": [{"a": 1}]}),
             400,
@@ -190,11 +266,27 @@ fn malformed_patches_are_refused_in_kubernetes_words() {
             400,
             "The order in patch list:\n[map[name:k]]\n doesn't match $setElementOrder list:\n[j]\n",
         ),
-        (json!({"scalars": [1]}), 400, "list element types are not identical: [x] [1]"),
-        (json!({"items": ["i"]}), 400, "list element types are not identical: [map[name:i]] [i]"),
-        (json!({"scalars": [["x"]], "m": null}), 400, "list element types are not identical: [x] [[x]]"),
+        (
+            json!({"scalars": [1]}),
+            400,
+            "list element types are not identical: [x] [1]",
+        ),
+        (
+            json!({"items": ["i"]}),
+            400,
+            "list element types are not identical: [map[name:i]] [i]",
+        ),
+        (
+            json!({"scalars": [["x"]], "m": null}),
+            400,
+            "list element types are not identical: [x] [[x]]",
+        ),
     ] {
-        assert_eq!(patched(&object, &patch), Err((code, message.to_owned())), "{patch}");
+        assert_eq!(
+            patched(&object, &patch),
+            Err((code, message.to_owned())),
+            "{patch}"
+        );
     }
     let nested = json!({"scalars": [["x"]]});
     assert_eq!(
@@ -262,15 +354,24 @@ fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String,
             }
             ("scalars", Some(Value::Array(before)), Value::Array(after)) => {
                 let missing = |from: &[Value], list: &[Value]| -> Vec<Value> {
-                    list.iter().filter(|item| !from.contains(item)).cloned().collect()
+                    list.iter()
+                        .filter(|item| !from.contains(item))
+                        .cloned()
+                        .collect()
                 };
-                patch.insert(format!("{DELETE_SCALARS}{name}"), missing(after, before).into());
+                patch.insert(
+                    format!("{DELETE_SCALARS}{name}"),
+                    missing(after, before).into(),
+                );
                 patch.insert(format!("{SET_ORDER}{name}"), value.clone());
                 patch.insert(name.clone(), missing(before, after).into());
             }
             ("items", Some(Value::Array(before)), Value::Array(after)) => {
                 let find = |list: &[Value], name: &Value| -> Option<Map<String, Value>> {
-                    list.iter().find(|item| item["name"] == *name)?.as_object().cloned()
+                    list.iter()
+                        .find(|item| item["name"] == *name)?
+                        .as_object()
+                        .cloned()
                 };
                 let mut items = Vec::new();
                 for item in after {
@@ -279,10 +380,16 @@ fn difference(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String,
                     changed.insert("name".to_owned(), item["name"].clone());
                     items.push(Value::Object(changed));
                 }
-                for item in before.iter().filter(|item| find(after, &item["name"]).is_none()) {
+                for item in before
+                    .iter()
+                    .filter(|item| find(after, &item["name"]).is_none())
+                {
                     items.push(json!({"$patch": "delete", "name": item["name"]}));
                 }
-                let order = after.iter().map(|item| json!({"name": item["name"]})).collect();
+                let order = after
+                    .iter()
+                    .map(|item| json!({"name": item["name"]}))
+                    .collect();
                 patch.insert(format!("{SET_ORDER}{name}"), order);
                 patch.insert(name.clone(), items.into());
             }
