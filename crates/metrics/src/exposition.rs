@@ -17,7 +17,10 @@ pub(crate) struct Sample<'a> {
 /// The samples of a scrape, in order. Comments are left out, and so are lines that cannot be read: one
 /// broken series must not hide the others.
 pub(crate) fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(sample)
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(sample)
 }
 
 fn sample(line: &str) -> Option<Sample<'_>> {
@@ -33,7 +36,12 @@ fn sample(line: &str) -> Option<Sample<'_>> {
         Some(milliseconds) => Some(Timestamp::from_millisecond(milliseconds.parse().ok()?).ok()?),
         None => None,
     };
-    (!name.is_empty()).then_some(Sample { name, labels, value, at })
+    (!name.is_empty()).then_some(Sample {
+        name,
+        labels,
+        value,
+        at,
+    })
 }
 
 /// The labels up to the closing brace, and what follows it.
@@ -85,7 +93,10 @@ mod tests {
         assert_eq!(found[0].labels["pod"], "web-1");
         assert_eq!(found[0].value, 4.71);
         assert_eq!(found[0].at, Some("2021-10-03T10:35:41Z".parse().unwrap()));
-        assert_eq!((found[1].name, found[1].value, found[1].at), ("node_x", 1.3e7, None));
+        assert_eq!(
+            (found[1].name, found[1].value, found[1].at),
+            ("node_x", 1.3e7, None)
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@
 
 mod exposition;
 mod scrape;
-mod serve;
 mod series;
+mod serve;
 mod usage;
 
 pub use scrape::{Options, run};

@@ -25,7 +25,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { period: Duration::from_secs(1), timeout: Duration::from_secs(10) }
+        Self {
+            period: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -77,12 +80,20 @@ pub async fn run(context: Context, usage: Usage, options: Options, stop: Cancell
     }
 }
 
-async fn scrape(client: Client, node: String, limit: Duration) -> (String, Result<String, ScrapeError>) {
+async fn scrape(
+    client: Client,
+    node: String,
+    limit: Duration,
+) -> (String, Result<String, ScrapeError>) {
     let asking = async {
         let path = format!("/api/v1/nodes/{node}/proxy/metrics/resource");
-        let request = Request::get(path).header(http::header::ACCEPT, "text/plain").body(Vec::new())?;
+        let request = Request::get(path)
+            .header(http::header::ACCEPT, "text/plain")
+            .body(Vec::new())?;
         Ok(client.request_text(request).await?)
     };
-    let scraped = timeout(limit, asking).await.unwrap_or(Err(ScrapeError::Timeout(limit)));
+    let scraped = timeout(limit, asking)
+        .await
+        .unwrap_or(Err(ScrapeError::Timeout(limit)));
     (node, scraped)
 }

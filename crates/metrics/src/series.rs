@@ -44,7 +44,12 @@ impl Counter {
         }
         self.points.push_back(Point { at, value });
         // Two points are always kept, however rarely a kubelet measures.
-        while self.points.len() > 2 && self.points.get(1).is_some_and(|second| between(second.at, at) >= window) {
+        while self.points.len() > 2
+            && self
+                .points
+                .get(1)
+                .is_some_and(|second| between(second.at, at) >= window)
+        {
             self.points.pop_front();
         }
     }
@@ -61,7 +66,11 @@ impl Counter {
         if window.is_zero() {
             return None;
         }
-        Some(Rate { per_second: (last.value - first.value) / window.as_secs_f64(), at: last.at, window })
+        Some(Rate {
+            per_second: (last.value - first.value) / window.as_secs_f64(),
+            at: last.at,
+            window,
+        })
     }
 }
 
@@ -98,10 +107,23 @@ mod tests {
 
     #[test]
     fn the_rate_is_of_the_window_only() {
-        let slow_then_fast: Vec<(i64, f64)> =
-            (0..=20).map(|second| (second * 1000, if second <= 10 { 0.0 } else { (second - 10) as f64 * 0.5 })).collect();
+        let slow_then_fast: Vec<(i64, f64)> = (0..=20)
+            .map(|second| {
+                (
+                    second * 1000,
+                    if second <= 10 {
+                        0.0
+                    } else {
+                        (second - 10) as f64 * 0.5
+                    },
+                )
+            })
+            .collect();
         let rate = fed(&slow_then_fast).rate().unwrap();
-        assert_eq!((rate.per_second, rate.window, rate.at), (0.5, WINDOW, at(20_000)));
+        assert_eq!(
+            (rate.per_second, rate.window, rate.at),
+            (0.5, WINDOW, at(20_000))
+        );
     }
 
     #[test]
@@ -114,8 +136,13 @@ mod tests {
 
     #[test]
     fn rare_measurements_still_give_a_rate() {
-        let rate = fed(&[(0, 0.0), (15_000, 3.0), (30_000, 9.0)]).rate().unwrap();
-        assert_eq!((rate.per_second, rate.window), (0.4, Duration::from_secs(15)));
+        let rate = fed(&[(0, 0.0), (15_000, 3.0), (30_000, 9.0)])
+            .rate()
+            .unwrap();
+        assert_eq!(
+            (rate.per_second, rate.window),
+            (0.4, Duration::from_secs(15))
+        );
     }
 
     proptest! {

@@ -41,8 +41,18 @@ pub struct ServedResource {
 
 /// The resources of the group. They have no singular and no short names.
 pub const SERVED: [ServedResource; 2] = [
-    ServedResource { kind: "NodeMetrics", plural: "nodes", namespaced: false, verbs: ["get", "list"] },
-    ServedResource { kind: "PodMetrics", plural: "pods", namespaced: true, verbs: ["get", "list"] },
+    ServedResource {
+        kind: "NodeMetrics",
+        plural: "nodes",
+        namespaced: false,
+        verbs: ["get", "list"],
+    },
+    ServedResource {
+        kind: "PodMetrics",
+        plural: "pods",
+        namespaced: true,
+        verbs: ["get", "list"],
+    },
 ];
 
 /// What is served is known of these.
@@ -84,30 +94,62 @@ impl IntoResponse for Refusal {
 
 /// The API's paths below `/apis/metrics.k8s.io/v1beta1`. Labels come from the cached nodes and pods.
 pub fn router(usage: Usage, caches: &Caches, clock: Clock) -> Router {
-    let known = Known { usage, nodes: caches.of(), pods: caches.of(), clock };
+    let known = Known {
+        usage,
+        nodes: caches.of(),
+        pods: caches.of(),
+        clock,
+    };
     let root = format!("/apis/{GROUP}/{VERSION}");
     Router::new()
         .route(&format!("{root}/nodes"), get(list_nodes))
         .route(&format!("{root}/nodes/{{name}}"), get(get_node))
         .route(&format!("{root}/pods"), get(list_all_pods))
-        .route(&format!("{root}/namespaces/{{namespace}}/pods"), get(list_pods))
-        .route(&format!("{root}/namespaces/{{namespace}}/pods/{{name}}"), get(get_pod))
+        .route(
+            &format!("{root}/namespaces/{{namespace}}/pods"),
+            get(list_pods),
+        )
+        .route(
+            &format!("{root}/namespaces/{{namespace}}/pods/{{name}}"),
+            get(get_pod),
+        )
         .with_state(known)
 }
 
-async fn list_nodes(State(known): State<Known>, Query(selection): Query<Selection>, headers: HeaderMap) -> Answer {
+async fn list_nodes(
+    State(known): State<Known>,
+    Query(selection): Query<Selection>,
+    headers: HeaderMap,
+) -> Answer {
     let selectors = selection.read()?;
     let nodes = known.nodes.list();
     let selected = nodes.iter().filter(|node| selectors.select(&node.metadata));
-    Ok(list("NodeMetricsList", selected.filter_map(|node| known.node(node)).collect(), &headers))
+    Ok(list(
+        "NodeMetricsList",
+        selected.filter_map(|node| known.node(node)).collect(),
+        &headers,
+    ))
 }
 
-async fn get_node(State(known): State<Known>, Path(name): Path<String>, headers: HeaderMap) -> Answer {
-    let shown = known.nodes.get("", &name).and_then(|node| known.node(&node));
-    shown.map(|shown| one(shown, &headers)).ok_or_else(|| not_found("nodemetrics", &name))
+async fn get_node(
+    State(known): State<Known>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let shown = known
+        .nodes
+        .get("", &name)
+        .and_then(|node| known.node(&node));
+    shown
+        .map(|shown| one(shown, &headers))
+        .ok_or_else(|| not_found("nodemetrics", &name))
 }
 
-async fn list_all_pods(State(known): State<Known>, Query(selection): Query<Selection>, headers: HeaderMap) -> Answer {
+async fn list_all_pods(
+    State(known): State<Known>,
+    Query(selection): Query<Selection>,
+    headers: HeaderMap,
+) -> Answer {
     pods(&known, &known.pods.list(), &selection, &headers)
 }
 
@@ -117,13 +159,27 @@ async fn list_pods(
     Query(selection): Query<Selection>,
     headers: HeaderMap,
 ) -> Answer {
-    pods(&known, &known.pods.list_in(&namespace), &selection, &headers)
+    pods(
+        &known,
+        &known.pods.list_in(&namespace),
+        &selection,
+        &headers,
+    )
 }
 
-fn pods(known: &Known, pods: &[std::sync::Arc<Pod>], selection: &Selection, headers: &HeaderMap) -> Answer {
+fn pods(
+    known: &Known,
+    pods: &[std::sync::Arc<Pod>],
+    selection: &Selection,
+    headers: &HeaderMap,
+) -> Answer {
     let selectors = selection.read()?;
     let selected = pods.iter().filter(|pod| selectors.select(&pod.metadata));
-    Ok(list("PodMetricsList", selected.filter_map(|pod| known.pod(pod)).collect(), headers))
+    Ok(list(
+        "PodMetricsList",
+        selected.filter_map(|pod| known.pod(pod)).collect(),
+        headers,
+    ))
 }
 
 async fn get_pod(
@@ -131,8 +187,13 @@ async fn get_pod(
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let shown = known.pods.get(&namespace, &name).and_then(|pod| known.pod(&pod));
-    shown.map(|shown| one(shown, &headers)).ok_or_else(|| not_found("podmetrics", &format!("{namespace}/{name}")))
+    let shown = known
+        .pods
+        .get(&namespace, &name)
+        .and_then(|pod| known.pod(&pod));
+    shown
+        .map(|shown| one(shown, &headers))
+        .ok_or_else(|| not_found("podmetrics", &format!("{namespace}/{name}")))
 }
 
 // === impl Known ===
@@ -149,7 +210,10 @@ impl Known {
             "window": go_duration(found.window),
             "usage": usage(found.cpu_nanos, found.memory_bytes),
         });
-        Some(Shown { cells: cells(name, found.cpu_nanos, found.memory_bytes, found.window), object })
+        Some(Shown {
+            cells: cells(name, found.cpu_nanos, found.memory_bytes, found.window),
+            object,
+        })
     }
 
     fn pod(&self, pod: &Pod) -> Option<Shown> {
@@ -166,9 +230,20 @@ impl Known {
             "window": go_duration(found.window),
             "containers": containers.collect::<Vec<_>>(),
         });
-        let cpu = found.containers.iter().map(|container| container.cpu_nanos).sum();
-        let memory = found.containers.iter().map(|container| container.memory_bytes).sum();
-        Some(Shown { cells: cells(name, cpu, memory, found.window), object })
+        let cpu = found
+            .containers
+            .iter()
+            .map(|container| container.cpu_nanos)
+            .sum();
+        let memory = found
+            .containers
+            .iter()
+            .map(|container| container.memory_bytes)
+            .sum();
+        Some(Shown {
+            cells: cells(name, cpu, memory, found.window),
+            object,
+        })
     }
 
     /// Name, namespace and labels; such an object is made when it is asked for.
@@ -194,7 +269,9 @@ struct Selectors {
 
 impl Selection {
     fn read(&self) -> Result<Selectors, Refusal> {
-        let bad = |error: springtide_machinery::selector::SelectorError| Refusal(ApiError::bad_request(error.to_string()));
+        let bad = |error: springtide_machinery::selector::SelectorError| {
+            Refusal(ApiError::bad_request(error.to_string()))
+        };
         Ok(Selectors {
             labels: LabelSelector::parse(&self.label_selector).map_err(bad)?,
             fields: FieldSelector::parse(&self.field_selector).map_err(bad)?,
@@ -206,10 +283,18 @@ impl Selectors {
     fn select(&self, metadata: &ObjectMeta) -> bool {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let fields = [
-            ("metadata.name", metadata.name.as_deref().unwrap_or_default()),
-            ("metadata.namespace", metadata.namespace.as_deref().unwrap_or_default()),
+            (
+                "metadata.name",
+                metadata.name.as_deref().unwrap_or_default(),
+            ),
+            (
+                "metadata.namespace",
+                metadata.namespace.as_deref().unwrap_or_default(),
+            ),
         ];
-        self.labels.matches(metadata.labels.as_ref().unwrap_or(&NONE)) && self.fields.matches(&fields)
+        self.labels
+            .matches(metadata.labels.as_ref().unwrap_or(&NONE))
+            && self.fields.matches(&fields)
     }
 }
 
@@ -226,7 +311,12 @@ fn usage(cpu_nanos: u64, memory_bytes: u64) -> Value {
 }
 
 fn cells(name: &str, cpu_nanos: u64, memory_bytes: u64, window: Duration) -> Vec<Value> {
-    vec![json!(name), json!(cpu(cpu_nanos)), json!(memory(memory_bytes)), json!(go_duration(window))]
+    vec![
+        json!(name),
+        json!(cpu(cpu_nanos)),
+        json!(memory(memory_bytes)),
+        json!(go_duration(window)),
+    ]
 }
 
 /// A duration as Go prints it: `5.012s`, `1m0s`, `500ms`.
@@ -256,11 +346,18 @@ fn go_duration(duration: Duration) -> String {
 }
 
 fn not_found(resource: &str, name: &str) -> Refusal {
-    Refusal(ApiError::not_found(GroupResource::new(GROUP, resource), name))
+    Refusal(ApiError::not_found(
+        GroupResource::new(GROUP, resource),
+        name,
+    ))
 }
 
 fn one(shown: Shown, headers: &HeaderMap) -> Response {
-    if wants_table(headers) { table(vec![shown]) } else { body(StatusCode::OK, &shown.object) }
+    if wants_table(headers) {
+        table(vec![shown])
+    } else {
+        body(StatusCode::OK, &shown.object)
+    }
 }
 
 fn list(kind: &str, items: Vec<Shown>, headers: &HeaderMap) -> Response {
@@ -284,7 +381,10 @@ fn list(kind: &str, items: Vec<Shown>, headers: &HeaderMap) -> Response {
 }
 
 fn wants_table(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|range| {
         let has = |what: &str| range.split(';').any(|parameter| parameter.trim() == what);
         has("as=Table") && has("g=meta.k8s.io")
@@ -292,9 +392,7 @@ fn wants_table(headers: &HeaderMap) -> bool {
 }
 
 fn table(items: Vec<Shown>) -> Response {
-    let column = |name: &str, format: &str| {
-        json!({ "name": name, "type": "string", "format": format, "description": "", "priority": 0 })
-    };
+    let column = |name: &str, format: &str| json!({ "name": name, "type": "string", "format": format, "description": "", "priority": 0 });
     let rows = items.into_iter().map(|shown| {
         let object = json!({
             "kind": "PartialObjectMetadata",
@@ -319,5 +417,10 @@ fn table(items: Vec<Shown>) -> Response {
 }
 
 fn body(code: StatusCode, value: &Value) -> Response {
-    (code, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+        .into_response()
 }

@@ -76,7 +76,10 @@ struct Meter {
 impl Usage {
     /// Knows nothing yet; rates will be over `window`.
     pub fn new(window: Duration) -> Self {
-        Self { window, nodes: Arc::default() }
+        Self {
+            window,
+            nodes: Arc::default(),
+        }
     }
 
     /// Takes up what a node's `/metrics/resource` said at `now`. Pods it does not tell of are gone.
@@ -91,22 +94,33 @@ impl Usage {
             }
         }
         for ((namespace, pod), containers) in &mut node.pods {
-            containers.retain(|name, _| seen.contains(&(namespace.clone(), pod.clone(), name.clone())));
+            containers
+                .retain(|name, _| seen.contains(&(namespace.clone(), pod.clone(), name.clone())));
         }
         node.pods.retain(|_, containers| !containers.is_empty());
     }
 
     /// Forgets nodes that are not in `known`, and those that have not been scraped for a minute.
     pub fn forget_others(&self, known: &BTreeSet<String>, now: Timestamp) {
-        let is_fresh = |node: &Node| node.scraped.is_some_and(|at| now.duration_since(at) < STALE_AFTER);
-        self.nodes.write().retain(|name, node| known.contains(name) && is_fresh(node));
+        let is_fresh = |node: &Node| {
+            node.scraped
+                .is_some_and(|at| now.duration_since(at) < STALE_AFTER)
+        };
+        self.nodes
+            .write()
+            .retain(|name, node| known.contains(name) && is_fresh(node));
     }
 
     /// What a node uses, once it was scraped twice.
     pub fn node(&self, name: &str) -> Option<NodeUsage> {
         let nodes = self.nodes.read();
         let (rate, memory_bytes) = nodes.get(name)?.own.read()?;
-        Some(NodeUsage { cpu_nanos: nanos(rate), memory_bytes, at: rate.at, window: rate.window })
+        Some(NodeUsage {
+            cpu_nanos: nanos(rate),
+            memory_bytes,
+            at: rate.at,
+            window: rate.window,
+        })
     }
 
     /// What a pod uses, once each of its containers was measured twice.
@@ -118,9 +132,16 @@ impl Usage {
         let found = meters.iter().map(read).collect::<Option<Vec<_>>>()?;
         let (_, (earliest, _)) = found.iter().min_by_key(|(_, (rate, _))| rate.at)?;
         let (at, window) = (earliest.at, earliest.window);
-        let usage =
-            |(name, (rate, memory_bytes)): (String, (Rate, u64))| ContainerUsage { name, cpu_nanos: nanos(rate), memory_bytes };
-        Some(PodUsage { containers: found.into_iter().map(usage).collect(), at, window })
+        let usage = |(name, (rate, memory_bytes)): (String, (Rate, u64))| ContainerUsage {
+            name,
+            cpu_nanos: nanos(rate),
+            memory_bytes,
+        };
+        Some(PodUsage {
+            containers: found.into_iter().map(usage).collect(),
+            at,
+            window,
+        })
     }
 }
 
@@ -132,10 +153,19 @@ fn nanos(rate: Rate) -> u64 {
 
 impl Node {
     /// Takes up one sample; tells the container if it is of one.
-    fn take(&mut self, sample: &Sample<'_>, window: Duration, now: Timestamp) -> Option<(String, String, String)> {
+    fn take(
+        &mut self,
+        sample: &Sample<'_>,
+        window: Duration,
+        now: Timestamp,
+    ) -> Option<(String, String, String)> {
         let at = sample.at.unwrap_or(now);
         let key = match sample.labels.get("container") {
-            Some(container) => Some((sample.labels.get("namespace")?, sample.labels.get("pod")?, container)),
+            Some(container) => Some((
+                sample.labels.get("namespace")?,
+                sample.labels.get("pod")?,
+                container,
+            )),
             None => None,
         };
         let meter = match (sample.name, key) {
@@ -145,17 +175,26 @@ impl Node {
                 | "container_start_time_seconds",
                 Some((namespace, pod, container)),
             ) => {
-                let pod = self.pods.entry((namespace.clone(), pod.clone())).or_default();
+                let pod = self
+                    .pods
+                    .entry((namespace.clone(), pod.clone()))
+                    .or_default();
                 pod.entry(container.clone()).or_default()
             }
-            ("node_cpu_usage_seconds_total" | "node_memory_working_set_bytes", None) => &mut self.own,
+            ("node_cpu_usage_seconds_total" | "node_memory_working_set_bytes", None) => {
+                &mut self.own
+            }
             _ => return None,
         };
         if sample.name.ends_with("_cpu_usage_seconds_total") {
             meter.cpu.add(at, sample.value, window);
         } else if sample.name.ends_with("_memory_working_set_bytes") {
             meter.memory = Some(sample.value);
-        } else if meter.started.replace(sample.value).is_some_and(|before| before != sample.value) {
+        } else if meter
+            .started
+            .replace(sample.value)
+            .is_some_and(|before| before != sample.value)
+        {
             meter.cpu.restart();
         }
         key.map(|(namespace, pod, container)| (namespace.clone(), pod.clone(), container.clone()))
@@ -194,12 +233,19 @@ mod tests {
         assert_eq!(usage.pod("shop", "web"), None);
         let both = container("web", "app", 1, 1.25) + &container("web", "side", 1, 0.0);
         usage.take("n", &both, at(1));
-        assert_eq!(usage.pod("shop", "web"), None, "the sidecar was measured once");
+        assert_eq!(
+            usage.pod("shop", "web"),
+            None,
+            "the sidecar was measured once"
+        );
         let both = container("web", "app", 2, 1.5) + &container("web", "side", 2, 0.125);
         usage.take("n", &both, at(2));
         let found = usage.pod("shop", "web").unwrap();
-        let cpu: Vec<(&str, u64)> =
-            found.containers.iter().map(|container| (container.name.as_str(), container.cpu_nanos)).collect();
+        let cpu: Vec<(&str, u64)> = found
+            .containers
+            .iter()
+            .map(|container| (container.name.as_str(), container.cpu_nanos))
+            .collect();
         assert_eq!(cpu, [("app", 250_000_000), ("side", 125_000_000)]);
         assert_eq!(found.containers[0].memory_bytes, 1 << 20);
         assert_eq!(found.at, at(2));
@@ -221,7 +267,11 @@ mod tests {
     #[test]
     fn a_container_that_started_again_is_measured_anew() {
         let usage = Usage::new(Duration::from_secs(5));
-        let start = |time: f64| format!("container_start_time_seconds{{container=\"app\",namespace=\"shop\",pod=\"web\"}} {time}\n");
+        let start = |time: f64| {
+            format!(
+                "container_start_time_seconds{{container=\"app\",namespace=\"shop\",pod=\"web\"}} {time}\n"
+            )
+        };
         usage.take("n", &(start(1.0) + &container("web", "app", 0, 0.1)), at(0));
         usage.take("n", &(start(1.0) + &container("web", "app", 1, 0.2)), at(1));
         assert!(usage.pod("shop", "web").is_some());
@@ -232,10 +282,18 @@ mod tests {
     #[test]
     fn a_silent_node_is_forgotten() {
         let usage = Usage::new(Duration::from_secs(5));
-        let node = |second: i64| format!("node_cpu_usage_seconds_total {second} {}\nnode_memory_working_set_bytes 7\n", second * 1000);
+        let node = |second: i64| {
+            format!(
+                "node_cpu_usage_seconds_total {second} {}\nnode_memory_working_set_bytes 7\n",
+                second * 1000
+            )
+        };
         usage.take("n", &node(0), at(0));
         usage.take("n", &node(1), at(1));
-        assert_eq!(usage.node("n").map(|node| node.cpu_nanos), Some(1_000_000_000));
+        assert_eq!(
+            usage.node("n").map(|node| node.cpu_nanos),
+            Some(1_000_000_000)
+        );
         let known = BTreeSet::from(["n".to_owned()]);
         usage.forget_others(&known, at(30));
         assert!(usage.node("n").is_some());

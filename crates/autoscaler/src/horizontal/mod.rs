@@ -34,3 +34,6 @@ pub use observed::{
     Constants, ContainerRequests, Observed, PodSample, PodView, Reading, ReadyCondition,
     SelectorProblem, Tristate,
 };
+
+#[cfg(test)]
+mod tests;
