@@ -14,9 +14,11 @@
 //! `defaults`, and validated; what is wrong comes back as an [`error::ApiError`].
 
 pub mod clock;
+mod defaults;
 pub mod entropy;
 pub mod error;
 pub mod labels;
+mod members;
 pub mod names;
 pub mod patch;
 pub mod protobuf;
@@ -26,3 +28,4 @@ pub mod schema;
 pub mod selector;
 mod strategy;
 pub mod table;
+pub mod validation;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Name, ScalePaths};
+use crate::error::FieldPath;
 use crate::selector::LabelSelector;
 
 /// The Scale that shows `object`, which is in its storage version.
@@ -32,7 +33,7 @@ pub fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
             status.insert("selector".to_owned(), json!(text));
         }
         Some(object) => {
-            if let Ok(selector) = LabelSelector::from_object(object) {
+            if let Ok(selector) = LabelSelector::from_object(object, &FieldPath::default()) {
                 status.insert("selector".to_owned(), json!(selector.to_string()));
             }
         }

@@ -187,17 +187,7 @@ fn describe(value: &Value) -> String {
 }
 
 fn quantity(value: &Value) -> Result<(), TypeError> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        other => {
-            return Err(TypeError(format!(
-                "json: cannot unmarshal {} into Go value of type resource.Quantity",
-                describe(other)
-            )));
-        }
-    };
-    match text.parse::<Quantity>() {
+    match Quantity::from_json(value) {
         Ok(_) => Ok(()),
         Err(error) => Err(TypeError(error.to_string())),
     }

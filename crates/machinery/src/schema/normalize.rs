@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Node, NodeId, Schema, Tree};
+use crate::clock::{rfc3339, rfc3339_micro};
 use crate::quantity::Quantity;
 
 impl Schema {
@@ -77,18 +78,14 @@ fn normalize(tree: &Tree, node: NodeId, value: &mut Value) {
             }
         }
         (Node::Quantity, place @ (Value::String(_) | Value::Number(_))) => {
-            let text = match &*place {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            if let Ok(quantity) = text.parse::<Quantity>() {
+            if let Ok(quantity) = Quantity::from_json(place) {
                 *place = Value::String(quantity.to_string());
             }
         }
         (Node::Time { micro }, place @ Value::String(_)) => {
             let parsed = place.as_str().and_then(|text| text.parse().ok());
             if let Some(time) = parsed {
-                *place = Value::String(format_time(time, *micro));
+                *place = Value::String(if *micro { rfc3339_micro(time) } else { rfc3339(time) });
             }
         }
         (Node::Int32 | Node::Int64, place @ Value::Number(_)) => {
@@ -117,15 +114,4 @@ fn zero(node: &Node) -> Option<Value> {
         Node::Boolean => Some(false.into()),
         _ => None,
     }
-}
-
-/// A time as Kubernetes writes it: UTC, whole seconds, or microseconds for a `MicroTime`.
-#[must_use]
-pub(crate) fn format_time(time: jiff::Timestamp, micro: bool) -> String {
-    let pattern = if micro {
-        "%Y-%m-%dT%H:%M:%S.%6fZ"
-    } else {
-        "%Y-%m-%dT%H:%M:%SZ"
-    };
-    time.strftime(pattern).to_string()
 }
