@@ -9,12 +9,21 @@
 //!                                                                          └────── containers
 //! ```
 
+mod brain;
 mod client;
+mod connection;
+mod containers;
+mod execs;
+mod output;
+mod pods;
+mod privileges;
 mod protocol;
+mod service;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 pub use client::{Client, Events};
 pub use protocol::{
@@ -44,4 +53,13 @@ pub struct Config {
     pub mesh_address: Ipv4Addr,
     /// Folders no container may see into, such as the data folder, wherever they are.
     pub hidden: Vec<PathBuf>,
+}
+
+/// Is the keeper, until it is told to stop (SIGTERM, SIGINT; twice: at once) or the brain ends with
+/// code 0 or [`BRAIN_GIVES_UP`]. To be called from `main` before anything starts a thread.
+///
+/// # Errors
+/// A sentence for the user, with what to do, when a keeper is not possible here.
+pub fn main(config: Config) -> Result<ExitCode, String> {
+    service::run(config)
 }

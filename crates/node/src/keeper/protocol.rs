@@ -331,7 +331,7 @@ pub(crate) enum Request {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Done,
     /// With the mesh namespace's descriptor.

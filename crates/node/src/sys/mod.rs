@@ -2,6 +2,14 @@
 //! call.
 #![allow(unsafe_code)]
 
+mod identity;
+mod mount;
+mod poll;
+mod process;
 mod socket;
 
+pub(crate) use identity::*;
+pub(crate) use mount::*;
+pub(crate) use poll::*;
+pub(crate) use process::*;
 pub(crate) use socket::*;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
@@ -151,4 +152,64 @@ pub(crate) fn enter_network_namespace(namespace: BorrowedFd<'_>) -> io::Result<(
         libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET)
     }))?;
     Ok(())
+}
+
+/// Sends all of `bytes` as one datagram.
+pub(crate) fn send_all(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    let sent = send_with_descriptors(socket, bytes, &[])?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::Error::other("a datagram was cut")) }
+}
+
+/// A netlink socket for routing, in this thread's network namespace.
+pub(crate) fn netlink_socket() -> io::Result<OwnedFd> {
+    socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)
+}
+
+fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers; the descriptor is new and owned by nobody else.
+    unsafe {
+        let fd = check(i64::from(libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol)))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// As many callers may wait as the kernel allows (net.core.somaxconn): a brain that restarts must
+/// refuse none.
+const BACKLOG: i32 = 65_535;
+
+/// A TCP socket that listens and does not block.
+pub(crate) fn listening_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let listener = OwnedFd::from(listener);
+    // SAFETY: takes no pointers. Listening again only changes the backlog.
+    check(i64::from(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) }))?;
+    Ok(listener)
+}
+
+/// A bound UDP socket that tells which address each datagram was sent to and does not block.
+pub(crate) fn datagram_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    set_option(socket.as_raw_fd(), level, option, 1)?;
+    Ok(socket.into())
+}
+
+fn set_option(fd: RawFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
+    let size = mem::size_of_val(&value) as libc::socklen_t;
+    // SAFETY: `value` outlives the call and its true size is given.
+    check(i64::from(unsafe {
+        libc::setsockopt(fd, level, option, ptr::from_ref(&value).cast(), size)
+    }))?;
+    Ok(())
+}
+
+/// Ends a socket for everyone who holds it.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    // SAFETY: takes no pointers. A socket that is not connected cannot be shut down, nor need be.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }

@@ -1,0 +1,242 @@
+//! Which cgroups this process may use, and the folder it makes there.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{CgroupMode, Group, V1Folders, kill_listed, make_folder, remove_tree};
+
+/// The groups of this keeper.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    root: Group,
+}
+
+const PREFIX: &str = "springtide-";
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+impl Cgroups {
+    /// Finds what can be used, removes what dead keepers left, makes this keeper's own group.
+    /// Never fails: the last resort is [`CgroupMode::Proc`]. The sentences are for the user.
+    pub(crate) fn set_up() -> (Self, Vec<String>) {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let name = own_name();
+        if let Some(root) = set_up_v2(&mounts, &own, &name) {
+            return (Self { root }, Vec::new());
+        }
+        let folders = set_up_v1(&mounts, &own, &name);
+        let missing: Vec<&str> =
+            [("cpu", &folders.cpu), ("memory", &folders.memory), ("pids", &folders.pids)]
+                .into_iter()
+                .filter_map(|(controller, folder)| folder.is_none().then_some(controller))
+                .collect();
+        if missing.len() == CONTROLLERS.len() {
+            let warning = "no cgroup can be written: CPU and memory limits are not enforced, and \
+                           use is measured from /proc; to have them enforced, run as root or in a \
+                           delegated scope: systemd-run --user --scope -p Delegate=yes tide up";
+            return (Self { root: Group::Absent }, vec![warning.to_owned()]);
+        }
+        let warnings = if missing.is_empty() {
+            Vec::new()
+        } else {
+            let missing = missing.join(" and ");
+            vec![format!("the cgroup controllers {missing} cannot be written: limits on them are not enforced")]
+        };
+        (Self { root: Group::V1(folders) }, warnings)
+    }
+
+    pub(crate) fn mode(&self) -> CgroupMode {
+        match self.root {
+            Group::V2(_) => CgroupMode::V2,
+            Group::V1(_) => CgroupMode::V1,
+            Group::Absent => CgroupMode::Proc,
+        }
+    }
+
+    /// Makes a pod's group.
+    pub(crate) fn pod(&self, uid: &str) -> io::Result<Group> {
+        self.root.child(&format!("pod{uid}"))
+    }
+
+    /// Removes this keeper's group, with all in it.
+    pub(crate) fn remove(&self) -> bool {
+        self.root.remove()
+    }
+}
+
+/// Tells this keeper from every other, past ones with the same process id included.
+fn own_name() -> String {
+    let pid = std::process::id();
+    let started = started(pid).unwrap_or(0);
+    format!("{PREFIX}{pid}-{started}")
+}
+
+/// When a process started, in ticks since the machine did.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether a folder belongs to a keeper that is no more.
+fn is_stale(name: &str) -> bool {
+    let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    match owner.map(|(pid, time)| (pid.parse(), time.parse::<u64>())) {
+        Some((Ok(pid), Ok(time))) => started(pid) != Some(time),
+        _ => false,
+    }
+}
+
+fn remove_stale(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(is_stale) {
+            // All of them die with their keeper; this is for what is still dying.
+            kill_tree(&entry.path());
+            remove_tree(&entry.path());
+        }
+    }
+}
+
+fn kill_tree(folder: &Path) {
+    kill_listed(folder);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_tree(&entry.path());
+        }
+    }
+}
+
+/// One line of `/proc/self/mountinfo` that is about cgroups.
+#[derive(Debug, PartialEq, Eq)]
+struct Hierarchy<'a> {
+    /// The folder of the hierarchy that is mounted.
+    root: &'a str,
+    at: &'a str,
+    /// `cgroup` or `cgroup2`.
+    kind: &'a str,
+    /// Options, which name the controllers of a v1 hierarchy.
+    options: &'a str,
+}
+
+fn hierarchies(mounts: &str) -> impl Iterator<Item = Hierarchy<'_>> {
+    mounts.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(3);
+        let (root, at) = (before.next()?, before.next()?);
+        let mut after = after.split(' ');
+        let (kind, _, options) = (after.next()?, after.next()?, after.next()?);
+        kind.starts_with("cgroup").then_some(Hierarchy { root, at, kind, options })
+    })
+}
+
+impl Hierarchy<'_> {
+    /// The folder of a group, when it is within what is mounted.
+    fn folder(&self, group: &str) -> Option<PathBuf> {
+        let below = if self.root == "/" { group } else { group.strip_prefix(self.root)? };
+        Some(Path::new(self.at).join(below.trim_start_matches('/')))
+    }
+}
+
+/// This process' group in the hierarchy of `controller` (empty: v2).
+fn own_group<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (fields.next()?, fields.next()?);
+        controllers.split(',').any(|name| name == controller).then_some(group)
+    })
+}
+
+fn set_up_v1(mounts: &str, own: &str, name: &str) -> V1Folders {
+    let folder = |controller: &str| {
+        let hierarchy = hierarchies(mounts).find(|hierarchy| {
+            hierarchy.kind == "cgroup" && hierarchy.options.split(',').any(|o| o == controller)
+        })?;
+        let parent = hierarchy.folder(own_group(own, controller)?)?;
+        remove_stale(&parent);
+        let folder = parent.join(name);
+        make_folder(&folder).ok().map(|()| folder)
+    };
+    V1Folders {
+        cpu: folder("cpu"),
+        cpuacct: folder("cpuacct"),
+        memory: folder("memory"),
+        pids: folder("pids"),
+        freezer: folder("freezer"),
+    }
+}
+
+/// The group this process is in when it may hand controllers on, or the hierarchy's root, where
+/// processes and controllers may be side by side.
+fn set_up_v2(mounts: &str, own: &str, name: &str) -> Option<Group> {
+    let hierarchy = hierarchies(mounts).find(|hierarchy| hierarchy.kind == "cgroup2")?;
+    let own = hierarchy.folder(own_group(own, "")?);
+    let parents = own.into_iter().chain([PathBuf::from(hierarchy.at)]);
+    parents.into_iter().find_map(|parent| {
+        let available = fs::read_to_string(parent.join("cgroup.controllers")).ok()?;
+        let has_all = CONTROLLERS.iter().all(|c| available.split_whitespace().any(|a| a == *c));
+        has_all.then(|| set_up_v2_in(&parent, name).ok()).flatten()
+    })
+}
+
+fn set_up_v2_in(parent: &Path, name: &str) -> io::Result<Group> {
+    remove_stale(parent);
+    let control = parent.join("cgroup.subtree_control");
+    let folder = parent.join(name);
+    make_folder(&folder)?;
+    let hand_on = || fs::write(&control, "+cpu +memory +pids");
+    let set_up = hand_on()
+        .or_else(|_| {
+            // A group hands controllers on only when no process is in it itself: this one moves
+            // into a leaf. If others are there too, this group is not ours to use.
+            let leaf = folder.join("keeper");
+            make_folder(&leaf)?;
+            fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?;
+            hand_on()
+        })
+        .and_then(|()| fs::write(folder.join("cgroup.subtree_control"), "+cpu +memory +pids"));
+    match set_up {
+        Ok(()) => Ok(Group::V2(folder)),
+        Err(error) => {
+            // Back to where it was, and nothing left behind.
+            let _ = fs::write(parent.join("cgroup.procs"), std::process::id().to_string());
+            remove_tree(&folder);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+24 20 0:21 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro
+30 24 0:26 /docker/abc /sys/fs/cgroup/memory rw shared:13 - cgroup cgroup rw,memory
+31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn own_groups_are_found_in_each_hierarchy() {
+        let own = "5:memory:/docker/abc/x\n4:cpu,cpuacct:/user\n0::/init.scope\n";
+        let folder = |controller: &str, kind: &str| {
+            let hierarchy = hierarchies(MOUNTS)
+                .find(|h| h.kind == kind && (kind == "cgroup2" || h.options.contains(controller)))?;
+            hierarchy.folder(own_group(own, controller)?)
+        };
+        assert_eq!(folder("memory", "cgroup"), Some("/sys/fs/cgroup/memory/x".into()));
+        assert_eq!(folder("cpuacct", "cgroup"), Some("/sys/fs/cgroup/cpu,cpuacct/user".into()));
+        assert_eq!(folder("", "cgroup2"), Some("/sys/fs/cgroup/unified/init.scope".into()));
+        assert_eq!(folder("pids", "cgroup"), None);
+    }
+
+    #[test]
+    fn a_living_keepers_groups_are_not_stale_and_a_dead_ones_are() {
+        assert!(!is_stale(&own_name()));
+        assert!(is_stale(&format!("{PREFIX}{}-0", std::process::id())));
+        assert!(is_stale("springtide-4194305-77"));
+        assert!(!is_stale("springtide-mine"));
+        assert!(!is_stale("user.slice"));
+    }
+}

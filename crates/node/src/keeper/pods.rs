@@ -1,0 +1,99 @@
+//! Pods' sandboxes, as the keeper handles them.
+
+use std::os::fd::OwnedFd;
+
+use super::protocol::{Event, KeeperError, Reply, Sandbox, SandboxSpec};
+use super::service::{Keeper, OrderId};
+use crate::cgroups::Group;
+use crate::sandbox::{self, PodIds, sentence};
+use crate::sys::{self, Pid};
+
+/// A sandbox that is there.
+#[derive(Debug)]
+pub(super) struct SandboxRecord {
+    pub(super) info: Sandbox,
+    /// Names the init process.
+    pub(super) init: OwnedFd,
+    pub(super) ids: PodIds,
+    pub(super) group: Group,
+    pub(super) own_network: bool,
+    /// Who waits for its end.
+    removers: Vec<OrderId>,
+}
+
+impl Keeper {
+    pub(super) fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<Reply, KeeperError> {
+        if let Some(known) = self.sandboxes.get(&spec.pod) {
+            if !known.removers.is_empty() {
+                return Err(KeeperError::Create(format!("pod {} is being removed", spec.pod)));
+            }
+            return Ok(Reply::Sandbox(known.info.clone()));
+        }
+        let group = self.cgroups.pod(&spec.pod).map_err(|error| {
+            KeeperError::Create(format!("cannot make the pod's cgroup: {}", sentence(&error)))
+        })?;
+        let made = self.make_sandbox(spec, &group);
+        if made.is_err() {
+            self.emptying.push(group);
+        }
+        made.map(Reply::Sandbox).map_err(KeeperError::Create)
+    }
+
+    fn make_sandbox(&mut self, spec: &SandboxSpec, group: &Group) -> Result<Sandbox, String> {
+        let in_words = |error: std::io::Error| format!("cannot limit the pod: {}", sentence(&error));
+        group.limit(&spec.limits).map_err(in_words)?;
+        // The pod's own group holds no process: v2 wants those in leaves.
+        let init_group = group.child("init").map_err(in_words)?;
+        let ids = self.ids.for_pod(self.pods_made, spec.single_user);
+        self.pods_made = self.pods_made.wrapping_add(1);
+        let network = spec.address.map(|address| (&mut self.mesh, address));
+        let (pid, init) = sandbox::start_init(&spec.hostname, network, ids, &init_group)?;
+        let info = Sandbox {
+            pod: spec.pod.clone(),
+            address: spec.address,
+            pid,
+            owner_uid: ids.outside.0,
+            owner_gid: ids.outside.1,
+            created_at: self.now(),
+        };
+        let record = SandboxRecord {
+            info: info.clone(),
+            init,
+            ids,
+            group: group.clone(),
+            own_network: spec.address.is_some(),
+            removers: Vec::new(),
+        };
+        self.sandboxes.insert(spec.pod.clone(), record);
+        Ok(info)
+    }
+
+    /// Answered when the init is gone; the kernel ends every process of the pod before.
+    pub(super) fn remove_sandbox(&mut self, order: OrderId, pod: &str) -> Option<Reply> {
+        let Some(sandbox) = self.sandboxes.get_mut(pod) else {
+            self.forget_containers(pod);
+            return Some(Reply::Done);
+        };
+        sandbox.removers.push(order);
+        // It cannot have been reaped: then it would not be here.
+        let _ = sys::kill(sandbox.info.pid, libc::SIGKILL);
+        None
+    }
+
+    /// Whether the process was a pod's init.
+    pub(super) fn init_ended(&mut self, pid: Pid) -> bool {
+        let found = self.sandboxes.values().find(|sandbox| sandbox.info.pid == pid);
+        let Some(pod) = found.map(|sandbox| sandbox.info.pod.clone()) else { return false };
+        let Some(sandbox) = self.sandboxes.remove(&pod) else { return false };
+        if sandbox.removers.is_empty() {
+            self.tell(Event::SandboxExited { pod });
+        } else {
+            self.forget_containers(&pod);
+            for order in sandbox.removers {
+                self.reply(order, Reply::Done);
+            }
+        }
+        self.emptying.push(sandbox.group);
+        true
+    }
+}
