@@ -283,6 +283,13 @@ impl Place<'_> {
                 }
                 serde_json::from_slice(raw).map_err(|_| WireError::Json)?
             }
+            Kind::StringList => {
+                let mut items = Vec::new();
+                for field in Reader::new(wire.bytes()?) {
+                    items.push(Value::from(field?.1.text()?));
+                }
+                items.into()
+            }
             Kind::Message(_) => return Err(WireError::Type),
         })
     }

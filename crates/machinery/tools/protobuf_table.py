@@ -62,6 +62,8 @@ SPECIAL = {
     "meta/v1/MicroTime": "microtime",
     "meta/v1/FieldsV1": "rawjson",
     "runtime/RawExtension": "rawjson",
+    "authentication/v1/ExtraValue": "stringlist",
+    "authorization/v1/ExtraValue": "stringlist",
 }
 
 # Optional scalars that Kubernetes' Go types hold by pointer, so that zero is kept. (The replicas of
@@ -151,7 +153,11 @@ policy/v1/PodDisruptionBudgetSpec unhealthyPodEvictionPolicy
 PLAIN_MESSAGES = {"core/v1/ServicePort.targetPort"}
 
 # Messages whose JSON is that of another.
-ALIASES = {"core/v1/EphemeralContainerCommon": "core/v1/EphemeralContainer"}
+ALIASES = {
+    "core/v1/EphemeralContainerCommon": "core/v1/EphemeralContainer",
+    "core/v1/ProbeHandler": "core/v1/Probe",
+    "core/v1/VolumeSource": "core/v1/Volume",
+}
 
 # Fields whose members stand in the JSON of the message itself.
 INLINE = {
@@ -268,6 +274,8 @@ def main():
             continue
         # k8s-pb spells HPAScalingPolicy as HpaScalingPolicy.
         known = json_names.get(ALIASES.get(name, name).lower(), {})
+        if not known:
+            print(f"{name}: JSON names and required fields are not known", file=sys.stderr)
         rows = []
         for number, rust_name, repeated, target, is_map in sorted(messages[name]):
             match = known.get(rust_name.replace("_", "").lower())
@@ -289,6 +297,11 @@ def main():
                 plain.append(f"{field} {target}")
             rows.append(f"  {number} {json_name} {label} {kind}")
         table[name] = rows
+        if name not in ALIASES and not any(" inline " in row for row in rows):
+            missing = {found for found, _ in known.values()} - {row.split()[1] for row in rows}
+            missing -= {"apiVersion", "kind"}
+            if missing:
+                print(f"{name}: no number of {sorted(missing)}", file=sys.stderr)
     if unused:
         sys.exit(f"listed as pointers, but no optional fields: {sorted(unused)}")
     if "--survey" in sys.argv:

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Time,
     MicroTime,
     RawJson,
+    /// A message whose JSON is the list it holds.
+    StringList,
     Message(MessageId),
 }
 
@@ -133,6 +135,7 @@ fn kind_named(name: &str, messages: &BTreeMap<&str, MessageId>) -> Option<Kind> 
         "time" => Kind::Time,
         "microtime" => Kind::MicroTime,
         "rawjson" => Kind::RawJson,
+        "stringlist" => Kind::StringList,
         message => Kind::Message(*messages.get(message)?),
     })
 }
@@ -140,6 +143,7 @@ fn kind_named(name: &str, messages: &BTreeMap<&str, MessageId>) -> Option<Kind> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{Schema, Shape};
 
     #[test]
     fn the_table_is_whole() {
@@ -164,5 +168,56 @@ mod tests {
         ] {
             assert!(Table::parse(text).is_none(), "{text}");
         }
+    }
+
+    /// Walks a message and the schema of the same type side by side, and collects the fields of
+    /// one that the other lacks.
+    fn compare(message: MessageId, schema: &Schema, path: &str, differences: &mut Vec<String>) {
+        for field in &Table::get().messages[message.0] {
+            let path = format!("{path}.{}", field.name);
+            if let (Label::Inline, Kind::Message(inner)) = (field.label, field.kind) {
+                compare(inner, schema, &path, differences);
+                continue;
+            }
+            let Some(place) = schema.field(&field.name) else {
+                differences.push(format!("{path} is not in the schema"));
+                continue;
+            };
+            let inner = match field.label {
+                Label::List => place.items(),
+                Label::Map => place.field("any"),
+                Label::Plain | Label::Kept | Label::Inline => Some(place),
+            };
+            let Some(inner) = inner else {
+                differences.push(format!("{path} repeats here and not in the schema"));
+                continue;
+            };
+            match field.kind {
+                Kind::Message(message) => compare(message, &inner, &path, differences),
+                Kind::RawJson | Kind::StringList => {}
+                _ if inner.shape() == Shape::Scalar => {}
+                _ => differences.push(format!("{path} is a scalar here and not in the schema")),
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_schemas() {
+        let table = Table::get();
+        let mut compared = 0;
+        let mut differences = Vec::new();
+        for line in MESSAGES.lines() {
+            let ["kind", version, kind, message] = line.split(' ').collect::<Vec<_>>()[..] else {
+                continue;
+            };
+            let definition = format!("io.k8s.api.{}", message.replace('/', "."));
+            if let Some(schema) = Schema::builtin(&definition) {
+                let message = table.message_of(version, kind).unwrap();
+                compare(message, &schema, kind, &mut differences);
+                compared += 1;
+            }
+        }
+        assert_eq!(differences, Vec::<String>::new());
+        assert!(compared > 15, "{compared}");
     }
 }

@@ -334,6 +334,22 @@ fn leases_and_slices_keep_pointers_and_micro_times() {
 }
 
 #[test]
+fn a_users_extra_values_are_lists() {
+    let extra = message(&[(1, b"scopes"), (2, &message(&[(1, b"a"), (1, b"b")]))]);
+    let review = message(&[(2, &message(&[(3, b"jane"), (5, &extra)]))]);
+    let decoded = decode(&body(
+        "authorization.k8s.io/v1",
+        "SubjectAccessReview",
+        &review,
+    ))
+    .unwrap();
+    assert_eq!(
+        decoded["spec"],
+        json!({"user": "jane", "extra": {"scopes": ["a", "b"]}})
+    );
+}
+
+#[test]
 fn json_may_stand_in_the_envelope() {
     let type_meta = message(&[(1, b"v1"), (2, b"ConfigMap")]);
     let mut body = MAGIC.to_vec();
