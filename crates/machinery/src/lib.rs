@@ -6,12 +6,12 @@
 //! of patches, [`protobuf`] turns protobuf request bodies into JSON, and [`error`] is what the API
 //! answers when it refuses.
 //!
-//! **Kinds.** The registry is one table with a row for each kind that is served: its names, its
-//! schema, its defaults, its rules, and the columns it is shown with.
+//! **Kinds.** The [`registry`] is one table with a row for each kind that is served: its names, its
+//! schema, its defaults, its rules, and the columns it is shown with ([`table`]).
 //!
-//! A write flows through this crate in the order of the API server's steps: `protobuf` or JSON is
-//! decoded into a [`serde_json::Value`], patched, checked against the `schema`, given its
-//! `defaults`, and validated; what is wrong comes back as an [`error::ApiError`].
+//! A write flows through this crate in the order of the API server's steps: [`protobuf`] or JSON is
+//! decoded into a [`serde_json::Value`], patched, checked against the [`schema`], given its
+//! defaults, and validated ([`validation`]); what is wrong comes back as an [`error::ApiError`].
 
 pub mod clock;
 mod defaults;
