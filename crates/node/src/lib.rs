@@ -9,12 +9,28 @@
 //! - [`cgroups`]: limits and measurements
 //! - [`network`]: the mesh namespace, pods' links, addresses and routes
 //! - [`MeshNamespace`]: sockets made in the mesh namespace, for any runtime
+//! - [`kubelet`]: each pod's lifecycle, from its object to its end
+//! - [`environment`], [`volumes`]: what a pod's containers find
+//! - [`probes`]: whether they are well
+//! - [`status`], [`stats`], [`logs`]: what is told of them
+//! - [`registration`]: the Node object and its Lease
 
+mod api;
 pub mod cgroups;
+pub mod environment;
 pub mod keeper;
+pub mod kubelet;
+pub mod logs;
 mod mesh_namespace;
 pub mod network;
+pub mod probes;
+pub mod registration;
 pub mod sandbox;
+pub mod stats;
+pub mod status;
 mod sys;
+pub mod volumes;
 
+pub use kubelet::Kubelet;
+pub use kubelet::departure::Departure;
 pub use mesh_namespace::MeshNamespace;
