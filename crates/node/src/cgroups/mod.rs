@@ -350,8 +350,6 @@ pub(crate) fn kill_by_namespace(namespace: u64, main: Pid, init: Pid) {
     }
 }
 
-pub(crate) use processes::mount_namespace;
-
 fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

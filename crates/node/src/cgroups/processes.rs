@@ -11,7 +11,7 @@ use super::Usage;
 use crate::sys::{self, Pid};
 
 /// Identifies a process' mount namespace.
-pub(crate) fn mount_namespace(pid: Pid) -> io::Result<u64> {
+fn mount_namespace(pid: Pid) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino())
 }
 

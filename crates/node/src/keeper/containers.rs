@@ -1,7 +1,9 @@
 //! Containers, as the keeper handles them: from the order to the acknowledged exit.
 
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -91,8 +93,9 @@ pub(super) struct ContainerRecord {
     log: LogWriter,
     out: Option<Watched>,
     error: Option<Watched>,
-    /// Identifies its processes where there are no cgroups; 0 while it is not known.
-    mount_namespace: u64,
+    /// Its mount namespace, once its command runs: where further commands are executed, and what
+    /// its processes are known by where there are no cgroups.
+    mounts: Option<File>,
 }
 
 impl ContainerRecord {
@@ -113,10 +116,10 @@ impl ContainerRecord {
         &self.spec
     }
 
-    /// The main process, while its command runs.
-    pub(super) fn running_pid(&self) -> Option<Pid> {
+    /// Its mount namespace, while its command runs.
+    pub(super) fn running_in(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
-            State::Running(started) => Some(started.pid),
+            State::Running(_) => self.mounts.as_ref().map(AsFd::as_fd),
             _ => None,
         }
     }
@@ -135,9 +138,11 @@ impl ContainerRecord {
 
     fn kill_all(&self) {
         self.group.kill();
-        if self.group == Group::Absent && self.mount_namespace != 0 {
-            let main = self.pid().unwrap_or(0);
-            cgroups::kill_by_namespace(self.mount_namespace, main, self.init);
+        if self.group == Group::Absent
+            && let Some(mounts) = &self.mounts
+            && let Ok(mounts) = mounts.metadata()
+        {
+            cgroups::kill_by_namespace(mounts.ino(), self.pid().unwrap_or(0), self.init);
         }
     }
 }
@@ -207,7 +212,7 @@ impl Keeper {
             log,
             out: Some(out),
             error: Some(error),
-            mount_namespace: 0,
+            mounts: None,
         };
         self.containers.insert(key, record);
         Ok(())
@@ -246,8 +251,7 @@ impl Keeper {
             hidden: &self.config.hidden,
         };
         let process = Process {
-            join: sandbox.init.as_fd(),
-            own_network: sandbox.own_network,
+            namespaces: &sandbox.namespaces,
             place: Place::New(&plan),
             group,
             ids: sandbox.ids,
@@ -293,7 +297,8 @@ impl Keeper {
         let reply = match (starting.pid, failed) {
             (Some(pid), None) => {
                 let started = Started { pid, started_at: now };
-                record.mount_namespace = cgroups::mount_namespace(pid).unwrap_or(0);
+                // It may have ended already, and then has none.
+                record.mounts = File::open(format!("/proc/{pid}/ns/mnt")).ok();
                 record.state = State::Running(started.clone());
                 Reply::Started(started)
             }
@@ -349,6 +354,7 @@ impl Keeper {
             started_at: started.started_at,
             finished_at: now,
         };
+        record.mounts = None;
         record.state = State::Exited { exit: exit.clone(), pid: started.pid };
         self.tell(Event::ContainerExited(exit));
     }

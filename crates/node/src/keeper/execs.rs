@@ -58,16 +58,13 @@ impl Keeper {
         let none = || KeeperError::NoContainer(key.clone());
         let container = self.containers.get(key).ok_or_else(none)?;
         let sandbox = self.sandboxes.get(&key.pod).ok_or_else(none)?;
-        let main = container.running_pid().ok_or_else(none)?;
-        // Not reaped yet, so the number is still its own.
-        let join = sys::pidfd_open(main).map_err(|_| none())?;
+        let mounts = container.running_in().ok_or_else(none)?;
         let (output, to_output) = io::pipe().map_err(create("make a pipe"))?;
         let (report, to_report) = io::pipe().map_err(create("make a pipe"))?;
         let spec = container.spec();
         let process = Process {
-            join: join.as_fd(),
-            own_network: sandbox.own_network,
-            place: Place::Existing,
+            namespaces: &sandbox.namespaces,
+            place: Place::Existing(mounts),
             group: &container.group,
             ids: sandbox.ids,
             user: &spec.user,

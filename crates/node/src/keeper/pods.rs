@@ -1,22 +1,18 @@
 //! Pods' sandboxes, as the keeper handles them.
 
-use std::os::fd::OwnedFd;
-
 use super::protocol::{Event, KeeperError, Reply, Sandbox, SandboxSpec};
 use super::service::{Keeper, OrderId};
 use crate::cgroups::Group;
-use crate::sandbox::{self, PodIds, sentence};
+use crate::sandbox::{self, Namespaces, PodIds, sentence};
 use crate::sys::{self, Pid};
 
 /// A sandbox that is there.
 #[derive(Debug)]
 pub(super) struct SandboxRecord {
     pub(super) info: Sandbox,
-    /// Names the init process.
-    pub(super) init: OwnedFd,
+    pub(super) namespaces: Namespaces,
     pub(super) ids: PodIds,
     pub(super) group: Group,
-    pub(super) own_network: bool,
     /// Who waits for its end.
     removers: Vec<OrderId>,
 }
@@ -47,7 +43,7 @@ impl Keeper {
         let ids = self.ids.for_pod(self.pods_made, spec.single_user);
         self.pods_made = self.pods_made.wrapping_add(1);
         let network = spec.address.map(|address| (&mut self.mesh, address));
-        let (pid, init) = sandbox::start_init(&spec.hostname, network, ids, &init_group)?;
+        let (pid, namespaces) = sandbox::start_init(&spec.hostname, network, ids, &init_group)?;
         let info = Sandbox {
             pod: spec.pod.clone(),
             address: spec.address,
@@ -58,10 +54,9 @@ impl Keeper {
         };
         let record = SandboxRecord {
             info: info.clone(),
-            init,
+            namespaces,
             ids,
             group: group.clone(),
-            own_network: spec.address.is_some(),
             removers: Vec::new(),
         };
         self.sandboxes.insert(spec.pod.clone(), record);

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capabilities::Capabilities;
 use super::ids::PodIds;
+use super::init::Namespaces;
 use super::root::{self, RootPlan, sentence};
 use crate::cgroups::Group;
 use crate::keeper::{KeeperError, User};
@@ -31,22 +32,20 @@ pub(crate) enum Report {
     Failed(KeeperError),
 }
 
-/// Which namespaces are joined.
+/// Where in its pod a process shall be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
-    /// A new container in a pod: its own mounts, and a root made as planned.
+    /// In a new container: its own mounts, and a root made as planned.
     New(&'a RootPlan<'a>),
-    /// An existing container.
-    Existing,
+    /// In an existing container, whose mount namespace this is.
+    Existing(BorrowedFd<'a>),
 }
 
 /// What shall run, where and as whom.
 #[derive(Debug)]
 pub(crate) struct Process<'a> {
-    /// Names the pod's init, or the container's main process.
-    pub(crate) join: BorrowedFd<'a>,
-    /// Whether the pod has a network namespace of its own.
-    pub(crate) own_network: bool,
+    /// The pod's.
+    pub(crate) namespaces: &'a Namespaces,
     pub(crate) place: Place<'a>,
     pub(crate) group: &'a Group,
     pub(crate) ids: PodIds,
@@ -97,19 +96,16 @@ fn join(process: &Process<'_>, report: &PipeWriter) -> Result<(), KeeperError> {
     process.group.join().map_err(create("enter the container's cgroup"))?;
     // Lowering it needs root; a container that is killed sooner than others is no reason to fail.
     let _ = fs::write("/proc/self/oom_score_adj", process.oom_score_adj.to_string());
-    let mut namespaces =
-        sys::NEW_USER | sys::NEW_PID | sys::NEW_IPC | sys::NEW_UTS | sys::NEW_MOUNT;
-    if process.own_network {
-        namespaces |= sys::NEW_NETWORK;
+    let (mounts, flags) = match process.place {
+        Place::New(_) => (process.namespaces.mounts.as_fd(), sys::SIBLING | sys::NEW_MOUNT),
+        Place::Existing(mounts) => (mounts, sys::SIBLING),
+    };
+    for namespace in process.namespaces.shared.iter().map(AsFd::as_fd).chain([mounts]) {
+        sys::enter_namespace(namespace).map_err(create("enter the pod's namespaces"))?;
     }
-    sys::setns(process.join, namespaces).map_err(create("enter the pod's namespaces"))?;
     let ids = &process.ids;
     sys::become_user(ids.inside.0, ids.inside.1, ids.has_groups().then_some(&[]))
         .map_err(create("become the pod's user"))?;
-    let flags = match process.place {
-        Place::New(_) => sys::SIBLING | sys::NEW_MOUNT,
-        Place::Existing => sys::SIBLING,
-    };
     let pid = sys::spawn(flags, || {
         tell(report, become_container(process, report.as_raw_fd()));
         // What runtimes answer when the command could not be executed.

@@ -17,13 +17,33 @@ use crate::sys::{self, Pid};
 /// The longest an init may take to set up its namespaces; it is some milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A pod's namespaces but its mount namespace, in the order they are entered: the user namespace
+/// first, which gives the right to enter the others.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    pub(crate) shared: Vec<OwnedFd>,
+    /// The one the pod's containers' are copies of.
+    pub(crate) mounts: OwnedFd,
+}
+
+impl Namespaces {
+    /// Opens those of a process that is not hidden yet.
+    fn of(pid: Pid, own_network: bool) -> io::Result<Self> {
+        let open = |name: &str| fs::File::open(format!("/proc/{pid}/ns/{name}")).map(OwnedFd::from);
+        let names = ["user", "pid", "ipc", "uts", "net"];
+        let count = if own_network { names.len() } else { names.len() - 1 };
+        let shared = names[..count].iter().map(|name| open(name)).collect::<io::Result<_>>()?;
+        Ok(Self { shared, mounts: open("mnt")? })
+    }
+}
+
 /// Starts a pod's init and waits until its namespaces and network are ready.
 pub(crate) fn start(
     hostname: &str,
     network: Option<(&mut Mesh, Ipv4Addr)>,
     ids: PodIds,
     group: &Group,
-) -> Result<(Pid, OwnedFd), String> {
+) -> Result<(Pid, Namespaces), String> {
     let (mut ours, theirs) =
         UnixStream::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
     let mut flags =
@@ -43,12 +63,11 @@ pub(crate) fn start(
                 mesh.join(pid, address)
                     .map_err(|error| format!("cannot link the pod to the mesh: {error}"))?;
             }
-            await_ready(&mut ours)
-        })
-        .and_then(|()| {
-            sys::pidfd_open(pid).map_err(|error| format!("the pod's init ended: {error}"))
+            let namespaces = Namespaces::of(pid, address.is_some())
+                .map_err(|error| format!("cannot open the pod's namespaces: {error}"))?;
+            await_ready(&mut ours).map(|()| namespaces)
         });
-    ready.map(|descriptor| (pid, descriptor)).inspect_err(|_| {
+    ready.map(|namespaces| (pid, namespaces)).inspect_err(|_| {
         // Nobody else knows of it: end and reap it here.
         let _ = sys::kill(pid, libc::SIGKILL);
         let _ = sys::reap(Some(pid), true);

@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::socket::check;
 
@@ -20,8 +21,15 @@ pub(crate) const NEW_UTS: i32 = libc::CLONE_NEWUTS;
 /// The new process becomes a child of the caller's parent.
 pub(crate) const SIBLING: i32 = libc::CLONE_PARENT;
 
+/// Whether [`spawn`] made this process: such a one never starts a thread. It may be where `/proc`
+/// does not show it.
+static IS_SPAWNED: AtomicBool = AtomicBool::new(false);
+
 /// How many threads this process has.
 fn threads() -> io::Result<u64> {
+    if IS_SPAWNED.load(Ordering::Relaxed) {
+        return Ok(1);
+    }
     // /proc/self/task has a subfolder for each, and a link for each of those and two of its own.
     let links = std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata("/proc/self/task")?);
     Ok(links.saturating_sub(2))
@@ -53,6 +61,7 @@ pub(crate) fn spawn(flags: i32, child: impl FnOnce() -> i32) -> io::Result<Pid> 
     if pid != 0 {
         return Ok(pid as Pid);
     }
+    IS_SPAWNED.store(true, Ordering::Relaxed);
     // A child must never run on into its parent's code, not even by a panic.
     let code = catch_unwind(AssertUnwindSafe(child)).unwrap_or(125);
     exit_now(code)
@@ -64,18 +73,10 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// A descriptor that names a process.
-pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+/// Enters a namespace.
+pub(crate) fn enter_namespace(namespace: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointers.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: a new descriptor, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Enters namespaces of another process (a pidfd with several flags) or one namespace.
-pub(crate) fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    check(i64::from(unsafe { libc::setns(fd.as_raw_fd(), flags) }))?;
+    check(i64::from(unsafe { libc::setns(namespace.as_raw_fd(), 0) }))?;
     Ok(())
 }
 
