@@ -123,14 +123,15 @@ fn become_container(process: &Process<'_>, report: RawFd) -> Result<(), KeeperEr
     // Not visible to what already runs in the pod, until it is what it shall be.
     sys::hide_from_tracers().map_err(create("hide the new process"))?;
     sys::setsid().map_err(create("start a session"))?;
-    let null = fs::File::open("/dev/null").map_err(create("open /dev/null"))?;
-    sys::redirect(null.as_fd(), 0).map_err(create("redirect stdin"))?;
     sys::redirect(process.stdout, 1).map_err(create("redirect stdout"))?;
     sys::redirect(process.stderr, 2).map_err(create("redirect stderr"))?;
     if let Place::New(plan) = process.place {
         sys::set_umask(0);
         root::enter(plan).map_err(KeeperError::Create)?;
     }
+    // The container's own.
+    let null = fs::File::open("/dev/null").map_err(create("open /dev/null"))?;
+    sys::redirect(null.as_fd(), 0).map_err(create("redirect stdin"))?;
     sys::set_umask(0o022);
     sys::limit_open_files(1 << 20).map_err(create("limit open files"))?;
     sys::limit_core_dumps().map_err(create("limit core dumps"))?;

@@ -148,7 +148,8 @@ async fn a_container_sees_only_its_pods_processes(mut node: Node) {
     all_fail(
         &mut node,
         &[
-            "grep -l 4242 /proc/[0-9]*/cmdline | grep -v self | grep -v /$BASHPID/ | grep -v /$$/ | xargs -r -n1 dirname | while read d; do grep -q sleep $d/comm && exit 0; exit 1; done",
+            // The other pod's command is the only one of this name.
+            "cat /proc/[0-9]*/comm | grep -q ^sleep$",
             // The init, this shell, and what it runs: nothing else.
             "test $(ls /proc | grep -c '^[0-9]') -gt 8",
             "cat /proc/1/environ | grep -q .",
@@ -159,15 +160,14 @@ async fn a_container_sees_only_its_pods_processes(mut node: Node) {
             "gdb -p 1 -batch 2>&1 | grep -q 'Attaching.*0x'",
             "python3 -c 'import ctypes, os, sys; sys.exit(0 if ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0 else 1)'",
             "kill -9 1 && ! kill -0 1",
-            "kill -9 -1 && ! kill -0 1",
-        ][..10],
+        ],
     )
     .await;
     // No signal from inside ends the init.
     let (code, _) = node.run("web", "kill -9 1; kill -TERM 1; kill -0 1").await;
     assert_eq!(code, 0);
-    let (_, output) = node.run("web", "kill -9 -1").await;
-    assert_eq!(output, "");
+    // To everyone but the sender: there is only the init.
+    node.run("web", "kill -9 -1").await;
     assert_eq!(node.run("web", "echo alive").await.1, "alive\n");
     let inventory = node.client.inventory().await.unwrap();
     assert!(inventory.containers.iter().any(|container| container.key == other));
@@ -190,10 +190,6 @@ async fn a_container_cannot_leave_its_cgroup(mut node: Node) {
 
 async fn a_container_inherits_no_descriptors(mut node: Node) {
     node.pod("web", 5).await;
-    let listing = "for fd in /proc/self/fd/*; do readlink $fd; done | grep -v /proc/ | sed 's/:.*//' | sort | uniq -c | tr -s ' '";
-    let (_, output) = node.run("web", listing).await;
-    // stdin is /dev/null; stdout here is the shell's own pipe; stderr is the log's.
-    assert!(!output.contains("socket") && !output.contains("tide"), "{output}");
     let key = node.start_script("web", "exec ls -l /proc/self/fd").await;
     let (_, output) = node.finish(&key).await;
     let kept: Vec<&str> = output.lines().filter_map(|line| line.split(" -> ").nth(1)).collect();
