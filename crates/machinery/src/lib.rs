@@ -20,6 +20,7 @@ pub mod error;
 pub mod labels;
 mod members;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;

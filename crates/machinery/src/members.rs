@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 /// Sets `object[name]` unless it is there already; null counts as missing.
 pub(crate) fn fill(object: &mut Value, name: &str, value: impl Into<Value>) {
-    if object.get(name).is_none_or(Value::is_null) {
-        if let Some(members) = object.as_object_mut() {
-            members.insert(name.to_owned(), value.into());
-        }
+    if object.get(name).is_none_or(Value::is_null)
+        && let Some(members) = object.as_object_mut()
+    {
+        members.insert(name.to_owned(), value.into());
     }
 }
 
@@ -39,7 +39,8 @@ pub(crate) fn items<'a>(object: &'a Value, name: &str) -> std::slice::Iter<'a, V
 /// The items of the list `object[name]`, to change them.
 pub(crate) fn items_mut<'a>(object: &'a mut Value, name: &str) -> std::slice::IterMut<'a, Value> {
     let list = object.get_mut(name).and_then(Value::as_array_mut);
-    list.map_or(&mut [] as &mut [Value], Vec::as_mut_slice).iter_mut()
+    list.map_or(&mut [] as &mut [Value], Vec::as_mut_slice)
+        .iter_mut()
 }
 
 /// The members of the object `object[name]`; none if there is no object.

@@ -23,16 +23,17 @@ pub use resource::{
 };
 pub use scale::{apply_scale, scale_of};
 
+/// (group, version, plural or kind) → row and served version.
+type Index = BTreeMap<(Name, Name, Name), (usize, usize)>;
+
 /// All resources served, with the indexes requests need.
 ///
 /// Cheap to clone. Adding rows makes a new registry, so a reader never sees half a change.
 #[derive(Clone)]
 pub struct Registry {
     rows: Arc<[Arc<Resource>]>,
-    /// (group, version, plural) → row and served version.
-    by_plural: Arc<BTreeMap<(Name, Name, Name), (usize, usize)>>,
-    /// (group, version, kind) → row and served version.
-    by_kind: Arc<BTreeMap<(Name, Name, Name), (usize, usize)>>,
+    by_plural: Arc<Index>,
+    by_kind: Arc<Index>,
     by_collection: Arc<BTreeMap<Arc<str>, usize>>,
 }
 
@@ -120,13 +121,7 @@ impl Registry {
         self.find(&self.by_kind, group, version, kind)
     }
 
-    fn find(
-        &self,
-        index: &BTreeMap<(Name, Name, Name), (usize, usize)>,
-        group: &str,
-        version: &str,
-        name: &str,
-    ) -> Option<Found> {
+    fn find(&self, index: &Index, group: &str, version: &str, name: &str) -> Option<Found> {
         let key = (
             Name::Owned(group.to_owned()),
             Name::Owned(version.to_owned()),
@@ -141,7 +136,9 @@ impl Registry {
     /// Finds the row whose objects the store keeps under `collection`.
     #[must_use]
     pub fn by_collection(&self, collection: &str) -> Option<&Arc<Resource>> {
-        self.by_collection.get(collection).map(|&row| &self.rows[row])
+        self.by_collection
+            .get(collection)
+            .map(|&row| &self.rows[row])
     }
 
     /// Every served (group, version): groups in table order, in a group the preferred version
@@ -197,7 +194,9 @@ impl Registry {
 fn version_rank(version: &str) -> (u8, u32, u32) {
     let parse = || -> Option<(u8, u32, u32)> {
         let rest = version.strip_prefix('v')?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let major = rest[..digits].parse().ok()?;
         let stage = &rest[digits..];
         if stage.is_empty() {

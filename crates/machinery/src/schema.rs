@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use check::TypeError;
 pub use duplicates::{decode_strict, decode_strict_from};
+pub(crate) use merge::{list_merge, retains_keys};
 
 /// A place in a schema tree: the whole of a kind, one of its fields, an item of a list.
 #[derive(Clone)]
@@ -219,3 +220,6 @@ impl Struct {
         Some(&self.fields[place])
     }
 }
+
+#[cfg(test)]
+mod tests;

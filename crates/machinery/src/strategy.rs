@@ -160,7 +160,10 @@ pub(crate) fn namespace() -> BuiltIn {
         validate_create: validation::core::create_namespace,
         validate_update: validation::core::update_namespace,
         fields: |namespace| {
-            vec![("status.phase", text(&namespace["status"], "phase").to_owned())]
+            vec![(
+                "status.phase",
+                text(&namespace["status"], "phase").to_owned(),
+            )]
         },
         columns: table::namespace::columns,
         cells: table::namespace::cells,

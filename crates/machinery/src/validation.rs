@@ -74,19 +74,15 @@ pub(crate) fn labels(errors: &mut Errors, labels: &Value, path: &FieldPath) {
 /// Checks a whole number or percentage that may not be below zero.
 pub(crate) fn int_or_percent(errors: &mut Errors, value: &Value, path: &FieldPath) {
     match value {
-        Value::String(text) => {
-            if !names::percent(text).is_empty() {
-                errors.push(FieldError::invalid(
-                    path,
-                    text.as_str(),
-                    "must be an integer or percentage (e.g '5%%')",
-                ));
-            }
+        Value::String(text) if !names::percent(text).is_empty() => {
+            errors.push(FieldError::invalid(
+                path,
+                text.as_str(),
+                "must be an integer or percentage (e.g '5%%')",
+            ));
         }
-        Value::Number(number) => {
-            if number.as_i64().is_some_and(|number| number < 0) {
-                errors.push(FieldError::invalid(path, value.clone(), NOT_NEGATIVE));
-            }
+        Value::Number(number) if number.as_i64().is_some_and(|number| number < 0) => {
+            errors.push(FieldError::invalid(path, value.clone(), NOT_NEGATIVE));
         }
         _ => {}
     }

@@ -25,7 +25,10 @@ pub(crate) fn deployment(deployment: &mut Value) {
 pub(crate) fn replica_set(set: &mut Value) {
     let spec = ensure(set, "spec");
     fill(spec, "replicas", 1);
-    if let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) {
+    if let Some(template) = spec
+        .get_mut("template")
+        .filter(|template| template.is_object())
+    {
         pod::template(template);
     }
 }

@@ -20,12 +20,11 @@ pub(crate) fn namespace(namespace: &mut Value) {
 
 /// Fills in a Node: what is not reserved can be allocated.
 pub(crate) fn node(node: &mut Value) {
-    if let Some(status) = member_mut(node, "status") {
-        if !has(status, "allocatable") {
-            if let Some(capacity) = status.get("capacity").cloned() {
-                fill(status, "allocatable", capacity);
-            }
-        }
+    if let Some(status) = member_mut(node, "status")
+        && !has(status, "allocatable")
+        && let Some(capacity) = status.get("capacity").cloned()
+    {
+        fill(status, "allocatable", capacity);
     }
 }
 
@@ -76,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_namespace_carries_its_name_as_a_label() {
-        let mut object = json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "lie"}}});
+        let mut object =
+            json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "lie"}}});
         namespace(&mut object);
         assert_eq!(
             object["metadata"]["labels"],

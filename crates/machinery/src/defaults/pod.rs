@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::members::{
-    ensure, entries, fill, fill_text, has, is_true, items_mut, member_mut, text,
-};
+use crate::members::{ensure, entries, fill, fill_text, has, is_true, items_mut, member_mut, text};
 
 /// Mode of files in ConfigMap, Secret and downward API volumes: 0644.
 const FILE_MODE: i64 = 0o644;
@@ -69,10 +67,11 @@ fn container(container: &mut Value, host_network: bool) {
     fill(container, "resources", json!({}));
     for port in items_mut(container, "ports") {
         fill_text(port, "protocol", "TCP");
-        if host_network && !port["hostPort"].as_i64().is_some_and(|number| number != 0) {
-            if let Some(number) = port.get("containerPort").cloned() {
-                port["hostPort"] = number;
-            }
+        if host_network
+            && port["hostPort"].as_i64().is_none_or(|number| number == 0)
+            && let Some(number) = port.get("containerPort").cloned()
+        {
+            port["hostPort"] = number;
         }
     }
     for env in items_mut(container, "env") {
@@ -148,9 +147,11 @@ fn divisor(source: &mut Value) {
 }
 
 fn volume(volume: &mut Value) {
-    let has_source = volume
-        .as_object()
-        .is_some_and(|members| members.iter().any(|(name, value)| name != "name" && !value.is_null()));
+    let has_source = volume.as_object().is_some_and(|members| {
+        members
+            .iter()
+            .any(|(name, value)| name != "name" && !value.is_null())
+    });
     if !has_source {
         fill(volume, "emptyDir", json!({}));
     }
@@ -271,9 +272,14 @@ mod tests {
 
     #[test]
     fn a_template_keeps_its_requests_as_written() {
-        let mut written = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1"}}}]}});
+        let mut written =
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1"}}}]}});
         template(&mut written);
-        assert!(written["spec"]["containers"][0]["resources"].get("requests").is_none());
+        assert!(
+            written["spec"]["containers"][0]["resources"]
+                .get("requests")
+                .is_none()
+        );
     }
 
     #[test]

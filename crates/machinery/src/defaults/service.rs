@@ -55,10 +55,10 @@ fn cluster_ips(spec: &mut Value) {
     let first = text(spec, "clusterIP").to_owned();
     if !first.is_empty() && !has(spec, "clusterIPs") {
         spec["clusterIPs"] = json!([first]);
-    } else if first.is_empty() {
-        if let Some(address) = items(spec, "clusterIPs").next().cloned() {
-            spec["clusterIP"] = address;
-        }
+    } else if first.is_empty()
+        && let Some(address) = items(spec, "clusterIPs").next().cloned()
+    {
+        spec["clusterIP"] = address;
     }
 }
 
@@ -102,7 +102,10 @@ mod tests {
     fn client_affinity_lasts_three_hours() {
         let mut service = json!({"spec": {"sessionAffinity": "ClientIP"}});
         apply(&mut service);
-        assert_eq!(service["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10_800);
+        assert_eq!(
+            service["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"],
+            10_800
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event_versions::EVENTS_V1;
 use super::hpa_versions::HPA_V1;
 use super::resource::{
-    ALL_VERBS, BuiltIn, Conversion, Name, Propagation, Resource, SchemaSource, ScalePaths, Served,
+    ALL_VERBS, BuiltIn, Conversion, Name, Propagation, Resource, ScalePaths, SchemaSource, Served,
     Subresource,
 };
 use crate::strategy;
@@ -67,7 +67,12 @@ const ROWS: [Row; 17] = [
         categories: &[],
         namespaced: true,
         definition: "io.k8s.api.core.v1.Event",
-        also: &[("events.k8s.io", "v1", "io.k8s.api.events.v1.Event", EVENTS_V1)],
+        also: &[(
+            "events.k8s.io",
+            "v1",
+            "io.k8s.api.events.v1.Event",
+            EVENTS_V1,
+        )],
         subresources: &[],
         rules: strategy::event,
     },

@@ -43,7 +43,8 @@ fn to_v1(mut hpa: Value) -> Value {
     if let Some(status) = root.get_mut("status").and_then(Value::as_object_mut) {
         let current = take_list(status, "currentMetrics");
         let cpu = current.iter().find(|metric| is_cpu(metric));
-        if let Some(percent) = cpu.and_then(|m| m["resource"]["current"].get("averageUtilization")) {
+        if let Some(percent) = cpu.and_then(|m| m["resource"]["current"].get("averageUtilization"))
+        {
             status.insert(CPU_CURRENT.to_owned(), percent.clone());
         }
         if !current.is_empty() {
@@ -99,13 +100,13 @@ fn from_v1(mut hpa: Value) -> Value {
     }
     if let Some(status) = root.get_mut("status").and_then(Value::as_object_mut) {
         let mut all: Vec<Value> = items(current.as_ref()).map(new_status).collect();
-        if let Some(percent) = status.remove(CPU_CURRENT).filter(|value| !value.is_null()) {
-            if all.is_empty() {
-                all.push(json!({
+        if let Some(percent) = status.remove(CPU_CURRENT).filter(|value| !value.is_null())
+            && all.is_empty()
+        {
+            all.push(json!({
                     "type": "Resource",
                     "resource": {"name": "cpu", "current": {"averageUtilization": percent, "averageValue": "0"}},
                 }));
-            }
         }
         if !all.is_empty() {
             status.insert("currentMetrics".to_owned(), all.into());
@@ -203,13 +204,19 @@ fn names(source: &str, wanted: bool) -> Names {
         (_, true) => &[
             ("name", &["name"]),
             ("container", &["container"]),
-            ("targetAverageUtilization", &["target", "averageUtilization"]),
+            (
+                "targetAverageUtilization",
+                &["target", "averageUtilization"],
+            ),
             ("targetAverageValue", &["target", "averageValue"]),
         ],
         (_, false) => &[
             ("name", &["name"]),
             ("container", &["container"]),
-            ("currentAverageUtilization", &["current", "averageUtilization"]),
+            (
+                "currentAverageUtilization",
+                &["current", "averageUtilization"],
+            ),
             ("currentAverageValue", &["current", "averageValue"]),
         ],
     }
@@ -236,7 +243,11 @@ fn flatten(metric: &Value, wanted: bool) -> Value {
     }
     // v2beta1 has no optional target here: the average stands for both, the value is a zero.
     if source == "object" {
-        let value = if wanted { "targetValue" } else { "currentValue" };
+        let value = if wanted {
+            "targetValue"
+        } else {
+            "currentValue"
+        };
         flat.entry(value).or_insert_with(|| json!("0"));
     }
     json!({"type": metric["type"], source: flat})
@@ -245,10 +256,11 @@ fn flatten(metric: &Value, wanted: bool) -> Value {
 fn new_metric(metric: &Value) -> Value {
     let mut nested = nest(metric, true);
     let target = &mut nested[source_field(metric)]["target"];
-    if target["averageValue"].is_string() && target["value"] == "0" {
-        if let Some(members) = target.as_object_mut() {
-            members.remove("value");
-        }
+    if target["averageValue"].is_string()
+        && target["value"] == "0"
+        && let Some(members) = target.as_object_mut()
+    {
+        members.remove("value");
     }
     let kind = if !target["averageUtilization"].is_null() {
         "Utilization"
@@ -351,6 +363,9 @@ mod tests {
     #[test]
     fn annotations_that_are_no_json_are_dropped() {
         let v1 = json!({"metadata": {"annotations": {METRICS: "{"}}, "spec": {"maxReplicas": 4}});
-        assert_eq!(from_v1(v1), json!({"metadata": {}, "spec": {"maxReplicas": 4}}));
+        assert_eq!(
+            from_v1(v1),
+            json!({"metadata": {}, "spec": {"maxReplicas": 4}})
+        );
     }
 }

@@ -11,7 +11,13 @@ use crate::selector::LabelSelector;
 pub fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut shown = serde_json::Map::new();
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = metadata.get(field) {
             shown.insert(field.to_owned(), value.clone());
         }
@@ -96,7 +102,11 @@ mod tests {
     #[test]
     fn a_written_scale_changes_the_wanted_number_alone() {
         let mut object = deployment();
-        apply_scale(&ScalePaths::usual(), &mut object, &json!({"spec": {"replicas": 5}}));
+        apply_scale(
+            &ScalePaths::usual(),
+            &mut object,
+            &json!({"spec": {"replicas": 5}}),
+        );
         let mut expected = deployment();
         expected["spec"]["replicas"] = json!(5);
         assert_eq!(object, expected);

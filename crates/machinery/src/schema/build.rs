@@ -10,10 +10,22 @@ use super::{Field, ListMerge, ListType, Node, NodeId, Struct, Tree};
 
 /// Definitions that are values of their own kind rather than what their schema says.
 const SPECIAL: [(&str, Node); 5] = [
-    ("io.k8s.apimachinery.pkg.api.resource.Quantity", Node::Quantity),
-    ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", Node::IntOrString),
-    ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", Node::Time { micro: false }),
-    ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", Node::Time { micro: true }),
+    (
+        "io.k8s.apimachinery.pkg.api.resource.Quantity",
+        Node::Quantity,
+    ),
+    (
+        "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+        Node::IntOrString,
+    ),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
+        Node::Time { micro: false },
+    ),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+        Node::Time { micro: true },
+    ),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", Node::Any),
 ];
 
@@ -118,10 +130,10 @@ impl Builder<'_> {
 
     /// The number of the node for `schema`: that of a definition, or a new one.
     fn place(&mut self, schema: &Value, owner: &str, field: Option<&str>) -> NodeId {
-        if let Some(reference) = reference(schema) {
-            if let Some(place) = self.places.get(reference) {
-                return *place;
-            }
+        if let Some(reference) = reference(schema)
+            && let Some(place) = self.places.get(reference)
+        {
+            return *place;
         }
         let node = self.node(schema, owner, field);
         self.nodes.push(node);

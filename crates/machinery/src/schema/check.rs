@@ -209,9 +209,7 @@ fn bytes(text: &str) -> Result<(), TypeError> {
     let place = match STANDARD.decode(compact.as_bytes()) {
         Ok(_) => return Ok(()),
         Err(DecodeError::InvalidByte(place, _) | DecodeError::InvalidLastSymbol(place, _)) => place,
-        Err(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding) => {
-            compact.len() / 4 * 4
-        }
+        Err(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding) => compact.len() / 4 * 4,
     };
     Err(TypeError(format!(
         "illegal base64 data at input byte {place}"

@@ -124,7 +124,11 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let dot = if self.0.path.borrow().is_empty() { "" } else { "." };
+            let dot = if self.0.path.borrow().is_empty() {
+                ""
+            } else {
+                "."
+            };
             let length = self.0.enter(format_args!("{dot}{key}"));
             let member = members.next_value_seed(self)?;
             if object.insert(key, member).is_some() {

@@ -19,7 +19,7 @@ use ListType::{Atomic, Map, Set};
 
 /// Sorted by struct and field.
 #[rustfmt::skip]
-const LISTS: [Row; 46] = [
+const LISTS: [Row; 39] = [
     ("Container", "env", Some("name"), Map, &["name"]),
     ("Container", "ports", Some("containerPort"), Map, &["containerPort", "protocol"]),
     ("Container", "volumeDevices", Some("devicePath"), Map, &["devicePath"]),
@@ -39,7 +39,6 @@ const LISTS: [Row; 46] = [
     ("NodeStatus", "conditions", Some("type"), Map, &["type"]),
     ("ObjectMeta", "finalizers", Some(""), Set, &[]),
     ("ObjectMeta", "ownerReferences", Some("uid"), Map, &["uid"]),
-    ("PersistentVolumeClaimStatus", "conditions", Some("type"), Map, &["type"]),
     ("PodDisruptionBudgetStatus", "conditions", Some("type"), Map, &["type"]),
     ("PodSpec", "containers", Some("name"), Map, &["name"]),
     ("PodSpec", "ephemeralContainers", Some("name"), Map, &["name"]),
@@ -55,27 +54,19 @@ const LISTS: [Row; 46] = [
     ("PodStatus", "podIPs", Some("ip"), Map, &["ip"]),
     ("PodStatus", "resourceClaimStatuses", Some("name"), Map, &["name"]),
     ("ReplicaSetStatus", "conditions", Some("type"), Map, &["type"]),
-    ("ReplicationControllerStatus", "conditions", Some("type"), Map, &["type"]),
     ("ResourceRequirements", "claims", None, Map, &["name"]),
     ("ResourceStatus", "resources", None, Map, &["resourceID"]),
     ("ServiceAccount", "secrets", Some("name"), Map, &["name"]),
     ("ServiceSpec", "ports", Some("port"), Map, &["port", "protocol"]),
     ("ServiceStatus", "conditions", Some("type"), Map, &["type"]),
-    ("StatefulSetStatus", "conditions", Some("type"), Map, &["type"]),
-    ("DaemonSetStatus", "conditions", Some("type"), Map, &["type"]),
-    ("JobStatus", "conditions", Some("type"), Atomic, &[]),
-    ("Scheduling", "tolerations", None, Atomic, &[]),
-    ("VolumeNodeAffinity", "conditions", None, Atomic, &[]),
 ];
 
 /// Fields whose strategic merge honours `$retainKeys`; for a list it is its items that do.
-const RETAIN_KEYS: [(&str, &str); 6] = [
-    ("DaemonSetSpec", "updateStrategy"),
+const RETAIN_KEYS: [(&str, &str); 4] = [
     ("DeploymentSpec", "strategy"),
     ("PodSpec", "resourceClaims"),
     ("PodSpec", "volumes"),
     ("PodStatus", "resourceClaimStatuses"),
-    ("PersistentVolumeSpec", "claimRef"),
 ];
 
 /// How the list in `field` of the struct `owner` merges.
@@ -97,4 +88,41 @@ pub(crate) fn list_merge(owner: &str, field: &str) -> ListMerge {
 /// Whether a strategic merge of `field` of the struct `owner` honours `$retainKeys`.
 pub(crate) fn retains_keys(owner: &str, field: &str) -> bool {
     RETAIN_KEYS.contains(&(owner, field))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::schema::definitions;
+
+    #[test]
+    fn every_row_names_a_field_that_exists() {
+        let definitions = definitions::generate();
+        let field = |owner: &str, field: &str| -> Option<&Value> {
+            let suffix = format!(".{owner}");
+            definitions
+                .iter()
+                .filter(|(name, _)| name.ends_with(&suffix))
+                .find_map(|(_, schema)| schema["properties"].get(field))
+        };
+        for (owner, name, merge_key, list_type, map_keys) in LISTS {
+            let schema = field(owner, name).unwrap_or_else(|| panic!("{owner}.{name}"));
+            assert_eq!(schema["type"], "array", "{owner}.{name}");
+            let item = schema["items"]["$ref"].as_str().unwrap_or_default();
+            let item = item.rsplit('.').next().unwrap_or_default();
+            let keys = merge_key.into_iter().chain(map_keys.iter().copied());
+            for key in keys.filter(|key| !key.is_empty()) {
+                assert!(
+                    field(item, key).is_some(),
+                    "{owner}.{name} has no key {key}"
+                );
+            }
+            assert_eq!(list_type == Map, !map_keys.is_empty(), "{owner}.{name}");
+        }
+        for (owner, name) in RETAIN_KEYS {
+            assert!(field(owner, name).is_some(), "{owner}.{name}");
+        }
+    }
 }

@@ -64,10 +64,10 @@ fn normalize(tree: &Tree, node: NodeId, value: &mut Value) {
         }
         (Node::Map { values }, Value::Object(members)) => {
             for member in members.values_mut() {
-                if member.is_null() {
-                    if let Some(zero) = zero(&tree.nodes[*values as usize]) {
-                        *member = zero;
-                    }
+                if member.is_null()
+                    && let Some(zero) = zero(&tree.nodes[*values as usize])
+                {
+                    *member = zero;
                 }
                 normalize(tree, *values, member);
             }
@@ -85,7 +85,11 @@ fn normalize(tree: &Tree, node: NodeId, value: &mut Value) {
         (Node::Time { micro }, place @ Value::String(_)) => {
             let parsed = place.as_str().and_then(|text| text.parse().ok());
             if let Some(time) = parsed {
-                *place = Value::String(if *micro { rfc3339_micro(time) } else { rfc3339(time) });
+                *place = Value::String(if *micro {
+                    rfc3339_micro(time)
+                } else {
+                    rfc3339(time)
+                });
             }
         }
         (Node::Int32 | Node::Int64, place @ Value::Number(_)) => {

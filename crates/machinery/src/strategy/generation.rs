@@ -95,9 +95,13 @@ mod tests {
 
     #[test]
     fn a_clients_status_is_not_taken() {
-        let mut new = json!({"metadata": {"name": "a", "generation": 9}, "spec": {}, "status": {"x": 1}});
+        let mut new =
+            json!({"metadata": {"name": "a", "generation": 9}, "spec": {}, "status": {"x": 1}});
         create_counted(&mut new);
-        assert_eq!(new, json!({"metadata": {"name": "a", "generation": 1}, "spec": {}}));
+        assert_eq!(
+            new,
+            json!({"metadata": {"name": "a", "generation": 1}, "spec": {}})
+        );
     }
 
     #[test]

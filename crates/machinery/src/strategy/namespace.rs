@@ -40,12 +40,16 @@ mod tests {
 
     #[test]
     fn only_a_finalize_changes_finalizers() {
-        let old = json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Terminating"}});
+        let old =
+            json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Terminating"}});
         let mut new = json!({"spec": {"finalizers": []}, "status": {}});
         update(&mut new, &old, Part::Main);
         assert_eq!(new, old);
         let mut new = json!({"spec": {"finalizers": []}, "status": {}});
         update(&mut new, &old, Part::Finalize);
-        assert_eq!(new, json!({"spec": {"finalizers": []}, "status": {"phase": "Terminating"}}));
+        assert_eq!(
+            new,
+            json!({"spec": {"finalizers": []}, "status": {"phase": "Terminating"}})
+        );
     }
 }

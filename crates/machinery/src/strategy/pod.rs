@@ -34,7 +34,8 @@ pub(super) fn update(pod: &mut Value, old: &Value, part: Part) {
             for list in ["containers", "initContainers"] {
                 for container in items_mut(&mut spec, list) {
                     let name = text(container, "name").to_owned();
-                    let wanted = items(&pod["spec"], list).find(|other| text(other, "name") == name);
+                    let wanted =
+                        items(&pod["spec"], list).find(|other| text(other, "name") == name);
                     if let Some(wanted) = wanted {
                         restore(container, "resources", wanted);
                         restore(container, "resizePolicy", wanted);
@@ -115,6 +116,8 @@ pub(super) fn grace_seconds(pod: &Value, requested: Option<i64>) -> Option<i64> 
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
@@ -127,7 +130,9 @@ mod tests {
         let full = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(class(json!([{}])), "BestEffort");
         assert_eq!(
-            class(json!([{"resources": {"limits": full, "requests": {"cpu": "1000m", "memory": "1024Mi"}}}])),
+            class(
+                json!([{"resources": {"limits": full, "requests": {"cpu": "1000m", "memory": "1024Mi"}}}])
+            ),
             "Guaranteed"
         );
         assert_eq!(
@@ -142,9 +147,7 @@ mod tests {
 
     #[test]
     fn only_a_running_pod_lingers() {
-        let pod = |node: &str, phase: &str| {
-            json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}})
-        };
+        let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
         assert_eq!(grace_seconds(&pod("n", "Running"), None), Some(30));
         assert_eq!(grace_seconds(&pod("n", "Running"), Some(5)), Some(5));
         assert_eq!(grace_seconds(&pod("n", "Running"), Some(-1)), Some(1));

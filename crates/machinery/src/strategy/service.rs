@@ -98,7 +98,9 @@ fn drop_what_the_type_lacks(after: &mut Value, before: &Value) {
     }
     if lost_node_ports {
         let ports = |spec: &Value| -> Vec<Value> {
-            items(spec, "ports").map(|port| port["nodePort"].clone()).collect()
+            items(spec, "ports")
+                .map(|port| port["nodePort"].clone())
+                .collect()
         };
         if ports(after) == ports(before) {
             for port in items_mut(after, "ports") {
@@ -125,6 +127,8 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
@@ -139,7 +143,10 @@ mod tests {
     fn what_was_handed_out_is_kept_when_left_out() {
         let old = json!({"type": "NodePort", "clusterIP": "10.96.0.5", "clusterIPs": ["10.96.0.5"],
             "ports": [{"port": 80, "nodePort": 30080}]});
-        let new = changed(old.clone(), json!({"type": "NodePort", "ports": [{"port": 80}]}));
+        let new = changed(
+            old.clone(),
+            json!({"type": "NodePort", "ports": [{"port": 80}]}),
+        );
         assert_eq!(new, old);
     }
 

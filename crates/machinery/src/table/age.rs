@@ -25,9 +25,7 @@ pub fn human_duration(seconds: i64) -> String {
         0..120 => format!("{seconds}s"),
         _ if seconds < 10 * MINUTE => with_rest(seconds / MINUTE, "m", seconds % MINUTE, "s"),
         _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),
-        _ if seconds < 8 * HOUR => {
-            with_rest(seconds / HOUR, "h", seconds / MINUTE % 60, "m")
-        }
+        _ if seconds < 8 * HOUR => with_rest(seconds / HOUR, "h", seconds / MINUTE % 60, "m"),
         _ if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
         _ if seconds < 8 * DAY => with_rest(seconds / DAY, "d", seconds / HOUR % 24, "h"),
         _ if seconds < 2 * YEAR => format!("{}d", seconds / DAY),
@@ -38,7 +36,10 @@ pub fn human_duration(seconds: i64) -> String {
 
 /// How long ago `time`, an RFC 3339 text, was; `<unknown>` if there is none.
 pub(crate) fn since(time: &Value, now: Timestamp) -> String {
-    match time.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
+    match time
+        .as_str()
+        .and_then(|text| text.parse::<Timestamp>().ok())
+    {
         Some(then) => human_duration(seconds_between(then, now)),
         None => "<unknown>".to_owned(),
     }

@@ -25,7 +25,9 @@ pub(crate) fn cells(revision: &Value, now: Timestamp) -> Vec<Value> {
         .map_or_else(
             || "<none>".to_owned(),
             |owner| {
-                let group = text(owner, "apiVersion").split_once('/').map(|(group, _)| group);
+                let group = text(owner, "apiVersion")
+                    .split_once('/')
+                    .map(|(group, _)| group);
                 let kind = text(owner, "kind").to_lowercase();
                 match group {
                     Some(group) => format!("{kind}.{group}/{}", text(owner, "name")),

@@ -21,8 +21,16 @@ pub(crate) fn columns() -> Vec<Column> {
             "Total number of available pods (ready for at least minReadySeconds) targeted by this deployment.",
         ),
         AGE,
-        wide("Containers", "string", "Names of each container in the template."),
-        wide("Images", "string", "Images referenced by each container in the template."),
+        wide(
+            "Containers",
+            "string",
+            "Names of each container in the template.",
+        ),
+        wide(
+            "Images",
+            "string",
+            "Images referenced by each container in the template.",
+        ),
         wide("Selector", "string", "Label selector for pods."),
     ]
 }

@@ -55,6 +55,8 @@ fn addresses(endpoints: &Value) -> String {
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
@@ -65,8 +67,14 @@ mod tests {
             addresses_of(json!({"subsets": [{"addresses": addresses, "ports": [{"port": 80}]}]}))
         };
         assert_eq!(endpoints(&[]), "<none>");
-        assert_eq!(endpoints(&["10.0.0.1", "10.0.0.2"]), "10.0.0.1:80,10.0.0.2:80");
-        assert_eq!(endpoints(&["1", "2", "3", "4", "5"]), "1:80,2:80,3:80 + 2 more...");
+        assert_eq!(
+            endpoints(&["10.0.0.1", "10.0.0.2"]),
+            "10.0.0.1:80,10.0.0.2:80"
+        );
+        assert_eq!(
+            endpoints(&["1", "2", "3", "4", "5"]),
+            "1:80,2:80,3:80 + 2 more..."
+        );
     }
 
     fn addresses_of(object: Value) -> String {

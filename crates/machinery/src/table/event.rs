@@ -14,17 +14,33 @@ pub(crate) fn columns() -> Vec<Column> {
             "The time at which the most recent occurrence of this event was recorded.",
         ),
         column("Type", "string", "Type of this event (Normal, Warning)."),
-        column("Reason", "string", "A short, machine understandable reason."),
+        column(
+            "Reason",
+            "string",
+            "A short, machine understandable reason.",
+        ),
         column("Object", "string", "The object that this event is about."),
-        wide("Subobject", "string", "A part of the object that this event is about."),
+        wide(
+            "Subobject",
+            "string",
+            "A part of the object that this event is about.",
+        ),
         wide("Source", "string", "The component reporting this event."),
-        column("Message", "string", "A human-readable description of the status."),
+        column(
+            "Message",
+            "string",
+            "A human-readable description of the status.",
+        ),
         wide(
             "First Seen",
             "string",
             "The time at which the event was first recorded.",
         ),
-        wide("Count", "string", "The number of times this event has occurred."),
+        wide(
+            "Count",
+            "string",
+            "The number of times this event has occurred.",
+        ),
         Column {
             priority: 1,
             ..NAME

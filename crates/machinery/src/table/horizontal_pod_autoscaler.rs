@@ -98,7 +98,11 @@ fn one_target(metric: &Value, status: &Value) -> String {
         _ => UNKNOWN.to_owned(),
     };
     match member {
-        "pods" => format!("{}/{}", amount(current, "averageValue"), amount(wanted, "averageValue")),
+        "pods" => format!(
+            "{}/{}",
+            amount(current, "averageValue"),
+            amount(wanted, "averageValue")
+        ),
         "external" | "object" => {
             if has(wanted, "averageValue") {
                 format!(
@@ -119,21 +123,31 @@ fn one_target(metric: &Value, status: &Value) -> String {
                     amount(wanted, "averageValue")
                 );
             }
-            let percent = |holder: &Value, unset: &str| match integer(holder, "averageUtilization") {
+            let percent = |holder: &Value, unset: &str| match integer(holder, "averageUtilization")
+            {
                 Some(percent) => format!("{percent}%"),
                 None => unset.to_owned(),
             };
-            format!("{name}: {}/{}", percent(current, UNKNOWN), percent(wanted, "<auto>"))
+            format!(
+                "{name}: {}/{}",
+                percent(current, UNKNOWN),
+                percent(wanted, "<auto>")
+            )
         }
     }
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
     fn shown(metrics: Value, current: Value) -> String {
-        targets(&json!({"metrics": metrics}), &json!({"currentMetrics": current}))
+        targets(
+            &json!({"metrics": metrics}),
+            &json!({"currentMetrics": current}),
+        )
     }
 
     fn resource(name: &str, percent: i64) -> Value {
@@ -148,7 +162,10 @@ mod tests {
             "cpu: <unknown>/70%, memory: <unknown>/80%"
         );
         let current = json!([{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 12, "averageValue": "24m"}}}]);
-        assert_eq!(shown(metrics, current), "cpu: 12%/70%, memory: <unknown>/80%");
+        assert_eq!(
+            shown(metrics, current),
+            "cpu: 12%/70%, memory: <unknown>/80%"
+        );
     }
 
     #[test]

@@ -16,10 +16,22 @@ pub(crate) fn columns() -> Vec<Column> {
         column("Roles", "string", "The roles of the node"),
         AGE,
         column("Version", "string", "Kubelet Version reported by the node."),
-        wide("Internal-IP", "string", "List of addresses reachable to the node."),
-        wide("External-IP", "string", "List of addresses reachable to the node."),
+        wide(
+            "Internal-IP",
+            "string",
+            "List of addresses reachable to the node.",
+        ),
+        wide(
+            "External-IP",
+            "string",
+            "List of addresses reachable to the node.",
+        ),
         wide("OS-Image", "string", "OS Image reported by the node."),
-        wide("Kernel-Version", "string", "Kernel Version reported by the node."),
+        wide(
+            "Kernel-Version",
+            "string",
+            "Kernel Version reported by the node.",
+        ),
         wide(
             "Container-Runtime",
             "string",
@@ -94,6 +106,9 @@ mod tests {
         let row = cells(&node, Timestamp::UNIX_EPOCH);
         assert_eq!(row[1], "Ready,SchedulingDisabled");
         assert_eq!(row[2], "control-plane");
-        assert_eq!(row[4..7], [json!("v1.36.0"), json!("10.0.0.1"), json!("<none>")]);
+        assert_eq!(
+            row[4..7],
+            [json!("v1.36.0"), json!("10.0.0.1"), json!("<none>")]
+        );
     }
 }

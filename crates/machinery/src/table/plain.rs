@@ -10,5 +10,8 @@ pub(crate) fn columns() -> Vec<Column> {
 }
 
 pub(crate) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![object["metadata"]["name"].clone(), json!(age::of(object, now))]
+    vec![
+        object["metadata"]["name"].clone(),
+        json!(age::of(object, now)),
+    ]
 }

@@ -26,7 +26,11 @@ pub(crate) fn columns() -> Vec<Column> {
         ),
         AGE,
         wide("IP", "string", "podIP address allocated to the pod."),
-        wide("Node", "string", "NodeName indicates in which node this pod is scheduled."),
+        wide(
+            "Node",
+            "string",
+            "NodeName indicates in which node this pod is scheduled.",
+        ),
         wide(
             "Nominated Node",
             "string",
@@ -54,7 +58,13 @@ pub(crate) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         Some(first) => text(first, "ip"),
         None => text(status, "podIP"),
     };
-    let or_none = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "<none>".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     vec![
         pod["metadata"]["name"].clone(),
         json!(format!("{}/{}", summary.ready, summary.total)),
@@ -113,8 +123,9 @@ fn ended(terminated: &Value) -> String {
 }
 
 fn is_sidecar(pod: &Value, name: &str) -> bool {
-    items(&pod["spec"], "initContainers")
-        .any(|container| text(container, "name") == name && text(container, "restartPolicy") == "Always")
+    items(&pod["spec"], "initContainers").any(|container| {
+        text(container, "name") == name && text(container, "restartPolicy") == "Always"
+    })
 }
 
 fn summarize(pod: &Value) -> Summary {
@@ -187,8 +198,7 @@ fn init_containers(pod: &Value, summary: &mut Summary) -> bool {
         }
         summary.reason = if terminated.is_object() {
             format!("Init:{}", ended(terminated))
-        } else if waiting.is_object()
-            && !["", "PodInitializing"].contains(&text(waiting, "reason"))
+        } else if waiting.is_object() && !["", "PodInitializing"].contains(&text(waiting, "reason"))
         {
             format!("Init:{}", text(waiting, "reason"))
         } else {
@@ -240,6 +250,8 @@ fn main_containers(pod: &Value, summary: &mut Summary, initializing: bool) {
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
@@ -268,32 +280,51 @@ mod tests {
 
     #[test]
     fn each_state_has_the_word_kubectl_users_know() {
-        let running = json!({"name": "c", "ready": true, "restartCount": 0, "state": {"running": {}}});
+        let running =
+            json!({"name": "c", "ready": true, "restartCount": 0, "state": {"running": {}}});
         let done = json!({"name": "d", "ready": false, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
         let cases = [
             (pod("Pending", json!([])), ("0/0", "Pending", "0")),
             (pod("Running", json!([running])), ("1/1", "Running", "0")),
             (
-                pod("Pending", json!([{"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}])),
+                pod(
+                    "Pending",
+                    json!([{"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}]),
+                ),
                 ("0/1", "ContainerCreating", "0"),
             ),
             (
-                pod("Running", json!([{"name": "c", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                    "lastState": {"terminated": {"finishedAt": "2026-01-01T00:55:00Z"}}}])),
+                pod(
+                    "Running",
+                    json!([{"name": "c", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": {"finishedAt": "2026-01-01T00:55:00Z"}}}]),
+                ),
                 ("0/1", "CrashLoopBackOff", "3 (5m ago)"),
             ),
             (pod("Succeeded", json!([done])), ("0/1", "Completed", "0")),
-            (pod("Running", json!([done, running])), ("1/2", "NotReady", "0")),
             (
-                pod("Failed", json!([{"name": "c", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}])),
+                pod("Running", json!([done, running])),
+                ("1/2", "NotReady", "0"),
+            ),
+            (
+                pod(
+                    "Failed",
+                    json!([{"name": "c", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]),
+                ),
                 ("0/1", "OOMKilled", "0"),
             ),
             (
-                pod("Failed", json!([{"name": "c", "state": {"terminated": {"exitCode": 3}}}])),
+                pod(
+                    "Failed",
+                    json!([{"name": "c", "state": {"terminated": {"exitCode": 3}}}]),
+                ),
                 ("0/1", "ExitCode:3", "0"),
             ),
             (
-                pod("Failed", json!([{"name": "c", "state": {"terminated": {"exitCode": 137, "signal": 9}}}])),
+                pod(
+                    "Failed",
+                    json!([{"name": "c", "state": {"terminated": {"exitCode": 137, "signal": 9}}}]),
+                ),
                 ("0/1", "Signal:9", "0"),
             ),
         ];
@@ -304,7 +335,10 @@ mod tests {
 
     #[test]
     fn a_deleted_pod_is_terminating_unless_it_has_ended() {
-        let mut running = pod("Running", json!([{"name": "c", "ready": true, "state": {"running": {}}}]));
+        let mut running = pod(
+            "Running",
+            json!([{"name": "c", "ready": true, "state": {"running": {}}}]),
+        );
         running["metadata"]["deletionTimestamp"] = json!(NOW);
         assert_eq!(row(&running), of(("1/1", "Terminating", "0")));
         running["status"] = json!({"phase": "Succeeded", "containerStatuses": [{"name": "c", "state": {"terminated": {"reason": "Completed"}}}]});
@@ -314,20 +348,32 @@ mod tests {
     #[test]
     fn init_containers_are_counted_until_they_are_done() {
         let with = |inits: Value| {
-            let mut pod = pod("Pending", json!([{"name": "c", "state": {"waiting": {"reason": "PodInitializing"}}}]));
+            let mut pod = pod(
+                "Pending",
+                json!([{"name": "c", "state": {"waiting": {"reason": "PodInitializing"}}}]),
+            );
             pod["spec"]["initContainers"] = json!([{"name": "a"}, {"name": "b"}]);
             pod["status"]["initContainerStatuses"] = inits;
             row(&pod)
         };
-        let done = json!({"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
-        assert_eq!(with(json!([done, {"name": "b", "state": {"running": {}}}])).1, "Init:1/2");
+        let done =
+            json!({"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
         assert_eq!(
-            with(json!([{"name": "a", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"finishedAt": "2026-01-01T00:59:00Z"}}}, {"name": "b"}])),
+            with(json!([done, {"name": "b", "state": {"running": {}}}])).1,
+            "Init:1/2"
+        );
+        assert_eq!(
+            with(
+                json!([{"name": "a", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"finishedAt": "2026-01-01T00:59:00Z"}}}, {"name": "b"}])
+            ),
             of(("0/1", "Init:CrashLoopBackOff", "2 (60s ago)"))
         );
         assert_eq!(
-            with(json!([{"name": "a", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}])).1,
+            with(
+                json!([{"name": "a", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}])
+            )
+            .1,
             "Init:Error"
         );
         assert_eq!(with(json!([done, done])).1, "PodInitializing");
@@ -335,10 +381,12 @@ mod tests {
 
     #[test]
     fn a_sidecar_counts_as_a_container() {
-        let mut pod = pod("Running", json!([{"name": "c", "ready": true, "state": {"running": {}}}]));
+        let mut pod = pod(
+            "Running",
+            json!([{"name": "c", "ready": true, "state": {"running": {}}}]),
+        );
         pod["spec"]["initContainers"] = json!([{"name": "s", "restartPolicy": "Always"}]);
-        pod["status"]["initContainerStatuses"] =
-            json!([{"name": "s", "started": true, "ready": true, "restartCount": 1, "state": {"running": {}}}]);
+        pod["status"]["initContainerStatuses"] = json!([{"name": "s", "started": true, "ready": true, "restartCount": 1, "state": {"running": {}}}]);
         assert_eq!(row(&pod), of(("2/2", "Running", "1")));
     }
 
@@ -346,6 +394,14 @@ mod tests {
     fn wide_cells_say_none_where_there_is_nothing() {
         let row = cells(&pod("Pending", json!([])), NOW.parse().unwrap());
         assert_eq!(row.len(), columns().len());
-        assert_eq!(row[5..], [json!("<none>"), json!("<none>"), json!("<none>"), json!("<none>")]);
+        assert_eq!(
+            row[5..],
+            [
+                json!("<none>"),
+                json!("<none>"),
+                json!("<none>"),
+                json!("<none>")
+            ]
+        );
     }
 }

@@ -9,7 +9,11 @@ use crate::members::integer;
 pub(crate) fn columns() -> Vec<Column> {
     vec![
         NAME,
-        column("Desired", "integer", "Replicas is the number of desired replicas."),
+        column(
+            "Desired",
+            "integer",
+            "Replicas is the number of desired replicas.",
+        ),
         column(
             "Current",
             "integer",
@@ -21,8 +25,16 @@ pub(crate) fn columns() -> Vec<Column> {
             "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition.",
         ),
         AGE,
-        wide("Containers", "string", "Names of each container in the template."),
-        wide("Images", "string", "Images referenced by each container in the template."),
+        wide(
+            "Containers",
+            "string",
+            "Names of each container in the template.",
+        ),
+        wide(
+            "Images",
+            "string",
+            "Images referenced by each container in the template.",
+        ),
         wide("Selector", "string", "Label selector for pods."),
     ]
 }

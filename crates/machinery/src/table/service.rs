@@ -54,7 +54,9 @@ pub(crate) fn cells(service: &Value, now: Timestamp) -> Vec<Value> {
 
 fn external_address(service: &Value) -> String {
     let spec = &service["spec"];
-    let own: Vec<&str> = items(spec, "externalIPs").filter_map(Value::as_str).collect();
+    let own: Vec<&str> = items(spec, "externalIPs")
+        .filter_map(Value::as_str)
+        .collect();
     match text(spec, "type") {
         "ExternalName" => text(spec, "externalName").to_owned(),
         "LoadBalancer" => {
@@ -91,6 +93,8 @@ fn ports(spec: &Value) -> String {
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
 
@@ -103,19 +107,36 @@ mod tests {
     fn each_type_shows_where_it_is_reached() {
         let ports = json!([{"port": 80, "protocol": "TCP", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]);
         assert_eq!(
-            row(json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": ports}), json!([])),
-            [json!("NodePort"), json!("10.96.0.9"), json!("<none>"), json!("80:30080/TCP,53/UDP")]
+            row(
+                json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": ports}),
+                json!([])
+            ),
+            [
+                json!("NodePort"),
+                json!("10.96.0.9"),
+                json!("<none>"),
+                json!("80:30080/TCP,53/UDP")
+            ]
         );
         assert_eq!(
-            row(json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": []}), json!([]))[2],
+            row(
+                json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9", "ports": []}),
+                json!([])
+            )[2],
             "<pending>"
         );
         assert_eq!(
-            row(json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9"}), json!([{"ip": "127.0.0.1"}]))[2],
+            row(
+                json!({"type": "LoadBalancer", "clusterIP": "10.96.0.9"}),
+                json!([{"ip": "127.0.0.1"}])
+            )[2],
             "127.0.0.1"
         );
         assert_eq!(
-            row(json!({"type": "ExternalName", "externalName": "db.example"}), json!([]))[1..3],
+            row(
+                json!({"type": "ExternalName", "externalName": "db.example"}),
+                json!([])
+            )[1..3],
             [json!("<none>"), json!("db.example")]
         );
     }

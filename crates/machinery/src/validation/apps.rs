@@ -33,12 +33,7 @@ pub(crate) fn update_replica_set(new: &Value, old: &Value, part: Part) -> Vec<Fi
     update(new, old, part, replica_set_spec)
 }
 
-fn update(
-    new: &Value,
-    old: &Value,
-    part: Part,
-    spec: fn(&mut Errors, &Value),
-) -> Vec<FieldError> {
+fn update(new: &Value, old: &Value, part: Part, spec: fn(&mut Errors, &Value)) -> Vec<FieldError> {
     let mut errors = meta::validate_update(new, old);
     if part == Part::Status {
         let path = FieldPath::new("status");
@@ -71,17 +66,21 @@ fn deployment_spec(errors: &mut Errors, spec: &Value) {
     not_negative(errors, spec, "replicas", &path);
     selector_and_template(errors, spec, &path);
     strategy(errors, &spec["strategy"], &path.child("strategy"));
-    for name in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+    for name in [
+        "minReadySeconds",
+        "revisionHistoryLimit",
+        "progressDeadlineSeconds",
+    ] {
         not_negative(errors, spec, name, &path);
     }
-    if let Some(deadline) = integer(spec, "progressDeadlineSeconds") {
-        if deadline <= integer(spec, "minReadySeconds").unwrap_or(0) {
-            errors.push(FieldError::invalid(
-                path.child("progressDeadlineSeconds"),
-                deadline,
-                "must be greater than minReadySeconds",
-            ));
-        }
+    if let Some(deadline) = integer(spec, "progressDeadlineSeconds")
+        && deadline <= integer(spec, "minReadySeconds").unwrap_or(0)
+    {
+        errors.push(FieldError::invalid(
+            path.child("progressDeadlineSeconds"),
+            deadline,
+            "must be greater than minReadySeconds",
+        ));
     }
 }
 
@@ -123,7 +122,11 @@ fn selector_and_template(errors: &mut Errors, spec: &Value, path: &FieldPath) {
     if selector.is_some_and(|selector| !selector.matches(labels)) {
         errors.push(FieldError::invalid(
             template_path.child("metadata").child("labels"),
-            if labels.is_null() { serde_json::json!({}) } else { labels.clone() },
+            if labels.is_null() {
+                serde_json::json!({})
+            } else {
+                labels.clone()
+            },
             "`selector` does not match template `labels`",
         ));
     }
@@ -190,7 +193,10 @@ fn strategy(errors: &mut Errors, strategy: &Value, path: &FieldPath) {
 }
 
 fn is_zero(value: &Value) -> bool {
-    value == 0 || value.as_str().is_some_and(|text| text.trim_end_matches('%').parse() == Ok(0_i64))
+    value == 0
+        || value
+            .as_str()
+            .is_some_and(|text| text.trim_end_matches('%').parse() == Ok(0_i64))
 }
 
 #[cfg(test)]
@@ -245,20 +251,24 @@ mod tests {
         );
         assert_eq!(
             faults(|spec| spec["minReadySeconds"] = json!(600)),
-            ["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"]
+            [
+                "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"
+            ]
         );
     }
 
     #[test]
     fn a_rollout_must_be_able_to_move() {
         assert_eq!(
-            faults(|spec| spec["strategy"]["rollingUpdate"] = json!({"maxSurge": "0%", "maxUnavailable": 0})),
+            faults(|spec| spec["strategy"]["rollingUpdate"] =
+                json!({"maxSurge": "0%", "maxUnavailable": 0})),
             [
                 "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"
             ]
         );
         assert_eq!(
-            faults(|spec| spec["strategy"]["rollingUpdate"] = json!({"maxSurge": "x", "maxUnavailable": "120%"})),
+            faults(|spec| spec["strategy"]["rollingUpdate"] =
+                json!({"maxSurge": "x", "maxUnavailable": "120%"})),
             [
                 "spec.strategy.rollingUpdate.maxSurge: Invalid value: \"x\": must be an integer or percentage (e.g '5%%')",
                 "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"120%\": must not be greater than 100%",

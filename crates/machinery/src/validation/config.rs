@@ -65,11 +65,7 @@ pub(crate) fn create_secret(secret: &Value) -> Vec<FieldError> {
 pub(crate) fn update_secret(new: &Value, old: &Value, _: Part) -> Vec<FieldError> {
     let mut errors = meta::validate_update(new, old);
     if new["type"] != old["type"] {
-        errors.push(FieldError::invalid(
-            "type",
-            new["type"].clone(),
-            IMMUTABLE,
-        ));
+        errors.push(FieldError::invalid("type", new["type"].clone(), IMMUTABLE));
     }
     frozen(&mut errors, new, old, &["data"]);
     secret(&mut errors, new);
@@ -93,21 +89,19 @@ fn secret(errors: &mut Errors, secret: &Value) {
         }
     };
     match text(secret, "type") {
-        "kubernetes.io/service-account-token" => {
-            if text(&secret["metadata"]["annotations"], ACCOUNT_NAME).is_empty() {
-                let path = FieldPath::new("metadata").child("annotations");
-                errors.push(FieldError::required(path.key(ACCOUNT_NAME), ""));
-            }
+        "kubernetes.io/service-account-token"
+            if text(&secret["metadata"]["annotations"], ACCOUNT_NAME).is_empty() =>
+        {
+            let path = FieldPath::new("metadata").child("annotations");
+            errors.push(FieldError::required(path.key(ACCOUNT_NAME), ""));
         }
         "kubernetes.io/dockercfg" => json_value(errors, secret, ".dockercfg", &data),
         "kubernetes.io/dockerconfigjson" => {
             json_value(errors, secret, ".dockerconfigjson", &data);
         }
-        "kubernetes.io/basic-auth" => {
-            if !has("username") && !has("password") {
-                need("username");
-                need("password");
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            need("username");
+            need("password");
         }
         "kubernetes.io/ssh-auth" => need("ssh-privatekey"),
         "kubernetes.io/tls" => {
@@ -205,7 +199,9 @@ mod tests {
     #[test]
     fn a_typed_secret_has_its_keys() {
         let secret = |kind: &str, data: Value| {
-            sentences(&create_secret(&with_name(json!({"type": kind, "data": data}))))
+            sentences(&create_secret(&with_name(
+                json!({"type": kind, "data": data}),
+            )))
         };
         assert_eq!(secret("Opaque", json!({})), Vec::<String>::new());
         assert_eq!(

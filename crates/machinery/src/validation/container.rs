@@ -55,7 +55,12 @@ pub(crate) fn containers<'a>(
         container(errors, entry, role, around, &path);
         if role == Role::Main {
             for (index, port) in items(entry, "ports").enumerate() {
-                host_port_once(errors, port, &mut host_ports, &path.child("ports").index(index));
+                host_port_once(
+                    errors,
+                    port,
+                    &mut host_ports,
+                    &path.child("ports").index(index),
+                );
             }
         }
     }
@@ -101,7 +106,11 @@ fn container(
     }
     mounts(errors, container, &around.volumes, path);
     resources::container(errors, &container["resources"], &path.child("resources"));
-    security(errors, &container["securityContext"], &path.child("securityContext"));
+    security(
+        errors,
+        &container["securityContext"],
+        &path.child("securityContext"),
+    );
 }
 
 fn restart_policy(errors: &mut Errors, container: &Value, role: Role, path: &FieldPath) {
@@ -130,7 +139,12 @@ fn lifecycle_and_probes(
     path: &FieldPath,
 ) {
     let sidecar = text(container, "restartPolicy") == "Always";
-    let members = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+    let members = [
+        "lifecycle",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+    ];
     if role == Role::Ephemeral || (role == Role::Init && !sidecar) {
         let why = match role {
             Role::Ephemeral => "cannot be set for an Ephemeral Container",
@@ -214,7 +228,11 @@ fn host_port_once(
     if number == 0 {
         return;
     }
-    let key = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+    let key = format!(
+        "{}/{}/{number}",
+        text(port, "protocol"),
+        text(port, "hostIP")
+    );
     if !seen.insert(key.clone()) {
         errors.push(FieldError::duplicate(path.child("hostPort"), key));
     }
@@ -254,7 +272,13 @@ fn environment(errors: &mut Errors, variable: &Value, path: &FieldPath) {
     }
     let (source, path) = (&variable["valueFrom"], path.child("valueFrom"));
     let mut count = 0;
-    for kind in ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"] {
+    for kind in [
+        "fieldRef",
+        "resourceFieldRef",
+        "configMapKeyRef",
+        "secretKeyRef",
+        "fileKeyRef",
+    ] {
         if !has(source, kind) {
             continue;
         }
@@ -335,8 +359,14 @@ pub(crate) fn field_reference(
 
 fn known_field(field: &str) -> bool {
     ENV_FIELDS.contains(&field)
-        || ["metadata.labels", "metadata.annotations", "spec.restartPolicy", "spec.schedulerName", "status.phase"]
-            .contains(&field)
+        || [
+            "metadata.labels",
+            "metadata.annotations",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "status.phase",
+        ]
+        .contains(&field)
 }
 
 /// Checks a reference to a request or limit.

@@ -61,7 +61,10 @@ pub(crate) fn create_node(node: &Value) -> Vec<FieldError> {
 pub(crate) fn update_node(new: &Value, old: &Value, _: Part) -> Vec<FieldError> {
     let mut errors = meta::validate_update(new, old);
     node_spec(&mut errors, new);
-    let (provider, former) = (text(&new["spec"], "providerID"), text(&old["spec"], "providerID"));
+    let (provider, former) = (
+        text(&new["spec"], "providerID"),
+        text(&old["spec"], "providerID"),
+    );
     if !former.is_empty() && provider != former {
         errors.push(FieldError::forbidden(
             FieldPath::new("spec").child("providerID"),
@@ -79,7 +82,12 @@ fn node_spec(errors: &mut Errors, node: &Value) {
         let key = text(taint, "key");
         add_all(errors, &path.child("key"), key, names::label_key(key));
         let value = text(taint, "value");
-        add_all(errors, &path.child("value"), value, names::label_value(value));
+        add_all(
+            errors,
+            &path.child("value"),
+            value,
+            names::label_value(value),
+        );
         let effect = text(taint, "effect");
         one_of(
             errors,
@@ -242,8 +250,14 @@ mod tests {
             let event = json!({"metadata": {"name": "e", "namespace": namespace}, "involvedObject": involved});
             sentences(&create_event(&event))
         };
-        assert_eq!(event("a", json!({"kind": "Pod", "namespace": "a"})), Vec::<String>::new());
-        assert_eq!(event("default", json!({"kind": "Node"})), Vec::<String>::new());
+        assert_eq!(
+            event("a", json!({"kind": "Pod", "namespace": "a"})),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            event("default", json!({"kind": "Node"})),
+            Vec::<String>::new()
+        );
         assert_eq!(
             event("a", json!({"kind": "Pod", "namespace": "b"})),
             ["involvedObject.namespace: Invalid value: \"b\": does not match event.namespace"]

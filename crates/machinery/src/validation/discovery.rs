@@ -69,7 +69,12 @@ fn slice(errors: &mut Errors, slice: &Value) {
         let path = path.index(index);
         let name = text(port, "name");
         if !name.is_empty() {
-            add_all(errors, &path.child("name"), name, names::dns1123_label(name));
+            add_all(
+                errors,
+                &path.child("name"),
+                name,
+                names::dns1123_label(name),
+            );
         }
         if !seen.insert(name) {
             errors.push(FieldError::duplicate(path.child("name"), name));

@@ -70,7 +70,11 @@ fn spec(errors: &mut Errors, spec: &Value) {
             "must be greater than or equal to `minReplicas`",
         ));
     }
-    target_reference(errors, &spec["scaleTargetRef"], &path.child("scaleTargetRef"));
+    target_reference(
+        errors,
+        &spec["scaleTargetRef"],
+        &path.child("scaleTargetRef"),
+    );
     for (index, metric) in items(spec, "metrics").enumerate() {
         self::metric(errors, metric, &path.child("metrics").index(index));
     }
@@ -130,13 +134,13 @@ fn metric(errors: &mut Errors, metric: &Value, path: &FieldPath) {
         .iter()
         .find(|(known, _)| *known == kind)
         .map(|(_, member)| *member);
-    if let Some(expected) = expected {
-        if !present.contains(&expected) {
-            errors.push(FieldError::required(
-                path.child(expected),
-                "must populate information for the given metric source",
-            ));
-        }
+    if let Some(expected) = expected
+        && !present.contains(&expected)
+    {
+        errors.push(FieldError::required(
+            path.child(expected),
+            "must populate information for the given metric source",
+        ));
     }
     if present.len() != 1 {
         for member in present {
@@ -245,10 +249,10 @@ fn metric_identifier(errors: &mut Errors, source: &Value, path: &FieldPath) {
         add_all(errors, &path.child("name"), name, names::path_segment(name));
     }
     let selector = &source["metric"]["selector"];
-    if !selector.is_null() {
-        if let Err(faults) = LabelSelector::from_object(selector, &path.child("selector")) {
-            errors.extend(faults);
-        }
+    if !selector.is_null()
+        && let Err(faults) = LabelSelector::from_object(selector, &path.child("selector"))
+    {
+        errors.extend(faults);
     }
 }
 

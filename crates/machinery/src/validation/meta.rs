@@ -117,11 +117,7 @@ fn names_of(
 
 fn shared(errors: &mut Errors, metadata: &Value, path: &FieldPath) {
     labels(errors, &metadata["labels"], &path.child("labels"));
-    annotations(
-        errors,
-        &metadata["annotations"],
-        &path.child("annotations"),
-    );
+    annotations(errors, &metadata["annotations"], &path.child("annotations"));
     owners(errors, metadata, &path.child("ownerReferences"));
     finalizers(errors, metadata, &path.child("finalizers"));
 }
@@ -225,6 +221,8 @@ pub(crate) fn template(errors: &mut Errors, template: &Value, path: &FieldPath) 
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use crate::validation::sentences;
@@ -274,11 +272,15 @@ mod tests {
             ]
         );
         assert_eq!(
-            faults(json!({"name": "a", "namespace": "b", "annotations": {"a": "x".repeat(300_000)}})),
+            faults(
+                json!({"name": "a", "namespace": "b", "annotations": {"a": "x".repeat(300_000)}})
+            ),
             ["metadata.annotations: Too long: may not be more than 262144 bytes"]
         );
         assert_eq!(
-            faults(json!({"name": "a", "namespace": "b", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]})),
+            faults(
+                json!({"name": "a", "namespace": "b", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]})
+            ),
             ["metadata.ownerReferences[0].uid: Invalid value: \"\": must not be empty"]
         );
     }
@@ -318,7 +320,8 @@ mod tests {
     #[test]
     fn a_dying_object_gets_no_new_finalizers() {
         let old = json!({"metadata": {"deletionTimestamp": "t", "finalizers": ["orphan"]}});
-        let new = json!({"metadata": {"deletionTimestamp": "t", "finalizers": ["orphan", "a.b/c"]}});
+        let new =
+            json!({"metadata": {"deletionTimestamp": "t", "finalizers": ["orphan", "a.b/c"]}});
         assert_eq!(
             sentences(&validate_update(&new, &old)),
             [

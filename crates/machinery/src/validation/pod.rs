@@ -21,7 +21,10 @@ pub(crate) fn create(pod: &Value) -> Vec<FieldError> {
 pub(crate) fn template(errors: &mut Errors, template: &Value, path: &FieldPath) {
     meta::template(errors, template, path);
     spec(errors, &template["spec"], &path.child("spec"));
-    if items(&template["spec"], "ephemeralContainers").next().is_some() {
+    if items(&template["spec"], "ephemeralContainers")
+        .next()
+        .is_some()
+    {
         errors.push(FieldError::forbidden(
             path.child("spec").child("ephemeralContainers"),
             "ephemeral containers not allowed in pod template",
@@ -111,7 +114,12 @@ fn host_names(errors: &mut Errors, spec: &Value, path: &FieldPath) {
     for name in ["hostname", "subdomain"] {
         let label = text(spec, name);
         if !label.is_empty() {
-            add_all(errors, &path.child(name), label, names::dns1123_label(label));
+            add_all(
+                errors,
+                &path.child(name),
+                label,
+                names::dns1123_label(label),
+            );
         }
     }
     for (index, alias) in items(spec, "hostAliases").enumerate() {

@@ -18,7 +18,11 @@ pub(super) fn validate(errors: &mut Errors, spec: &Value, path: &FieldPath) {
     }
     spread(errors, spec, &path.child("topologySpreadConstraints"));
     let (affinity, path) = (&spec["affinity"], path.child("affinity"));
-    node_affinity(errors, &affinity["nodeAffinity"], &path.child("nodeAffinity"));
+    node_affinity(
+        errors,
+        &affinity["nodeAffinity"],
+        &path.child("nodeAffinity"),
+    );
     for name in ["podAffinity", "podAntiAffinity"] {
         pod_affinity(errors, &affinity[name], &path.child(name));
     }
@@ -93,7 +97,12 @@ fn spread(errors: &mut Errors, spec: &Value, path: &FieldPath) {
                 "can not be empty",
             ));
         } else {
-            add_all(errors, &path.child("topologyKey"), key, names::label_key(key));
+            add_all(
+                errors,
+                &path.child("topologyKey"),
+                key,
+                names::label_key(key),
+            );
         }
         let action = text(constraint, "whenUnsatisfiable");
         one_of(
@@ -202,7 +211,12 @@ fn pod_term(errors: &mut Errors, term: &Value, path: &FieldPath) {
             "can not be empty",
         ));
     } else {
-        add_all(errors, &path.child("topologyKey"), key, names::label_key(key));
+        add_all(
+            errors,
+            &path.child("topologyKey"),
+            key,
+            names::label_key(key),
+        );
     }
 }
 
@@ -242,14 +256,18 @@ mod tests {
     #[test]
     fn faults_of_constraints_are_named() {
         assert_eq!(
-            faults(&json!({"tolerations": [{"value": "a"}, {"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 1}]})),
+            faults(
+                &json!({"tolerations": [{"value": "a"}, {"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 1}]})
+            ),
             [
                 "spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
                 "spec.tolerations[1].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set",
             ]
         );
         assert_eq!(
-            faults(&json!({"topologySpreadConstraints": [{"maxSkew": 0, "whenUnsatisfiable": "x"}]})),
+            faults(
+                &json!({"topologySpreadConstraints": [{"maxSkew": 0, "whenUnsatisfiable": "x"}]})
+            ),
             [
                 "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
                 "spec.topologySpreadConstraints[0].topologyKey: Required value: can not be empty",

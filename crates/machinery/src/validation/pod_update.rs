@@ -28,7 +28,10 @@ pub(crate) fn update(new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
 fn spec(errors: &mut Errors, new: &Value, old: &Value, path: &FieldPath) {
     for (list, what) in [
         ("containers", "pod updates may not add or remove containers"),
-        ("initContainers", "pod updates may not add or remove containers"),
+        (
+            "initContainers",
+            "pod updates may not add or remove containers",
+        ),
     ] {
         if items(new, list).count() != items(old, list).count() {
             errors.push(FieldError::forbidden(path.child(list), what));
@@ -48,7 +51,9 @@ fn spec(errors: &mut Errors, new: &Value, old: &Value, path: &FieldPath) {
     for name in ["activeDeadlineSeconds", "tolerations"] {
         restore(&mut permitted, name, old);
     }
-    let was_negative = old["terminationGracePeriodSeconds"].as_i64().is_some_and(|n| n < 0);
+    let was_negative = old["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|n| n < 0);
     if was_negative && new["terminationGracePeriodSeconds"] == 1 {
         restore(&mut permitted, "terminationGracePeriodSeconds", old);
     }
@@ -157,24 +162,31 @@ mod tests {
         });
         assert_eq!(
             found,
-            ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]
+            [
+                "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+            ]
         );
         let found = faults(|spec| {
             spec["containers"][0]["image"] = json!("a:2");
-            spec["tolerations"] = json!([{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]);
+            spec["tolerations"] =
+                json!([{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]);
         });
         assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]
     fn anything_else_is_refused_by_name() {
-        let found = faults(|spec| spec["containers"][0]["env"] = json!([{"name": "A", "value": "b"}]));
+        let found =
+            faults(|spec| spec["containers"][0]["env"] = json!([{"name": "A", "value": "b"}]));
         assert_eq!(
             found,
-            [format!("spec: Forbidden: {CHANGEABLE}\nchanged: spec.containers[0].env")]
+            [format!(
+                "spec: Forbidden: {CHANGEABLE}\nchanged: spec.containers[0].env"
+            )]
         );
         let found = faults(|spec| {
-            spec["containers"] = json!([{"name": "c", "image": "a:1"}, {"name": "d", "image": "a:1"}]);
+            spec["containers"] =
+                json!([{"name": "c", "image": "a:1"}, {"name": "d", "image": "a:1"}]);
         });
         assert_eq!(
             found[0],
@@ -183,7 +195,9 @@ mod tests {
         let found = faults(|spec| spec["activeDeadlineSeconds"] = json!(101));
         assert_eq!(
             found,
-            ["spec.activeDeadlineSeconds: Invalid value: 101: must be less than or equal to previous value"]
+            [
+                "spec.activeDeadlineSeconds: Invalid value: 101: must be less than or equal to previous value"
+            ]
         );
     }
 }

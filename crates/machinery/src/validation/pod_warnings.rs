@@ -45,7 +45,11 @@ fn spec(warnings: &mut Vec<String>, spec: &Value, path: &FieldPath) {
         if name.is_empty() {
             warnings.push(format!("{path}: invalid empty name {}", quote(name)));
         } else if !seen.insert(name) {
-            warnings.push(format!("{}: duplicate name {}", path.child("name"), quote(name)));
+            warnings.push(format!(
+                "{}: duplicate name {}",
+                path.child("name"),
+                quote(name)
+            ));
         }
     }
     for (index, alias) in items(spec, "hostAliases").enumerate() {
@@ -88,8 +92,8 @@ fn container(warnings: &mut Vec<String>, container: &Value, path: &FieldPath) {
             continue;
         }
         let memory = &resources[list]["memory"];
-        let fraction = Quantity::from_json(memory)
-            .is_ok_and(|amount| amount.nanos() % 1_000_000_000 != 0);
+        let fraction =
+            Quantity::from_json(memory).is_ok_and(|amount| amount.nanos() % 1_000_000_000 != 0);
         if fraction {
             warnings.push(format!(
                 "{}: fractional byte value {} is invalid, must be an integer",

@@ -66,13 +66,17 @@ fn spec(errors: &mut Errors, spec: &Value) {
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use crate::validation::sentences;
     use serde_json::json;
 
     fn faults(spec: Value) -> Vec<String> {
-        sentences(&create(&json!({"metadata": {"name": "b", "namespace": "d"}, "spec": spec})))
+        sentences(&create(
+            &json!({"metadata": {"name": "b", "namespace": "d"}, "spec": spec}),
+        ))
     }
 
     #[test]

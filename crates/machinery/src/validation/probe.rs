@@ -140,9 +140,7 @@ fn sleep(errors: &mut Errors, sleep: &Value, grace: Option<i64>, path: &FieldPat
         errors.push(FieldError::invalid(
             path.child("seconds"),
             seconds,
-            format!(
-                "must be non-negative and less than terminationGracePeriodSeconds ({longest})"
-            ),
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({longest})"),
         ));
     }
 }
@@ -176,14 +174,20 @@ mod tests {
             ]
         );
         assert_eq!(
-            faults(ProbeKind::Readiness, &json!({"exec": {}, "tcpSocket": {"port": 0}})),
+            faults(
+                ProbeKind::Readiness,
+                &json!({"exec": {}, "tcpSocket": {"port": 0}})
+            ),
             [
                 "p.exec.command: Required value",
                 "p.tcpSocket: Forbidden: may not specify more than 1 handler type",
             ]
         );
         assert_eq!(
-            faults(ProbeKind::Readiness, &json!({"tcpSocket": {"port": 70_000}})),
+            faults(
+                ProbeKind::Readiness,
+                &json!({"tcpSocket": {"port": 70_000}})
+            ),
             ["p.tcpSocket.port: Invalid value: 70000: must be between 1 and 65535, inclusive"]
         );
         assert_eq!(

@@ -51,7 +51,8 @@ fn resource(errors: &mut Errors, name: &str, value: &Value, path: &FieldPath) {
     resource_name(errors, name, path);
     quantity(errors, value, &item);
     if name.contains('/') {
-        let whole = Quantity::from_json(value).is_ok_and(|amount| amount.nanos() % 1_000_000_000 == 0);
+        let whole =
+            Quantity::from_json(value).is_ok_and(|amount| amount.nanos() % 1_000_000_000 == 0);
         if !whole && !is_native(name) {
             errors.push(FieldError::invalid(
                 &item,
@@ -69,8 +70,8 @@ fn resource_name(errors: &mut Errors, name: &str, path: &FieldPath) {
     if !well_formed || name.contains('/') {
         return;
     }
-    let of_containers = ["cpu", "memory", "ephemeral-storage"].contains(&name)
-        || name.starts_with("hugepages-");
+    let of_containers =
+        ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
     if !of_containers {
         let standard = ["pods", "storage", "services", "secrets", "configmaps"].contains(&name);
         if !standard {
@@ -100,7 +101,11 @@ pub(crate) fn quantity(errors: &mut Errors, value: &Value, path: &FieldPath) {
 }
 
 fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.split('/').next().is_some_and(|domain| domain == "kubernetes.io")
+    !name.contains('/')
+        || name
+            .split('/')
+            .next()
+            .is_some_and(|domain| domain == "kubernetes.io")
 }
 
 /// Of processor time and memory more may be promised than there is; of devices and huge pages not.
@@ -158,8 +163,12 @@ mod tests {
     #[test]
     fn devices_are_requested_as_many_as_they_are_limited() {
         assert_eq!(
-            faults(&json!({"limits": {"example.com/gpu": "2"}, "requests": {"example.com/gpu": "1"}})),
-            ["resources.requests: Invalid value: \"1\": must be equal to example.com/gpu limit of 2"]
+            faults(
+                &json!({"limits": {"example.com/gpu": "2"}, "requests": {"example.com/gpu": "1"}})
+            ),
+            [
+                "resources.requests: Invalid value: \"1\": must be equal to example.com/gpu limit of 2"
+            ]
         );
     }
 }

@@ -34,7 +34,11 @@ pub(crate) fn update(new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
     if needs_address(after) && needs_address(before) && !former.is_empty() && address != former {
         errors.push(FieldError::invalid(
             path.child("clusterIPs").index(0),
-            if address.is_empty() { json!([]) } else { json!([address]) },
+            if address.is_empty() {
+                json!([])
+            } else {
+                json!([address])
+            },
             "may not change once set",
         ));
     }
@@ -124,7 +128,12 @@ fn ports(errors: &mut Errors, spec: &Value, kind: &str, headless: bool, path: &F
                 errors.push(FieldError::required(path.child("name"), ""));
             }
         } else {
-            add_all(errors, &path.child("name"), name, names::dns1123_label(name));
+            add_all(
+                errors,
+                &path.child("name"),
+                name,
+                names::dns1123_label(name),
+            );
             if !names_seen.insert(name) {
                 errors.push(FieldError::duplicate(path.child("name"), name));
             }
@@ -210,7 +219,7 @@ fn addresses(errors: &mut Errors, spec: &Value, path: &FieldPath) {
         errors.push(FieldError::invalid(
             path.child("clusterIP"),
             single,
-            "first value in `clusterIPs` must match `clusterIP`", 
+            "first value in `clusterIPs` must match `clusterIP`",
         ));
     }
     for (index, address) in items(spec, "externalIPs").enumerate() {
@@ -274,6 +283,8 @@ fn traffic_policies(errors: &mut Errors, spec: &Value, kind: &str, path: &FieldP
 }
 
 #[cfg(test)]
+// Literals are easier to read where they need no reference.
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use crate::defaults;

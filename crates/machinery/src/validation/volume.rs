@@ -79,17 +79,15 @@ fn sources(errors: &mut Errors, volume: &Value, path: &FieldPath) {
 
 fn source_of(errors: &mut Errors, kind: &str, source: &Value, path: &FieldPath) {
     match kind {
-        "emptyDir" => {
-            if has(source, "sizeLimit") {
-                let size_path = path.child("sizeLimit");
-                let mut found = Errors::new();
-                resources::quantity(&mut found, &source["sizeLimit"], &size_path);
-                if !found.is_empty() {
-                    errors.push(FieldError::forbidden(
-                        size_path,
-                        "SizeLimit field must be a valid resource quantity",
-                    ));
-                }
+        "emptyDir" if has(source, "sizeLimit") => {
+            let size_path = path.child("sizeLimit");
+            let mut found = Errors::new();
+            resources::quantity(&mut found, &source["sizeLimit"], &size_path);
+            if !found.is_empty() {
+                errors.push(FieldError::forbidden(
+                    size_path,
+                    "SizeLimit field must be a valid resource quantity",
+                ));
             }
         }
         "hostPath" => {
@@ -131,10 +129,8 @@ fn source_of(errors: &mut Errors, kind: &str, source: &Value, path: &FieldPath) 
             }
         }
         "csi" => required(errors, source, "driver", path),
-        "ephemeral" => {
-            if !has(source, "volumeClaimTemplate") {
-                errors.push(FieldError::required(path.child("volumeClaimTemplate"), ""));
-            }
+        "ephemeral" if !has(source, "volumeClaimTemplate") => {
+            errors.push(FieldError::required(path.child("volumeClaimTemplate"), ""));
         }
         _ => {}
     }
@@ -178,7 +174,7 @@ fn projected(errors: &mut Errors, projected: &Value, path: &FieldPath) {
         if count == 0 {
             errors.push(FieldError::required(
                 path,
-                "must specify a projected volume source", 
+                "must specify a projected volume source",
             ));
         }
     }
