@@ -56,6 +56,13 @@ impl Aggregated {
             .insert((group.to_owned(), version.to_owned()), added);
     }
 
+    /// Removes a group version; one that is not there is no error.
+    pub(crate) fn remove(&self, group: &str, version: &str) {
+        self.0
+            .write()
+            .remove(&(group.to_owned(), version.to_owned()));
+    }
+
     /// All of them, sorted by group and version.
     pub(crate) fn all(&self) -> Vec<AggregatedVersion> {
         self.0.read().values().cloned().collect()

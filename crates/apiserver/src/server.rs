@@ -179,6 +179,11 @@ impl ApiServer {
         self.api.aggregated.add(group, version, resources, router);
     }
 
+    /// Serves a group version of [`ApiServer::aggregate`] no longer.
+    pub fn remove_aggregated(&self, group: &str, version: &str) {
+        self.api.aggregated.remove(group, version);
+    }
+
     /// Adds a check to `/readyz`; it says why the part is not ready.
     pub fn add_ready_check(
         &self,
