@@ -25,6 +25,8 @@ pub(super) struct About<'a> {
 
 /// What kube makes of an answer that is no Status.
 const NO_STATUS: &str = "Failed to parse error data";
+/// What is said of a path that nothing serves.
+const NO_RESOURCE: &str = "the server could not find the requested resource";
 
 /// Gets and decodes a path.
 pub(super) async fn get<T: DeserializeOwned>(
@@ -76,28 +78,29 @@ async fn send<T: DeserializeOwned>(
 }
 
 fn failure(error: kube::Error, about: About<'_>) -> ApiFailure {
-    match error {
-        kube::Error::Api(status) if status.reason == NO_STATUS || status.message.is_empty() => {
-            ApiFailure {
-                code: status.code,
-                message: generic(status.code, &status.message, about),
-            }
-        }
-        kube::Error::Api(status) => ApiFailure {
-            code: status.code,
-            message: status.message.clone(),
-        },
-        error => ApiFailure {
+    let kube::Error::Api(status) = error else {
+        return ApiFailure {
             code: 0,
             message: error.to_string(),
-        },
+        };
+    };
+    let is_wordless =
+        status.reason == NO_STATUS || status.message.is_empty() || status.message == NO_RESOURCE;
+    let message = if is_wordless {
+        generic(status.code, &status.message, about)
+    } else {
+        status.message.clone()
+    };
+    ApiFailure {
+        code: status.code,
+        message,
     }
 }
 
 /// The words for an answer that is no Status.
 fn generic(code: u16, body: &str, about: About<'_>) -> String {
     let told = match code {
-        404 => "the server could not find the requested resource".to_owned(),
+        404 => NO_RESOURCE.to_owned(),
         503 => "the server is currently unable to handle the request".to_owned(),
         500..=599 => {
             format!("an error on the server ({body:?}) has prevented the request from succeeding")
