@@ -165,7 +165,10 @@ async fn answer(api: &Api, parts: &Parts, body: Body) -> Result<Response, ApiErr
         }
         Target::OpenApiV2 => api.openapi.v2(headers),
         Target::OpenApiV3Index => api.openapi.index(headers),
-        Target::OpenApiV3(group_version) => api.openapi.v3(group_version, headers),
+        Target::OpenApiV3(group_version) => {
+            let hashed = query.text("hash").is_some();
+            api.openapi.v3(group_version, hashed, headers)
+        }
         Target::Resource(_) | Target::Unknown => Err(ApiError::unknown_resource()),
     }
 }

@@ -110,3 +110,37 @@ async fn another_part_serves_a_group_of_its_own() {
     let groups = server.get("/apis").await.expect(200);
     find(&groups["groups"], "name", "metrics.k8s.io");
 }
+
+#[tokio::test(start_paused = true)]
+async fn openapi_has_what_kubectl_looks_for() {
+    let server = Server::start().await;
+    let index = server.get("/openapi/v3").await.expect(200);
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .expect("url");
+    let answer = server.get(url).await;
+    let document = answer.expect(200);
+    let patch =
+        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"]["kind"],
+        "Deployment"
+    );
+    let parameters = patch["parameters"].as_array().expect("parameters");
+    assert!(
+        parameters
+            .iter()
+            .any(|parameter| parameter["name"] == "fieldValidation")
+    );
+    let tag = answer.headers["etag"].to_str().expect("tag");
+    let again = server
+        .call(Method::GET, url, &[("if-none-match", tag)], Body::empty())
+        .await;
+    assert_eq!(again.status.as_u16(), 304);
+    server
+        .get("/openapi/v3/apis/none/v1")
+        .await
+        .refused(404, "NotFound");
+    let v2 = server.get("/openapi/v2").await.expect(200);
+    assert_eq!(v2["swagger"], "2.0");
+}

@@ -324,12 +324,12 @@ async fn scale_shows_and_sets_the_replicas() {
 #[tokio::test(start_paused = true)]
 async fn bodies_come_as_json_and_yaml_within_a_limit() {
     let server = Server::start().await;
-    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {a: b}\n";
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\ndata: {a: b}\n";
     let headers = [("content-type", "application/yaml")];
     let created = server.call(Method::POST, CONFIG_MAPS, &headers, yaml).await;
     assert_eq!(created.expect(201)["data"]["a"], "b");
     let shown = server
-        .get_as(&format!("{CONFIG_MAPS}/y"), "application/yaml")
+        .get_as(&format!("{CONFIG_MAPS}/from-yaml"), "application/yaml")
         .await;
     assert!(shown.text.contains("kind: ConfigMap"), "{}", shown.text);
 
