@@ -26,24 +26,39 @@ impl Cgroups {
             return (Self { root }, Vec::new());
         }
         let folders = set_up_v1(&mounts, &own, &name);
-        let missing: Vec<&str> =
-            [("cpu", &folders.cpu), ("memory", &folders.memory), ("pids", &folders.pids)]
-                .into_iter()
-                .filter_map(|(controller, folder)| folder.is_none().then_some(controller))
-                .collect();
+        let missing: Vec<&str> = [
+            ("cpu", &folders.cpu),
+            ("memory", &folders.memory),
+            ("pids", &folders.pids),
+        ]
+        .into_iter()
+        .filter_map(|(controller, folder)| folder.is_none().then_some(controller))
+        .collect();
         if missing.len() == CONTROLLERS.len() {
             let warning = "no cgroup can be written: CPU and memory limits are not enforced, and \
                            use is measured from /proc; to have them enforced, run as root or in a \
                            delegated scope: systemd-run --user --scope -p Delegate=yes tide up";
-            return (Self { root: Group::Absent }, vec![warning.to_owned()]);
+            return (
+                Self {
+                    root: Group::Absent,
+                },
+                vec![warning.to_owned()],
+            );
         }
         let warnings = if missing.is_empty() {
             Vec::new()
         } else {
             let missing = missing.join(" and ");
-            vec![format!("the cgroup controllers {missing} cannot be written: limits on them are not enforced")]
+            vec![format!(
+                "the cgroup controllers {missing} cannot be written: limits on them are not enforced"
+            )]
         };
-        (Self { root: Group::V1(folders) }, warnings)
+        (
+            Self {
+                root: Group::V1(folders),
+            },
+            warnings,
+        )
     }
 
     pub(crate) fn mode(&self) -> CgroupMode {
@@ -75,12 +90,19 @@ fn own_name() -> String {
 /// When a process started, in ticks since the machine did.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 /// Whether a folder belongs to a keeper that is no more.
 fn is_stale(name: &str) -> bool {
-    let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    let owner = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split_once('-'));
     match owner.map(|(pid, time)| (pid.parse(), time.parse::<u64>())) {
         Some((Ok(pid), Ok(time))) => started(pid) != Some(time),
         _ => false,
@@ -88,7 +110,9 @@ fn is_stale(name: &str) -> bool {
 }
 
 fn remove_stale(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(is_stale) {
             // All of them die with their keeper; this is for what is still dying.
@@ -126,14 +150,23 @@ fn hierarchies(mounts: &str) -> impl Iterator<Item = Hierarchy<'_>> {
         let (root, at) = (before.next()?, before.next()?);
         let mut after = after.split(' ');
         let (kind, _, options) = (after.next()?, after.next()?, after.next()?);
-        kind.starts_with("cgroup").then_some(Hierarchy { root, at, kind, options })
+        kind.starts_with("cgroup").then_some(Hierarchy {
+            root,
+            at,
+            kind,
+            options,
+        })
     })
 }
 
 impl Hierarchy<'_> {
     /// The folder of a group, when it is within what is mounted.
     fn folder(&self, group: &str) -> Option<PathBuf> {
-        let below = if self.root == "/" { group } else { group.strip_prefix(self.root)? };
+        let below = if self.root == "/" {
+            group
+        } else {
+            group.strip_prefix(self.root)?
+        };
         Some(Path::new(self.at).join(below.trim_start_matches('/')))
     }
 }
@@ -143,7 +176,10 @@ fn own_group<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, group) = (fields.next()?, fields.next()?);
-        controllers.split(',').any(|name| name == controller).then_some(group)
+        controllers
+            .split(',')
+            .any(|name| name == controller)
+            .then_some(group)
     })
 }
 
@@ -174,7 +210,9 @@ fn set_up_v2(mounts: &str, own: &str, name: &str) -> Option<Group> {
     let parents = own.into_iter().chain([PathBuf::from(hierarchy.at)]);
     parents.into_iter().find_map(|parent| {
         let available = fs::read_to_string(parent.join("cgroup.controllers")).ok()?;
-        let has_all = CONTROLLERS.iter().all(|c| available.split_whitespace().any(|a| a == *c));
+        let has_all = CONTROLLERS
+            .iter()
+            .all(|c| available.split_whitespace().any(|a| a == *c));
         has_all.then(|| set_up_v2_in(&parent, name).ok()).flatten()
     })
 }
@@ -221,13 +259,23 @@ mod tests {
     fn own_groups_are_found_in_each_hierarchy() {
         let own = "5:memory:/docker/abc/x\n4:cpu,cpuacct:/user\n0::/init.scope\n";
         let folder = |controller: &str, kind: &str| {
-            let hierarchy = hierarchies(MOUNTS)
-                .find(|h| h.kind == kind && (kind == "cgroup2" || h.options.contains(controller)))?;
+            let hierarchy = hierarchies(MOUNTS).find(|h| {
+                h.kind == kind && (kind == "cgroup2" || h.options.contains(controller))
+            })?;
             hierarchy.folder(own_group(own, controller)?)
         };
-        assert_eq!(folder("memory", "cgroup"), Some("/sys/fs/cgroup/memory/x".into()));
-        assert_eq!(folder("cpuacct", "cgroup"), Some("/sys/fs/cgroup/cpu,cpuacct/user".into()));
-        assert_eq!(folder("", "cgroup2"), Some("/sys/fs/cgroup/unified/init.scope".into()));
+        assert_eq!(
+            folder("memory", "cgroup"),
+            Some("/sys/fs/cgroup/memory/x".into())
+        );
+        assert_eq!(
+            folder("cpuacct", "cgroup"),
+            Some("/sys/fs/cgroup/cpu,cpuacct/user".into())
+        );
+        assert_eq!(
+            folder("", "cgroup2"),
+            Some("/sys/fs/cgroup/unified/init.scope".into())
+        );
         assert_eq!(folder("pids", "cgroup"), None);
     }
 

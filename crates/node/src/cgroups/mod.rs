@@ -80,7 +80,15 @@ pub struct V1Folders {
 
 impl V1Folders {
     fn each(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.cpu, &self.cpuacct, &self.memory, &self.pids, &self.freezer].into_iter().flatten()
+        [
+            &self.cpu,
+            &self.cpuacct,
+            &self.memory,
+            &self.pids,
+            &self.freezer,
+        ]
+        .into_iter()
+        .flatten()
     }
 
     fn joined(&self, name: &str) -> Self {
@@ -156,8 +164,9 @@ fn v1_usage(folders: &V1Folders, pid: Pid) -> io::Result<Usage> {
     if let Some(folder) = &folders.memory {
         let memory = fs::read_to_string(folder.join("memory.stat"))?;
         usage.usage_bytes = read_number(&folder.join("memory.usage_in_bytes"))?;
-        usage.working_set_bytes =
-            usage.usage_bytes.saturating_sub(counter(&memory, "total_inactive_file"));
+        usage.working_set_bytes = usage
+            .usage_bytes
+            .saturating_sub(counter(&memory, "total_inactive_file"));
         usage.rss_bytes = counter(&memory, "total_rss");
     }
     Ok(usage)
@@ -165,7 +174,9 @@ fn v1_usage(folders: &V1Folders, pid: Pid) -> io::Result<Usage> {
 
 fn read_number(file: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
-    text.trim().parse().map_err(|_| io::Error::other(format!("{} holds no number", file.display())))
+    text.trim()
+        .parse()
+        .map_err(|_| io::Error::other(format!("{} holds no number", file.display())))
 }
 
 /// The number after `name` in a file of `name number` lines; 0 where there is none.
@@ -287,7 +298,10 @@ impl Group {
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = match self {
             Self::V2(folder) => folder.join("memory.events"),
-            Self::V1(V1Folders { memory: Some(folder), .. }) => folder.join("memory.oom_control"),
+            Self::V1(V1Folders {
+                memory: Some(folder),
+                ..
+            }) => folder.join("memory.oom_control"),
             Self::V1(_) | Self::Absent => return 0,
         };
         fs::read_to_string(file).map_or(0, |text| counter(&text, "oom_kill"))
@@ -305,7 +319,10 @@ impl Group {
             }
             Self::V1(folders) => {
                 // Frozen, so that none gets away by forking.
-                let state = folders.freezer.as_ref().map(|folder| folder.join("freezer.state"));
+                let state = folders
+                    .freezer
+                    .as_ref()
+                    .map(|folder| folder.join("freezer.state"));
                 let set = |value| state.as_ref().map(|state| fs::write(state, value));
                 let _ = set("FROZEN");
                 if let Some(folder) = folders.each().last() {
@@ -358,8 +375,14 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn kill_listed(folder: &Path) {
-    let Ok(listed) = fs::read_to_string(folder.join("cgroup.procs")) else { return };
-    for pid in listed.lines().filter_map(|line| line.parse::<Pid>().ok()).filter(|pid| *pid > 0) {
+    let Ok(listed) = fs::read_to_string(folder.join("cgroup.procs")) else {
+        return;
+    };
+    for pid in listed
+        .lines()
+        .filter_map(|line| line.parse::<Pid>().ok())
+        .filter(|pid| *pid > 0)
+    {
         let _ = sys::kill(pid, libc::SIGKILL);
     }
 }
@@ -384,9 +407,13 @@ mod tests {
 
     #[test]
     fn requests_become_shares_and_weights_as_in_kubernetes() {
-        for (millis, expected_shares, expected_weight) in
-            [(0, 2, 1), (100, 102, 4), (200, 204, 8), (1000, 1024, 39), (1_000_000, 262_144, 10_000)]
-        {
+        for (millis, expected_shares, expected_weight) in [
+            (0, 2, 1),
+            (100, 102, 4),
+            (200, 204, 8),
+            (1000, 1024, 39),
+            (1_000_000, 262_144, 10_000),
+        ] {
             assert_eq!(shares(millis), expected_shares);
             assert_eq!(weight(shares(millis)), expected_weight);
         }

@@ -27,11 +27,17 @@ pub(super) fn in_namespace(namespace: u64, main: Pid, init: Pid) -> BTreeSet<Pid
         if mount_namespace(pid).is_ok_and(|own| own == namespace) {
             found.insert(pid);
         }
-        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
         for task in tasks.flatten() {
             // A kernel without this file only tells of the main process.
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            to_look_at.extend(children.split_whitespace().filter_map(|n| n.parse::<Pid>().ok()));
+            to_look_at.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|n| n.parse::<Pid>().ok()),
+            );
         }
     }
     found
@@ -45,8 +51,12 @@ pub(super) fn usage(main: Pid, init: Pid) -> io::Result<Usage> {
     let mut usage = Usage::default();
     for pid in in_namespace(namespace, main, init) {
         // One that has ended meanwhile is counted by its parent.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let Ok(memory) = fs::read_to_string(format!("/proc/{pid}/statm")) else { continue };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let Ok(memory) = fs::read_to_string(format!("/proc/{pid}/statm")) else {
+            continue;
+        };
         ticks += cpu_ticks(&stat);
         let (resident, shared) = pages(&memory);
         usage.rss_bytes += resident.saturating_sub(shared) * PAGE;
@@ -62,12 +72,22 @@ const PAGE: u64 = 4096;
 /// Own and waited-for children's user and system time.
 fn cpu_ticks(stat: &str) -> u64 {
     // The command's name is in brackets and may hold anything, brackets too.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
-    fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum()
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return 0;
+    };
+    fields
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum()
 }
 
 fn pages(memory: &str) -> (u64, u64) {
-    let mut fields = memory.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0));
+    let mut fields = memory
+        .split_whitespace()
+        .skip(1)
+        .map(|field| field.parse().unwrap_or(0));
     (fields.next().unwrap_or(0), fields.next().unwrap_or(0))
 }
 

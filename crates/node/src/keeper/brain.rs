@@ -102,7 +102,11 @@ impl Keeper {
             .collect::<io::Result<_>>()?;
         let mut env: Vec<CString> = std::env::vars_os()
             .filter(|(name, _)| name != SOCKET_VARIABLE)
-            .map(|(name, value)| Ok(CString::new([name.as_bytes(), value.as_bytes()].join(&b'='))?))
+            .map(|(name, value)| {
+                Ok(CString::new(
+                    [name.as_bytes(), value.as_bytes()].join(&b'='),
+                )?)
+            })
             .collect::<io::Result<_>>()?;
         env.push(CString::new(format!("{SOCKET_VARIABLE}={BRAIN_SOCKET}"))?);
         let pid = sys::spawn(0, || {
@@ -121,7 +125,8 @@ impl Keeper {
         drop(theirs);
         let connection = Connection::over(ours)?;
         let token = self.token(Source::Brain);
-        self.poll.add(connection.descriptor(), token, Interest::Read)?;
+        self.poll
+            .add(connection.descriptor(), token, Interest::Read)?;
         self.brain.pid = Some(pid);
         self.brain.connection = Some((connection, token, Interest::Read));
         self.brain.started_at = sys::monotonic();
@@ -134,8 +139,11 @@ impl Keeper {
         let Some((connection, token, interest)) = &mut self.brain.connection else {
             return Ok(());
         };
-        let wanted =
-            if connection.has_unsent() { Interest::ReadAndWrite } else { Interest::Read };
+        let wanted = if connection.has_unsent() {
+            Interest::ReadAndWrite
+        } else {
+            Interest::Read
+        };
         if wanted != *interest {
             *interest = wanted;
             self.poll.change(connection.descriptor(), *token, wanted)?;
@@ -167,8 +175,9 @@ mod tests {
 
     #[test]
     fn a_brain_that_keeps_dying_is_started_ever_later() {
-        let waits: Vec<u128> =
-            (0..=9).map(|failures| wait_before_restart(failures).as_millis()).collect();
+        let waits: Vec<u128> = (0..=9)
+            .map(|failures| wait_before_restart(failures).as_millis())
+            .collect();
         assert_eq!(waits, [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         assert_eq!(wait_before_restart(u32::MAX), LONGEST_WAIT);
     }

@@ -20,7 +20,11 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn over(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, frames: Frames::default(), unsent: VecDeque::new() })
+        Ok(Self {
+            socket,
+            frames: Frames::default(),
+            unsent: VecDeque::new(),
+        })
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -51,7 +55,8 @@ impl Connection {
     /// Queues a message, and sends what goes.
     pub(super) fn send(&mut self, message: &Message, descriptors: Vec<OwnedFd>) {
         let count = u8::try_from(descriptors.len()).expect("a message brings few descriptors");
-        self.unsent.push_back((encode(message, count), 0, descriptors));
+        self.unsent
+            .push_back((encode(message, count), 0, descriptors));
         self.flush();
     }
 

@@ -38,7 +38,13 @@ pub(super) struct Starting {
 
 impl Starting {
     pub(super) fn new(report: Watched) -> Self {
-        Self { report: Some(report), text: Vec::new(), pid: None, failed: None, ended: None }
+        Self {
+            report: Some(report),
+            text: Vec::new(),
+            pid: None,
+            failed: None,
+            ended: None,
+        }
     }
 
     pub(super) fn awaits_report(&self) -> bool {
@@ -47,7 +53,9 @@ impl Starting {
 
     /// Reads what there is. True when the report is whole: the command runs, or never will.
     pub(super) fn read(&mut self) -> bool {
-        let Some(report) = &mut self.report else { return false };
+        let Some(report) = &mut self.report else {
+            return false;
+        };
         let is_whole = loop {
             let mut bytes = [0; 4096];
             match report.pipe.read(&mut bytes) {
@@ -77,9 +85,15 @@ impl Starting {
 /// Where a container is. The private side of [`ContainerState`].
 #[derive(Debug)]
 enum State {
-    Starting { starting: Starting, orders: Vec<OrderId> },
+    Starting {
+        starting: Starting,
+        orders: Vec<OrderId>,
+    },
     Running(Started),
-    Exited { exit: Exit, pid: Pid },
+    Exited {
+        exit: Exit,
+        pid: Pid,
+    },
     Over,
 }
 
@@ -157,9 +171,10 @@ impl Keeper {
                     None
                 }
                 State::Running(started) => Some(Reply::Started(started.clone())),
-                State::Exited { exit, pid } => {
-                    Some(Reply::Started(Started { pid: *pid, started_at: exit.started_at }))
-                }
+                State::Exited { exit, pid } => Some(Reply::Started(Started {
+                    pid: *pid,
+                    started_at: exit.started_at,
+                })),
                 State::Over => Some(Reply::Failed(KeeperError::Over(spec.key))),
             };
         }
@@ -189,10 +204,15 @@ impl Keeper {
             .map_err(|error| KeeperError::Create(log_sentence(&spec.log, &error)));
         let watched = log.and_then(|log| {
             let watch = create("wait for the container's output");
-            let out = self.watched(out, Source::Output(key.clone(), Stream::Out)).map_err(&watch)?;
-            let error =
-                self.watched(error, Source::Output(key.clone(), Stream::Error)).map_err(&watch)?;
-            let report = self.watched(report, Source::Report(key.clone())).map_err(&watch)?;
+            let out = self
+                .watched(out, Source::Output(key.clone(), Stream::Out))
+                .map_err(&watch)?;
+            let error = self
+                .watched(error, Source::Output(key.clone(), Stream::Error))
+                .map_err(&watch)?;
+            let report = self
+                .watched(report, Source::Report(key.clone()))
+                .map_err(&watch)?;
             Ok((log, out, error, report))
         });
         let (log, out, error, report) = match watched {
@@ -206,7 +226,10 @@ impl Keeper {
         };
         let record = ContainerRecord {
             spec,
-            state: State::Starting { starting: Starting::new(report), orders: vec![order] },
+            state: State::Starting {
+                starting: Starting::new(report),
+                orders: vec![order],
+            },
             init,
             group,
             log,
@@ -230,9 +253,15 @@ impl Keeper {
         spec: &ContainerSpec,
     ) -> Result<(PipeReader, PipeReader, PipeReader), KeeperError> {
         let sandbox = &self.sandboxes[&spec.key.pod];
-        group.limit(&spec.limits).map_err(create("limit the container"))?;
+        group
+            .limit(&spec.limits)
+            .map_err(create("limit the container"))?;
         let Root::Host = spec.root;
-        let mounts = spec.mounts.iter().map(prepare_mount).collect::<Result<Vec<_>, _>>()?;
+        let mounts = spec
+            .mounts
+            .iter()
+            .map(prepare_mount)
+            .collect::<Result<Vec<_>, _>>()?;
         let program = sys::clone_tree(Some(self.program.as_fd()), Path::new(""))
             .and_then(|program| {
                 let attributes = Attributes::READ_ONLY
@@ -269,8 +298,12 @@ impl Keeper {
     }
 
     pub(super) fn read_report(&mut self, key: &ContainerKey) {
-        let Some(record) = self.containers.get_mut(key) else { return };
-        let State::Starting { starting, .. } = &mut record.state else { return };
+        let Some(record) = self.containers.get_mut(key) else {
+            return;
+        };
+        let State::Starting { starting, .. } = &mut record.state else {
+            return;
+        };
         let is_whole = starting.read();
         if let Some(pid) = starting.pid
             && let Some(ended) = self.unclaimed.remove(&pid)
@@ -289,14 +322,21 @@ impl Keeper {
     /// The report is whole: the command was executed, or never will be.
     fn finish_start(&mut self, key: &ContainerKey) {
         let now = self.now();
-        let Some(record) = self.containers.get_mut(key) else { return };
-        let State::Starting { starting, orders } = &mut record.state else { return };
+        let Some(record) = self.containers.get_mut(key) else {
+            return;
+        };
+        let State::Starting { starting, orders } = &mut record.state else {
+            return;
+        };
         let orders = std::mem::take(orders);
         let ended = starting.ended;
         let failed = starting.failed.take();
         let reply = match (starting.pid, failed) {
             (Some(pid), None) => {
-                let started = Started { pid, started_at: now };
+                let started = Started {
+                    pid,
+                    started_at: now,
+                };
                 // It may have ended already, and then has none.
                 record.mounts = File::open(format!("/proc/{pid}/ns/mnt")).ok();
                 record.state = State::Running(started.clone());
@@ -323,8 +363,13 @@ impl Keeper {
 
     /// Whether the process was a container's main one.
     pub(super) fn main_ended(&mut self, pid: Pid, ended: Ended, now: Timestamp) -> bool {
-        let found = self.containers.iter_mut().find(|(_, record)| record.pid() == Some(pid));
-        let Some((key, record)) = found else { return false };
+        let found = self
+            .containers
+            .iter_mut()
+            .find(|(_, record)| record.pid() == Some(pid));
+        let Some((key, record)) = found else {
+            return false;
+        };
         let key = key.clone();
         if let State::Starting { starting, .. } = &mut record.state {
             starting.ended = Some((ended, now));
@@ -343,8 +388,12 @@ impl Keeper {
         self.read_output(key, Stream::Out);
         self.read_output(key, Stream::Error);
         self.close_output(key);
-        let Some(record) = self.containers.get_mut(key) else { return };
-        let State::Running(started) = &record.state else { return };
+        let Some(record) = self.containers.get_mut(key) else {
+            return;
+        };
+        let State::Running(started) = &record.state else {
+            return;
+        };
         let oom_killed = ended.code() == 128 + libc::SIGKILL && record.group.oom_kills() > 0;
         let exit = Exit {
             key: key.clone(),
@@ -355,19 +404,26 @@ impl Keeper {
             finished_at: now,
         };
         record.mounts = None;
-        record.state = State::Exited { exit: exit.clone(), pid: started.pid };
+        record.state = State::Exited {
+            exit: exit.clone(),
+            pid: started.pid,
+        };
         self.tell(Event::ContainerExited(exit));
     }
 
     /// Reads a bounded amount, so that one container's chatter does not hold up the others.
     pub(super) fn read_output(&mut self, key: &ContainerKey, stream: Stream) {
         let now = self.now();
-        let Some(record) = self.containers.get_mut(key) else { return };
+        let Some(record) = self.containers.get_mut(key) else {
+            return;
+        };
         let watched = match stream {
             Stream::Out => &mut record.out,
             Stream::Error => &mut record.error,
         };
-        let Some(Watched { pipe, .. }) = watched else { return };
+        let Some(Watched { pipe, .. }) = watched else {
+            return;
+        };
         // As much as a pipe holds.
         let mut bytes = [0; 64 << 10];
         match pipe.read(&mut bytes) {
@@ -387,7 +443,9 @@ impl Keeper {
 
     fn close_output(&mut self, key: &ContainerKey) {
         let now = self.now();
-        let Some(record) = self.containers.get_mut(key) else { return };
+        let Some(record) = self.containers.get_mut(key) else {
+            return;
+        };
         if let Err(error) = record.log.finish(now) {
             tracing::error!(%key, %error, "cannot write a container's log");
         }
@@ -429,11 +487,17 @@ impl Keeper {
 
     /// Forgets a pod's containers, whose processes are gone.
     pub(super) fn forget_containers(&mut self, pod: &str) {
-        let keys: Vec<ContainerKey> =
-            self.containers.keys().filter(|key| key.pod == pod).cloned().collect();
+        let keys: Vec<ContainerKey> = self
+            .containers
+            .keys()
+            .filter(|key| key.pod == pod)
+            .cloned()
+            .collect();
         for key in keys {
             self.close_output(&key);
-            let Some(mut record) = self.containers.remove(&key) else { continue };
+            let Some(mut record) = self.containers.remove(&key) else {
+                continue;
+            };
             if let State::Starting { starting, orders } = &mut record.state {
                 if let Some(report) = starting.take_report() {
                     self.forget(report.pipe.as_fd(), report.token);
@@ -451,7 +515,11 @@ pub(super) fn create(what: &str) -> impl Fn(io::Error) -> KeeperError + '_ {
 }
 
 fn log_sentence(path: &Path, error: &io::Error) -> String {
-    format!("cannot write the log file {}: {}", path.display(), sentence(error))
+    format!(
+        "cannot write the log file {}: {}",
+        path.display(),
+        sentence(error)
+    )
 }
 
 /// Takes hold of what is mounted while this process may still look everywhere.
@@ -462,7 +530,9 @@ fn prepare_mount(mount: &Mount) -> Result<PreparedMount, KeeperError> {
     };
     if !mount.target.is_absolute() {
         let target = mount.target.display();
-        return Err(KeeperError::Create(format!("mountPath {target} is not absolute")));
+        return Err(KeeperError::Create(format!(
+            "mountPath {target} is not absolute"
+        )));
     }
     let source: PathBuf = mount.source.canonicalize().map_err(at)?;
     let is_folder = source.metadata().map_err(at)?.is_dir();
@@ -472,5 +542,9 @@ fn prepare_mount(mount: &Mount) -> Result<PreparedMount, KeeperError> {
         attributes = attributes.and(Attributes::READ_ONLY);
     }
     sys::restrict(tree.as_fd(), attributes, true).map_err(at)?;
-    Ok(PreparedMount { tree, target: mount.target.clone(), is_folder })
+    Ok(PreparedMount {
+        tree,
+        target: mount.target.clone(),
+        is_folder,
+    })
 }

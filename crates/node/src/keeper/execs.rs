@@ -45,7 +45,9 @@ impl Keeper {
         argv: &[String],
         limit: Duration,
     ) -> Option<Reply> {
-        self.launch_exec(order, key, argv, limit).err().map(Reply::Failed)
+        self.launch_exec(order, key, argv, limit)
+            .err()
+            .map(Reply::Failed)
     }
 
     fn launch_exec(
@@ -80,8 +82,12 @@ impl Keeper {
         drop((to_output, to_report));
         let id = self.next_exec();
         let watch = create("wait for the command");
-        let output = self.watched(output, Source::ExecOutput(id)).map_err(&watch)?;
-        let report = self.watched(report, Source::ExecReport(id)).map_err(&watch)?;
+        let output = self
+            .watched(output, Source::ExecOutput(id))
+            .map_err(&watch)?;
+        let report = self
+            .watched(report, Source::ExecReport(id))
+            .map_err(&watch)?;
         let record = ExecRecord {
             order,
             starting: Starting::new(report),
@@ -99,7 +105,9 @@ impl Keeper {
     }
 
     pub(super) fn read_exec_report(&mut self, id: u64) {
-        let Some(exec) = self.execs.get_mut(&id) else { return };
+        let Some(exec) = self.execs.get_mut(&id) else {
+            return;
+        };
         let is_whole = exec.starting.read();
         if let Some(pid) = exec.starting.pid
             && let Some(ended) = self.unclaimed.remove(&pid)
@@ -115,8 +123,12 @@ impl Keeper {
     }
 
     pub(super) fn read_exec_output(&mut self, id: u64) {
-        let Some(exec) = self.execs.get_mut(&id) else { return };
-        let Some(Watched { pipe, .. }) = &mut exec.output else { return };
+        let Some(exec) = self.execs.get_mut(&id) else {
+            return;
+        };
+        let Some(Watched { pipe, .. }) = &mut exec.output else {
+            return;
+        };
         let mut bytes = [0; 64 << 10];
         match pipe.read(&mut bytes) {
             Ok(0) => {
@@ -135,8 +147,13 @@ impl Keeper {
     /// Whether the process was an exec'd command.
     pub(super) fn exec_ended(&mut self, pid: Pid, ended: Ended) -> bool {
         let now = self.now();
-        let found = self.execs.iter_mut().find(|(_, exec)| exec.starting.pid == Some(pid));
-        let Some((&id, exec)) = found else { return false };
+        let found = self
+            .execs
+            .iter_mut()
+            .find(|(_, exec)| exec.starting.pid == Some(pid));
+        let Some((&id, exec)) = found else {
+            return false;
+        };
         exec.starting.ended = Some((ended, now));
         self.finish_exec(id);
         true
@@ -144,13 +161,17 @@ impl Keeper {
 
     /// Replies when the command has ended, or is known never to start.
     fn finish_exec(&mut self, id: u64) {
-        let Some(exec) = self.execs.get(&id) else { return };
+        let Some(exec) = self.execs.get(&id) else {
+            return;
+        };
         let never = exec.starting.pid.is_none() || exec.starting.failed.is_some();
         if exec.awaits_report() || !(never || exec.starting.ended.is_some()) {
             return;
         }
         self.read_exec_output(id);
-        let Some(mut exec) = self.execs.remove(&id) else { return };
+        let Some(mut exec) = self.execs.remove(&id) else {
+            return;
+        };
         if let Some(Watched { pipe, token }) = exec.output.take() {
             self.forget(pipe.as_fd(), token);
         }
@@ -160,9 +181,9 @@ impl Keeper {
                 code: (!exec.late).then_some(ended.code()),
                 output: exec.kept,
             }),
-            (None, None) => {
-                Reply::Failed(KeeperError::Create("the command's process ended early".to_owned()))
-            }
+            (None, None) => Reply::Failed(KeeperError::Create(
+                "the command's process ended early".to_owned(),
+            )),
         };
         self.reply(exec.order, reply);
     }

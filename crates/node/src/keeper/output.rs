@@ -63,7 +63,13 @@ impl LogWriter {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let size = file.metadata()?.len();
         let begun = [Vec::new(), Vec::new()];
-        Ok(Self { path: path.to_owned(), file, size, maximum, begun })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            maximum,
+            begun,
+        })
     }
 
     /// Takes what was read from a stream at `now`; writes the lines that are whole.
@@ -74,7 +80,10 @@ impl LogWriter {
         let mut lines = Vec::with_capacity(begun.len() + 128);
         let mut rest = begun.as_slice();
         loop {
-            let end = rest.iter().take(LONGEST_PART).position(|byte| *byte == b'\n');
+            let end = rest
+                .iter()
+                .take(LONGEST_PART)
+                .position(|byte| *byte == b'\n');
             match end {
                 Some(end) => {
                     push(&mut lines, &time, stream, 'F', &rest[..end]);
@@ -127,7 +136,10 @@ impl LogWriter {
             let _ = fs::rename(aside(n), aside(n + 1));
         }
         fs::rename(&self.path, aside(1))?;
-        self.file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        self.file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)?;
         self.size = 0;
         Ok(())
     }

@@ -21,12 +21,18 @@ impl Keeper {
     pub(super) fn create_sandbox(&mut self, spec: &SandboxSpec) -> Result<Reply, KeeperError> {
         if let Some(known) = self.sandboxes.get(&spec.pod) {
             if !known.removers.is_empty() {
-                return Err(KeeperError::Create(format!("pod {} is being removed", spec.pod)));
+                return Err(KeeperError::Create(format!(
+                    "pod {} is being removed",
+                    spec.pod
+                )));
             }
             return Ok(Reply::Sandbox(known.info.clone()));
         }
         let group = self.cgroups.pod(&spec.pod).map_err(|error| {
-            KeeperError::Create(format!("cannot make the pod's cgroup: {}", sentence(&error)))
+            KeeperError::Create(format!(
+                "cannot make the pod's cgroup: {}",
+                sentence(&error)
+            ))
         })?;
         let made = self.make_sandbox(spec, &group);
         if made.is_err() {
@@ -36,7 +42,8 @@ impl Keeper {
     }
 
     fn make_sandbox(&mut self, spec: &SandboxSpec, group: &Group) -> Result<Sandbox, String> {
-        let in_words = |error: std::io::Error| format!("cannot limit the pod: {}", sentence(&error));
+        let in_words =
+            |error: std::io::Error| format!("cannot limit the pod: {}", sentence(&error));
         group.limit(&spec.limits).map_err(in_words)?;
         // The pod's own group holds no process: v2 wants those in leaves.
         let init_group = group.child("init").map_err(in_words)?;
@@ -77,9 +84,16 @@ impl Keeper {
 
     /// Whether the process was a pod's init.
     pub(super) fn init_ended(&mut self, pid: Pid) -> bool {
-        let found = self.sandboxes.values().find(|sandbox| sandbox.info.pid == pid);
-        let Some(pod) = found.map(|sandbox| sandbox.info.pod.clone()) else { return false };
-        let Some(sandbox) = self.sandboxes.remove(&pod) else { return false };
+        let found = self
+            .sandboxes
+            .values()
+            .find(|sandbox| sandbox.info.pid == pid);
+        let Some(pod) = found.map(|sandbox| sandbox.info.pod.clone()) else {
+            return false;
+        };
+        let Some(sandbox) = self.sandboxes.remove(&pod) else {
+            return false;
+        };
         if sandbox.removers.is_empty() {
             self.tell(Event::SandboxExited { pod });
         } else {

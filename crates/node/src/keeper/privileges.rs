@@ -23,7 +23,11 @@ struct Policy {
 impl Policy {
     fn read() -> Self {
         let number = |name: &str| {
-            fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
+            fs::read_to_string(Path::new("/proc/sys").join(name))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
         };
         Self {
             most: number("user/max_user_namespaces"),
@@ -34,7 +38,11 @@ impl Policy {
 
     /// What to do about user namespaces that were refused with `error`.
     fn explain(self, rootless: bool, error: &io::Error) -> String {
-        let way_out = if rootless { ", or run tide as root" } else { "" };
+        let way_out = if rootless {
+            ", or run tide as root"
+        } else {
+            ""
+        };
         let command = if self.most == Some(0) {
             "sysctl -w user.max_user_namespaces=15000"
         } else if rootless && self.clone == Some(0) {
@@ -119,9 +127,14 @@ impl Ranges {
         let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = account_name(&accounts, uid);
         let range = |file| {
-            fs::read_to_string(file).ok().and_then(|text| subordinate_range(&text, name, uid))
+            fs::read_to_string(file)
+                .ok()
+                .and_then(|text| subordinate_range(&text, name, uid))
         };
-        Some(Self { uids: range("/etc/subuid")?, gids: range("/etc/subgid")? })
+        Some(Self {
+            uids: range("/etc/subuid")?,
+            gids: range("/etc/subgid")?,
+        })
     }
 }
 
@@ -145,11 +158,7 @@ fn subordinate_range(text: &str, name: Option<&str>, uid: u32) -> Option<(u32, u
 }
 
 /// The outer error is the kernel's refusal of the namespace, the inner one the mapping's.
-fn enter_with_ranges(
-    uid: u32,
-    gid: u32,
-    ranges: &Ranges,
-) -> io::Result<Result<(), String>> {
+fn enter_with_ranges(uid: u32, gid: u32, ranges: &Ranges) -> io::Result<Result<(), String>> {
     let (mut entered, mut enter) = io::pipe()?;
     let (mut failed, mut fail) = io::pipe()?;
     let keeper = std::process::id();
@@ -166,7 +175,11 @@ fn enter_with_ranges(
                 .map_err(|error| format!("{program}: {}", sentence(&error)))
                 .and_then(|output| {
                     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                    if output.status.success() { Ok(()) } else { Err(said) }
+                    if output.status.success() {
+                        Ok(())
+                    } else {
+                        Err(said)
+                    }
                 })
         };
         let mapped =
@@ -212,7 +225,10 @@ pub(super) fn try_namespaces(ids: IdSource, rootless: bool) -> Result<bool, Stri
         i32::from(sys::new_file_system(c"proc", &[], sys::Attributes::default()).is_err())
     })
     .map_err(refused)?;
-    let written = ids.for_pod(0, None).write(child).and_then(|()| map.write_all(&[0]));
+    let written = ids
+        .for_pod(0, None)
+        .write(child)
+        .and_then(|()| map.write_all(&[0]));
     drop(map);
     let ended = sys::reap(Some(child), true).map_err(refused)?;
     written.map_err(refused)?;
@@ -242,9 +258,27 @@ mod tests {
     fn a_refusal_names_the_command_that_allows_it() {
         let denied = io::Error::from_raw_os_error(libc::EPERM);
         let cases = [
-            (Policy { most: Some(0), ..Policy::default() }, "user.max_user_namespaces=15000"),
-            (Policy { clone: Some(0), ..Policy::default() }, "unprivileged_userns_clone=1"),
-            (Policy { apparmor: Some(1), ..Policy::default() }, "apparmor_restrict_unprivileged_userns=0"),
+            (
+                Policy {
+                    most: Some(0),
+                    ..Policy::default()
+                },
+                "user.max_user_namespaces=15000",
+            ),
+            (
+                Policy {
+                    clone: Some(0),
+                    ..Policy::default()
+                },
+                "unprivileged_userns_clone=1",
+            ),
+            (
+                Policy {
+                    apparmor: Some(1),
+                    ..Policy::default()
+                },
+                "apparmor_restrict_unprivileged_userns=0",
+            ),
             (Policy::default(), "seccomp=unconfined"),
         ];
         for (policy, command) in cases {
@@ -256,9 +290,15 @@ mod tests {
     #[test]
     fn subordinate_ids_are_found_by_name_or_number() {
         let text = "root:1:2\nada:100000:65536\n1001:300000:65536\n";
-        assert_eq!(subordinate_range(text, Some("ada"), 1000), Some((100_000, 65_536)));
+        assert_eq!(
+            subordinate_range(text, Some("ada"), 1000),
+            Some((100_000, 65_536))
+        );
         assert_eq!(subordinate_range(text, None, 1001), Some((300_000, 65_536)));
         assert_eq!(subordinate_range(text, Some("bob"), 1002), None);
-        assert_eq!(account_name("root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh", 1000), Some("ada"));
+        assert_eq!(
+            account_name("root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh", 1000),
+            Some("ada")
+        );
     }
 }

@@ -78,9 +78,8 @@ pub(super) struct Keeper {
 
 /// Sets everything up, serves until told to stop, and cleans up.
 pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
-    let said = |what: &'static str| {
-        move |error: io::Error| format!("cannot {what}: {}", sentence(&error))
-    };
+    let said =
+        |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", sentence(&error));
     let (rootless, mut warnings) = privileges::enter()?;
     // Only now: what was opened in another mount namespace cannot be bound in this one.
     let program = privileges::open_program().map_err(said("open the running program"))?;
@@ -102,7 +101,11 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
     warnings.extend(said_by_cgroups);
     let mesh = Mesh::create(config.service_range, config.mesh_address)
         .map_err(said("make the mesh network namespace"))?;
-    config.hidden = config.hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    config.hidden = config
+        .hidden
+        .iter()
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
     let facts = Facts {
         rootless,
         ids: ids.kind(),
@@ -143,13 +146,16 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
 impl Keeper {
     fn serve(&mut self) -> io::Result<u8> {
         let token = self.token(Source::Signals);
-        self.poll.add(self.signals.descriptor(), token, Interest::Read)?;
+        self.poll
+            .add(self.signals.descriptor(), token, Interest::Read)?;
         self.start_brain()?;
         loop {
             let ready = self.poll.wait(self.next_deadline())?;
             for token in ready {
                 // One that was dropped by an earlier one of this round needs nothing.
-                let Some(source) = self.sources.get(&token).cloned() else { continue };
+                let Some(source) = self.sources.get(&token).cloned() else {
+                    continue;
+                };
                 match source {
                     Source::Signals => {
                         if let Some(code) = self.take_signals()? {
@@ -200,8 +206,16 @@ impl Keeper {
     fn next_deadline(&self) -> Option<Duration> {
         let removal = (!self.emptying.is_empty()).then(|| sys::monotonic() + REMOVE_AGAIN);
         let execs = self.execs.values().filter_map(ExecRecord::deadline);
-        let brain = self.brain.restart_at().into_iter().chain(self.brain.kill_at());
-        let next = execs.chain(removal).chain(brain).chain(self.stopping).min()?;
+        let brain = self
+            .brain
+            .restart_at()
+            .into_iter()
+            .chain(self.brain.kill_at());
+        let next = execs
+            .chain(removal)
+            .chain(brain)
+            .chain(self.stopping)
+            .min()?;
         Some(next.saturating_sub(sys::monotonic()))
     }
 
@@ -251,11 +265,17 @@ impl Keeper {
                 }
                 self.facts.restarts += 1;
                 let after = self.brain.schedule_restart();
-                tracing::error!(code, ?after, "the brain ended; pods go on, it is started again");
+                tracing::error!(
+                    code,
+                    ?after,
+                    "the brain ended; pods go on, it is started again"
+                );
                 continue;
             }
             let now = self.now();
-            if !(self.init_ended(pid) || self.main_ended(pid, ended, now) || self.exec_ended(pid, ended))
+            if !(self.init_ended(pid)
+                || self.main_ended(pid, ended, now)
+                || self.exec_ended(pid, ended))
             {
                 // A joiner, an adopted orphan, or one whose report was not read yet.
                 self.unclaimed.insert(pid, (ended, now));
@@ -279,7 +299,10 @@ impl Keeper {
             return;
         };
         for Order { id, request } in orders {
-            let order = OrderId { brain: self.facts.restarts, id };
+            let order = OrderId {
+                brain: self.facts.restarts,
+                id,
+            };
             if let Some(reply) = self.carry_out(order, request) {
                 self.reply(order, reply);
             }
@@ -328,7 +351,11 @@ impl Keeper {
                 return self.reply(order, Reply::Failed(error));
             }
         };
-        self.send(order, Reply::Hello(Box::new(self.facts.clone())), vec![mesh]);
+        self.send(
+            order,
+            Reply::Hello(Box::new(self.facts.clone())),
+            vec![mesh],
+        );
         let exits: Vec<Event> = self
             .containers
             .values()
@@ -351,11 +378,22 @@ impl Keeper {
             state: container.state(),
             location: container.location(),
         });
-        let listeners = self.listeners.iter().filter_map(|(name, (listen, socket))| {
-            Some((name.clone(), listen.clone(), network::local_address(socket.as_fd()).ok()?))
-        });
+        let listeners = self
+            .listeners
+            .iter()
+            .filter_map(|(name, (listen, socket))| {
+                Some((
+                    name.clone(),
+                    listen.clone(),
+                    network::local_address(socket.as_fd()).ok()?,
+                ))
+            });
         Inventory {
-            sandboxes: self.sandboxes.values().map(|sandbox| sandbox.info.clone()).collect(),
+            sandboxes: self
+                .sandboxes
+                .values()
+                .map(|sandbox| sandbox.info.clone())
+                .collect(),
             containers: containers.collect(),
             listeners: listeners.collect(),
         }
@@ -373,7 +411,10 @@ impl Keeper {
                 }
                 _ => "",
             };
-            KeeperError::Listen(format!("cannot listen on {address}: {}{hint}", sentence(&error)))
+            KeeperError::Listen(format!(
+                "cannot listen on {address}: {}{hint}",
+                sentence(&error)
+            ))
         };
         if let Some((known, socket)) = self.listeners.get(&name) {
             if *known == listen {
@@ -401,7 +442,13 @@ impl Keeper {
 
     fn send(&mut self, order: OrderId, reply: Reply, descriptors: Vec<OwnedFd>) {
         if order.brain == self.facts.restarts {
-            self.brain.send(&Message::Reply { id: order.id, reply }, descriptors);
+            self.brain.send(
+                &Message::Reply {
+                    id: order.id,
+                    reply,
+                },
+                descriptors,
+            );
         }
     }
 
@@ -423,7 +470,10 @@ impl Keeper {
         let mut alive = self.sandboxes.len() + usize::from(self.brain.pid().is_some());
         while alive > 0 && sys::monotonic() < deadline {
             while let Ok(Some((pid, _))) = sys::reap(None, false) {
-                let is_init = self.sandboxes.values().any(|sandbox| sandbox.info.pid == pid);
+                let is_init = self
+                    .sandboxes
+                    .values()
+                    .any(|sandbox| sandbox.info.pid == pid);
                 alive -= usize::from(is_init || self.brain.pid() == Some(pid));
             }
             if alive > 0 {

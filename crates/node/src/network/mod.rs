@@ -61,7 +61,12 @@ impl Mesh {
             Message::address(LOOPBACK, address),
             Message::local_range(LOOPBACK, network, prefix),
         ])?;
-        Ok(Self { namespace, routing, address, next_link: FIRST_MESH_LINK })
+        Ok(Self {
+            namespace,
+            routing,
+            address,
+            next_link: FIRST_MESH_LINK,
+        })
     }
 
     pub(crate) fn namespace(&self) -> BorrowedFd<'_> {
@@ -122,9 +127,7 @@ pub(crate) fn set_up_pod_side(address: Ipv4Addr) -> io::Result<()> {
 /// A listening socket in the calling process' network namespace; does not block.
 pub(crate) fn bind(listen: &Listen) -> io::Result<OwnedFd> {
     match listen {
-        Listen::HostTcp(address) | Listen::MeshTcp(address) => {
-            sys::listening_socket(*address)
-        }
+        Listen::HostTcp(address) | Listen::MeshTcp(address) => sys::listening_socket(*address),
         Listen::MeshUdp(address) => sys::datagram_socket(*address),
     }
 }
@@ -136,7 +139,9 @@ pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 }
 
 /// Runs `make` in a child process and receives the descriptors it made.
-fn in_child<const N: usize>(make: impl FnOnce() -> io::Result<[OwnedFd; N]>) -> io::Result<[OwnedFd; N]> {
+fn in_child<const N: usize>(
+    make: impl FnOnce() -> io::Result<[OwnedFd; N]>,
+) -> io::Result<[OwnedFd; N]> {
     let (ours, theirs) = UnixStream::pair()?;
     let child = sys::spawn(0, || {
         let sent = make().and_then(|made| {
@@ -157,8 +162,10 @@ fn in_child<const N: usize>(make: impl FnOnce() -> io::Result<[OwnedFd; N]>) -> 
     let received = sys::receive_with_descriptors(ours.as_fd());
     sys::reap(Some(child), true)?;
     let (bytes, descriptors) = received?;
-    descriptors.try_into().map_err(|_| match bytes.as_slice().try_into() {
-        Ok(code) => io::Error::from_raw_os_error(i32::from_ne_bytes(code)),
-        Err(_) => io::Error::other("a child process ended without an answer"),
-    })
+    descriptors
+        .try_into()
+        .map_err(|_| match bytes.as_slice().try_into() {
+            Ok(code) => io::Error::from_raw_os_error(i32::from_ne_bytes(code)),
+            Err(_) => io::Error::other("a child process ended without an answer"),
+        })
 }

@@ -39,7 +39,11 @@ pub(super) struct Message {
 
 impl Message {
     fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
-        Self { kind, flags: REQUEST | ACKNOWLEDGE | flags, body: header.to_vec() }
+        Self {
+            kind,
+            flags: REQUEST | ACKNOWLEDGE | flags,
+            body: header.to_vec(),
+        }
     }
 
     fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
@@ -117,9 +121,13 @@ impl Message {
         const LOCAL: u16 = 2;
         let [a, b, c, d] = index.to_ne_bytes();
         // family, prefix length, flags, scope, link
-        Self::new(NEW_ADDRESS, CREATE | REPLACE, &[FAMILY_V4, 32, 0, 0, a, b, c, d])
-            .attribute(LOCAL, &address.octets())
-            .attribute(ADDRESS, &address.octets())
+        Self::new(
+            NEW_ADDRESS,
+            CREATE | REPLACE,
+            &[FAMILY_V4, 32, 0, 0, a, b, c, d],
+        )
+        .attribute(LOCAL, &address.octets())
+        .attribute(ADDRESS, &address.octets())
     }
 
     /// Says where an address is, once and for all.
@@ -171,8 +179,7 @@ impl Message {
     fn route(prefix: u8, table: u8, scope: u8, kind: u8, flags: u32) -> Self {
         const PROTOCOL_STATIC: u8 = 4;
         // family, destination and source prefix, type of service, table, protocol, scope, kind
-        let mut header =
-            vec![FAMILY_V4, prefix, 0, 0, table, PROTOCOL_STATIC, scope, kind];
+        let mut header = vec![FAMILY_V4, prefix, 0, 0, table, PROTOCOL_STATIC, scope, kind];
         header.extend_from_slice(&flags.to_ne_bytes());
         Self::new(NEW_ROUTE, CREATE | REPLACE, &header)
     }
@@ -226,7 +233,10 @@ impl Socket {
     }
 
     pub(super) fn over(socket: OwnedFd) -> Self {
-        Self { socket, sequence: 0 }
+        Self {
+            socket,
+            sequence: 0,
+        }
     }
 
     pub(super) fn into_descriptor(self) -> OwnedFd {
@@ -260,7 +270,9 @@ impl Socket {
 /// The (sequence number, error or 0) pairs of a datagram.
 fn answers(mut bytes: &[u8]) -> Vec<(u32, i32)> {
     let number = |bytes: &[u8], at: usize| {
-        bytes.get(at..at + 4).map(|n| u32::from_ne_bytes([n[0], n[1], n[2], n[3]]))
+        bytes
+            .get(at..at + 4)
+            .map(|n| u32::from_ne_bytes([n[0], n[1], n[2], n[3]]))
     };
     let mut found = Vec::new();
     while let (Some(length), Some(sequence)) = (number(bytes, 0), number(bytes, 8)) {

@@ -93,14 +93,29 @@ fn create(what: &str) -> impl Fn(io::Error) -> KeeperError + '_ {
 
 /// In the joiner.
 fn join(process: &Process<'_>, report: &PipeWriter) -> Result<(), KeeperError> {
-    process.group.join().map_err(create("enter the container's cgroup"))?;
+    process
+        .group
+        .join()
+        .map_err(create("enter the container's cgroup"))?;
     // Lowering it needs root; a container that is killed sooner than others is no reason to fail.
-    let _ = fs::write("/proc/self/oom_score_adj", process.oom_score_adj.to_string());
+    let _ = fs::write(
+        "/proc/self/oom_score_adj",
+        process.oom_score_adj.to_string(),
+    );
     let (mounts, flags) = match process.place {
-        Place::New(_) => (process.namespaces.mounts.as_fd(), sys::SIBLING | sys::NEW_MOUNT),
+        Place::New(_) => (
+            process.namespaces.mounts.as_fd(),
+            sys::SIBLING | sys::NEW_MOUNT,
+        ),
         Place::Existing(mounts) => (mounts, sys::SIBLING),
     };
-    for namespace in process.namespaces.shared.iter().map(AsFd::as_fd).chain([mounts]) {
+    for namespace in process
+        .namespaces
+        .shared
+        .iter()
+        .map(AsFd::as_fd)
+        .chain([mounts])
+    {
         sys::enter_namespace(namespace).map_err(create("enter the pod's namespaces"))?;
     }
     let ids = &process.ids;
@@ -139,7 +154,11 @@ fn become_container(process: &Process<'_>, report: RawFd) -> Result<(), KeeperEr
     let user = process.user;
     let groups = ids.has_groups().then_some(user.groups.as_slice());
     sys::become_user(user.uid, user.gid, groups).map_err(create("become the container's user"))?;
-    let own = if user.uid == 0 { process.capabilities.bits() } else { 0 };
+    let own = if user.uid == 0 {
+        process.capabilities.bits()
+    } else {
+        0
+    };
     sys::set_capabilities(own).map_err(create("set capabilities"))?;
     sys::set_no_new_privileges().map_err(create("give up privileges"))?;
     sys::die_with_parent().map_err(create("be tied to the keeper"))?;
@@ -163,7 +182,10 @@ fn check_ids(ids: &PodIds, user: &User) -> Result<(), KeeperError> {
             ids.inside.0, ids.inside.1
         )
     } else {
-        format!("the container wants to run as {uid}:{gid}, but ids end at {}", ids.count - 1)
+        format!(
+            "the container wants to run as {uid}:{gid}, but ids end at {}",
+            ids.count - 1
+        )
     }))
 }
 
@@ -185,14 +207,20 @@ fn execute(argv: &[String], env: &[(String, String)]) -> Result<(), KeeperError>
     let Some(command) = argv.first().filter(|command| !command.is_empty()) else {
         return Err(failed("no command specified".to_owned()));
     };
-    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
+    let path = env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_str());
     let program = find_program(command, path.unwrap_or(DEFAULT_PATH)).map_err(failed)?;
     let text = |text: &OsStr| {
         CString::new(text.as_bytes())
             .map_err(|_| failed(format!("exec: {command:?}: a text holds a NUL byte")))
     };
     let program = text(program.as_os_str())?;
-    let argv = argv.iter().map(|a| text(OsStr::new(a))).collect::<Result<Vec<_>, _>>()?;
+    let argv = argv
+        .iter()
+        .map(|a| text(OsStr::new(a)))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut variables = env
         .iter()
         .map(|(name, value)| text(OsStr::new(&format!("{name}={value}"))))
@@ -201,7 +229,10 @@ fn execute(argv: &[String], env: &[(String, String)]) -> Result<(), KeeperError>
         variables.push(text(OsStr::new(&format!("PATH={DEFAULT_PATH}")))?);
     }
     let error = sys::execute(&program, &argv, &variables);
-    Err(failed(format!("exec: {command:?}: {}", exec_sentence(&error))))
+    Err(failed(format!(
+        "exec: {command:?}: {}",
+        exec_sentence(&error)
+    )))
 }
 
 fn exec_sentence(error: &io::Error) -> String {
@@ -221,11 +252,20 @@ fn find_program(command: &str, path: &str) -> Result<PathBuf, String> {
                 Err(format!("exec: {command:?}: permission denied"))
             }
             Ok(_) => Ok(program.to_owned()),
-            Err(error) => Err(format!("exec: {command:?}: stat {command}: {}", sentence(&error))),
+            Err(error) => Err(format!(
+                "exec: {command:?}: stat {command}: {}",
+                sentence(&error)
+            )),
         };
     }
     path.split(':')
-        .map(|folder| if folder.is_empty() { Path::new(".") } else { Path::new(folder) })
+        .map(|folder| {
+            if folder.is_empty() {
+                Path::new(".")
+            } else {
+                Path::new(folder)
+            }
+        })
         .map(|folder| folder.join(command))
         .find(|program| {
             fs::metadata(program)
@@ -240,7 +280,10 @@ mod tests {
 
     #[test]
     fn a_command_is_looked_for_in_the_path_given() {
-        assert_eq!(find_program("sh", "/nowhere:/bin").unwrap(), Path::new("/bin/sh"));
+        assert_eq!(
+            find_program("sh", "/nowhere:/bin").unwrap(),
+            Path::new("/bin/sh")
+        );
         assert_eq!(
             find_program("no-such-thing", "/bin").unwrap_err(),
             "exec: \"no-such-thing\": executable file not found in $PATH"

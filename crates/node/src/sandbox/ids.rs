@@ -27,13 +27,19 @@ impl IdSource {
         let mapped = mapped_ids(uid_map).min(mapped_ids(gid_map));
         if mapped > u64::from(ABOVE_ALL_ACCOUNTS) + u64::from(IDS_OF_A_POD) {
             let blocks = (mapped - u64::from(ABOVE_ALL_ACCOUNTS)) / u64::from(IDS_OF_A_POD);
-            return Self::Blocks { first: ABOVE_ALL_ACCOUNTS, blocks: blocks as u32 };
+            return Self::Blocks {
+                first: ABOVE_ALL_ACCOUNTS,
+                blocks: blocks as u32,
+            };
         }
         // Inside another user namespace: everything but id 0, which is the keeper's own.
         if mapped > u64::from(IDS_OF_A_POD) {
             let blocks = (mapped - 1) / u64::from(IDS_OF_A_POD);
             let first = mapped - blocks * u64::from(IDS_OF_A_POD);
-            return Self::Blocks { first: first as u32, blocks: blocks as u32 };
+            return Self::Blocks {
+                first: first as u32,
+                blocks: blocks as u32,
+            };
         }
         Self::Own
     }
@@ -56,7 +62,11 @@ impl IdSource {
         match self {
             Self::Blocks { first, blocks } => {
                 let outside = first + (n % blocks) * IDS_OF_A_POD;
-                PodIds { inside: (0, 0), outside: (outside, outside), count: IDS_OF_A_POD }
+                PodIds {
+                    inside: (0, 0),
+                    outside: (outside, outside),
+                    count: IDS_OF_A_POD,
+                }
             }
             Self::Own => PodIds {
                 inside: single_user.unwrap_or((0, 0)),
@@ -83,7 +93,11 @@ fn mapped_ids(map: &str) -> u64 {
         .collect();
     ranges.sort_unstable();
     ranges.into_iter().fold(0, |end, (inside, count)| {
-        if inside <= end { end.max(inside + count) } else { end }
+        if inside <= end {
+            end.max(inside + count)
+        } else {
+            end
+        }
     })
 }
 
@@ -102,16 +116,24 @@ impl PodIds {
     /// Writes the maps of a process that is in a new user namespace.
     pub(crate) fn write(&self, pid: i32) -> io::Result<()> {
         let line = |inside, outside| format!("{inside} {outside} {}\n", self.count);
-        fs::write(format!("/proc/{pid}/uid_map"), line(self.inside.0, self.outside.0))?;
-        fs::write(format!("/proc/{pid}/gid_map"), line(self.inside.1, self.outside.1))
+        fs::write(
+            format!("/proc/{pid}/uid_map"),
+            line(self.inside.0, self.outside.0),
+        )?;
+        fs::write(
+            format!("/proc/{pid}/gid_map"),
+            line(self.inside.1, self.outside.1),
+        )
     }
 
     pub(crate) fn has_user(&self, uid: u32) -> bool {
-        uid.checked_sub(self.inside.0).is_some_and(|offset| offset < self.count)
+        uid.checked_sub(self.inside.0)
+            .is_some_and(|offset| offset < self.count)
     }
 
     pub(crate) fn has_group(&self, gid: u32) -> bool {
-        gid.checked_sub(self.inside.1).is_some_and(|offset| offset < self.count)
+        gid.checked_sub(self.inside.1)
+            .is_some_and(|offset| offset < self.count)
     }
 
     /// Whether supplementary groups can be set.
@@ -128,7 +150,13 @@ mod tests {
     fn pods_of_root_get_ids_no_account_has() {
         let all = "         0          0 4294967295\n";
         let source = IdSource::choose(all, all);
-        assert_eq!(source, IdSource::Blocks { first: 1 << 31, blocks: 32_767 });
+        assert_eq!(
+            source,
+            IdSource::Blocks {
+                first: 1 << 31,
+                blocks: 32_767
+            }
+        );
         let (first, second) = (source.for_pod(0, None), source.for_pod(1, None));
         assert_eq!(first.outside, (1 << 31, 1 << 31));
         assert_eq!(second.outside.0 - first.outside.0, IDS_OF_A_POD);
@@ -139,7 +167,13 @@ mod tests {
     #[test]
     fn subordinate_ids_are_used_without_the_users_own() {
         let map = "0 1000 1\n1 100000 65536\n";
-        assert_eq!(IdSource::choose(map, map), IdSource::Blocks { first: 1, blocks: 1 });
+        assert_eq!(
+            IdSource::choose(map, map),
+            IdSource::Blocks {
+                first: 1,
+                blocks: 1
+            }
+        );
     }
 
     #[test]

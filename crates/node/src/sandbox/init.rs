@@ -31,9 +31,19 @@ impl Namespaces {
     fn of(pid: Pid, own_network: bool) -> io::Result<Self> {
         let open = |name: &str| fs::File::open(format!("/proc/{pid}/ns/{name}")).map(OwnedFd::from);
         let names = ["user", "pid", "ipc", "uts", "net"];
-        let count = if own_network { names.len() } else { names.len() - 1 };
-        let shared = names[..count].iter().map(|name| open(name)).collect::<io::Result<_>>()?;
-        Ok(Self { shared, mounts: open("mnt")? })
+        let count = if own_network {
+            names.len()
+        } else {
+            names.len() - 1
+        };
+        let shared = names[..count]
+            .iter()
+            .map(|name| open(name))
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            shared,
+            mounts: open("mnt")?,
+        })
     }
 }
 
@@ -46,8 +56,7 @@ pub(crate) fn start(
 ) -> Result<(Pid, Namespaces), String> {
     let (mut ours, theirs) =
         UnixStream::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
-    let mut flags =
-        sys::NEW_USER | sys::NEW_MOUNT | sys::NEW_PID | sys::NEW_IPC | sys::NEW_UTS;
+    let mut flags = sys::NEW_USER | sys::NEW_MOUNT | sys::NEW_PID | sys::NEW_IPC | sys::NEW_UTS;
     let address = network.as_ref().map(|(_, address)| *address);
     if address.is_some() {
         flags |= sys::NEW_NETWORK;
@@ -58,7 +67,9 @@ pub(crate) fn start(
         .write(pid)
         .map_err(|error| format!("cannot map the pod's users: {error}"))
         .and_then(|()| {
-            group.add(pid).map_err(|error| format!("cannot limit the pod: {error}"))?;
+            group
+                .add(pid)
+                .map_err(|error| format!("cannot limit the pod: {error}"))?;
             if let Some((mesh, address)) = network {
                 mesh.join(pid, address)
                     .map_err(|error| format!("cannot link the pod to the mesh: {error}"))?;
@@ -124,7 +135,10 @@ fn set_up(hostname: &str, address: Option<Ipv4Addr>, ids: PodIds) -> Result<(), 
     // it every capability there. A second wall, not the first.
     let _ = fs::write("/proc/sys/user/max_user_namespaces", "0");
     for descriptor in 0..3 {
-        let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null");
         if let Ok(null) = null {
             sys::redirect(null.as_fd(), descriptor).map_err(told("close the terminal"))?;
         }

@@ -62,7 +62,9 @@ pub(crate) fn sentence(error: &io::Error) -> String {
     let text = error.to_string();
     let plain = text.split(" (os error").next().unwrap_or(&text);
     let mut letters = plain.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
 }
 
 /// Makes the root in the calling process' own mount namespace and moves into it.
@@ -70,14 +72,17 @@ pub(crate) fn enter(plan: &RootPlan<'_>) -> Result<(), String> {
     sys::make_mounts_private().map_err(at("make private", Path::new("/")))?;
     let tmpfs = sys::new_file_system(c"tmpfs", &[(c"mode", c"755")], NO_SETUID_NO_DEVICES)
         .map_err(at("mount a tmpfs for", Path::new("/")))?;
-    // Somewhere that none of the folders to be bound is in.
+    // In one of the folders that are the container's own: nothing in it is bound.
     let place = ["/tmp", "/run", "/home", "/root"]
         .iter()
         .map(Path::new)
         .find(|place| sys::attach(tmpfs.as_fd(), None, place).is_ok())
         .ok_or("no folder of /tmp, /run, /home, /root exists to make a container's root in")?;
-    let mut root = Builder { root: open_folder(None, place)?, recomposed: Vec::new() };
-    root.bind_host_folders(place)?;
+    let mut root = Builder {
+        root: open_folder(None, place)?,
+        recomposed: Vec::new(),
+    };
+    root.bind_host_folders()?;
     let writable = root.mount_own_folders()?;
     root.hide(plan.hidden)?;
     root.mount_proc()?;
@@ -112,14 +117,13 @@ fn open_folder(from: sys::At<'_>, path: &Path) -> Result<OwnedFd, String> {
 }
 
 impl Builder {
-    fn bind_host_folders(&self, root_is_at: &Path) -> Result<(), String> {
+    fn bind_host_folders(&self) -> Result<(), String> {
         let top = Path::new("/");
         let entries = fs::read_dir(top).map_err(at("read", top))?;
         for entry in entries {
             let entry = entry.map_err(at("read", top))?;
             let (name, path) = (entry.file_name(), entry.path());
-            let is_own = OWN_FOLDERS.iter().any(|own| name == *own) || path == root_is_at;
-            if is_own {
+            if OWN_FOLDERS.iter().any(|own| name == *own) {
                 continue;
             }
             let kind = entry.file_type().map_err(at("look at", &path))?;
@@ -164,7 +168,12 @@ impl Builder {
                 // The host has no such folder, or a link in its place.
                 continue;
             }
-            mounted.push(self.mount_new(c"tmpfs", &[(c"mode", mode)], target, NO_SETUID_NO_DEVICES)?);
+            mounted.push(self.mount_new(
+                c"tmpfs",
+                &[(c"mode", mode)],
+                target,
+                NO_SETUID_NO_DEVICES,
+            )?);
         }
         Ok(mounted)
     }
@@ -186,7 +195,9 @@ impl Builder {
     /// Covers folders with an empty one. A folder that cannot be reached needs no cover.
     fn hide(&self, hidden: &[PathBuf]) -> Result<(), String> {
         for path in hidden {
-            if sys::find(self.root.as_fd(), path, Follow::InRoot).is_ok_and(|found| is_folder(&found)) {
+            if sys::find(self.root.as_fd(), path, Follow::InRoot)
+                .is_ok_and(|found| is_folder(&found))
+            {
                 self.cover(path)?;
             }
         }
@@ -195,7 +206,9 @@ impl Builder {
 
     /// Covers a folder with an empty one, or a file with an empty device.
     fn cover(&self, path: &Path) -> Result<(), String> {
-        let Ok(found) = sys::find(self.root.as_fd(), path, Follow::InRoot) else { return Ok(()) };
+        let Ok(found) = sys::find(self.root.as_fd(), path, Follow::InRoot) else {
+            return Ok(());
+        };
         let cover = if is_folder(&found) {
             let attributes = NO_SETUID_NO_DEVICES.and(Attributes::READ_ONLY);
             sys::new_file_system(c"tmpfs", &[(c"mode", c"555")], attributes)
@@ -236,9 +249,11 @@ impl Builder {
         }
         for protected in ["bus", "fs", "irq", "sys", "sysrq-trigger"] {
             let path = target.join(protected);
-            let Ok(found) = sys::find(self.root.as_fd(), &path, Follow::Nothing) else { continue };
-            let tree = sys::clone_tree(Some(found.as_fd()), Path::new(""))
-                .map_err(at("bind", &path))?;
+            let Ok(found) = sys::find(self.root.as_fd(), &path, Follow::Nothing) else {
+                continue;
+            };
+            let tree =
+                sys::clone_tree(Some(found.as_fd()), Path::new("")).map_err(at("bind", &path))?;
             self.attach_restricted(&tree, &path, Attributes::READ_ONLY)?;
         }
         Ok(())
@@ -247,8 +262,9 @@ impl Builder {
     fn mount_sys(&self) -> Result<(), String> {
         let target = Path::new("sys");
         sys::make_folder(self.root.as_fd(), target, 0o555).map_err(at("make", target))?;
-        let attributes =
-            NO_SETUID_NO_DEVICES.and(Attributes::NO_EXEC).and(Attributes::READ_ONLY);
+        let attributes = NO_SETUID_NO_DEVICES
+            .and(Attributes::NO_EXEC)
+            .and(Attributes::READ_ONLY);
         // Refused in the host's network namespace and where the outer one is covered: stays empty.
         if self.mount_new(c"sysfs", &[], target, attributes).is_ok() {
             for covered in ["firmware", "devices/virtual/powercap"] {
@@ -262,11 +278,18 @@ impl Builder {
         let target = Path::new("dev");
         sys::make_folder(self.root.as_fd(), target, 0o755).map_err(at("make", target))?;
         let attributes = Attributes::NO_SETUID.and(Attributes::NO_EXEC);
-        self.mount_new(c"tmpfs", &[(c"mode", c"755"), (c"size", c"64k")], target, attributes)?;
+        self.mount_new(
+            c"tmpfs",
+            &[(c"mode", c"755"), (c"size", c"64k")],
+            target,
+            attributes,
+        )?;
         let dev = open_folder(Some(self.root.as_fd()), target)?;
         for name in ["null", "zero", "full", "random", "urandom", "tty"] {
             let outer = Path::new("/dev").join(name);
-            let Ok(device) = sys::clone_tree(None, &outer) else { continue };
+            let Ok(device) = sys::clone_tree(None, &outer) else {
+                continue;
+            };
             make_file(dev.as_fd(), Path::new(name), b"")?;
             sys::restrict(device.as_fd(), attributes, false).map_err(at("restrict", &outer))?;
             sys::attach(device.as_fd(), Some(dev.as_fd()), Path::new(name))
@@ -293,11 +316,18 @@ impl Builder {
         // The pod's own, mounted by its init; without it, this container's own.
         let shared = sys::clone_tree(None, Path::new("/dev/shm"))
             .ok()
-            .filter(|shared| is_writable_mount_of_own(shared));
+            .filter(is_writable_mount_of_own);
         match shared {
-            Some(shared) => self.attach_restricted(&shared, &target.join("shm"), Attributes::NO_EXEC),
+            Some(shared) => {
+                self.attach_restricted(&shared, &target.join("shm"), Attributes::NO_EXEC)
+            }
             None => self
-                .mount_new(c"tmpfs", &[(c"mode", c"1777")], &target.join("shm"), attributes)
+                .mount_new(
+                    c"tmpfs",
+                    &[(c"mode", c"1777")],
+                    &target.join("shm"),
+                    attributes,
+                )
                 .map(drop),
         }
     }
@@ -367,7 +397,10 @@ impl Builder {
                 Component::Normal(part) => parts.push(part),
                 Component::RootDir | Component::CurDir => {}
                 Component::ParentDir | Component::Prefix(_) => {
-                    return Err(format!("mountPath {} must not contain '..'", path.display()));
+                    return Err(format!(
+                        "mountPath {} must not contain '..'",
+                        path.display()
+                    ));
                 }
             }
         }
@@ -383,14 +416,20 @@ impl Builder {
             }
             existing = next;
         }
-        let found = sys::find(self.root.as_fd(), &existing, Follow::InRoot)
-            .map_err(at("find", path))?;
+        let found =
+            sys::find(self.root.as_fd(), &existing, Follow::InRoot).map_err(at("find", path))?;
         if is_folder(&found) == folder {
             Ok(found)
         } else if folder {
-            Err(format!("mountPath {} is a file, and the volume a folder", path.display()))
+            Err(format!(
+                "mountPath {} is a file, and the volume a folder",
+                path.display()
+            ))
         } else {
-            Err(format!("mountPath {} is a folder, and the volume a file", path.display()))
+            Err(format!(
+                "mountPath {} is a folder, and the volume a file",
+                path.display()
+            ))
         }
     }
 
@@ -400,17 +439,29 @@ impl Builder {
             if folder {
                 sys::make_folder(parent.as_fd(), name, 0o755)
             } else {
-                sys::open_at(Some(parent.as_fd()), name, libc::O_CREAT | libc::O_WRONLY, 0o644)
-                    .map(drop)
+                sys::open_at(
+                    Some(parent.as_fd()),
+                    name,
+                    libc::O_CREAT | libc::O_WRONLY,
+                    0o644,
+                )
+                .map(drop)
             }
         };
         let path = parent.join(name);
         let open = |root: &OwnedFd| {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
             sys::find(root.as_fd(), parent, Follow::InRoot).map_err(at("open", parent))
         };
         let is_read_only = |error: &io::Error| {
-            matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM))
+            matches!(
+                error.raw_os_error(),
+                Some(libc::EROFS | libc::EACCES | libc::EPERM)
+            )
         };
         match make(&open(&self.root)?) {
             Err(error) if is_read_only(&error) => {
@@ -434,7 +485,8 @@ impl Builder {
         .map_err(at("read", path))?;
         let tmpfs = sys::new_file_system(c"tmpfs", &[(c"mode", c"755")], NO_SETUID_NO_DEVICES)
             .map_err(at("make a file system for", path))?;
-        sys::attach(tmpfs.as_fd(), Some(old.as_fd()), Path::new("")).map_err(at("mount on", path))?;
+        sys::attach(tmpfs.as_fd(), Some(old.as_fd()), Path::new(""))
+            .map_err(at("mount on", path))?;
         // The old folder's entries, through its descriptor: its path leads to the new one.
         let entries = fs::read_dir(format!("/proc/self/fd/{}", listed.as_raw_fd()))
             .map_err(at("read", path))?;
@@ -444,7 +496,9 @@ impl Builder {
             if replaced.contains(&name.as_os_str()) {
                 continue;
             }
-            let kind = entry.file_type().map_err(at("look at", &path.join(&name)))?;
+            let kind = entry
+                .file_type()
+                .map_err(at("look at", &path.join(&name)))?;
             let name = Path::new(&name);
             let shown = path.join(name);
             if kind.is_symlink() {
@@ -452,7 +506,8 @@ impl Builder {
                 sys::make_link(&target, tmpfs.as_fd(), name).map_err(at("link", &shown))?;
                 continue;
             }
-            if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+            if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device()
+            {
                 continue;
             }
             if kind.is_dir() {

@@ -60,6 +60,8 @@ pub(crate) fn set_no_new_privileges() -> io::Result<()> {
 /// Sets the name of the UTS namespace's host.
 pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
     // SAFETY: the pointer is valid for `len` bytes.
-    check(i64::from(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }))?;
+    check(i64::from(unsafe {
+        libc::sethostname(name.as_ptr().cast(), name.len())
+    }))?;
     Ok(())
 }

@@ -75,8 +75,12 @@ pub(crate) fn restrict(
     attributes: Attributes,
     recursive: bool,
 ) -> io::Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attributes = libc::mount_attr {
+        attr_set: attributes.0,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the structure outlives the call and its true size is given.
     check(unsafe {
@@ -86,7 +90,7 @@ pub(crate) fn restrict(
             c"".as_ptr(),
             flags,
             &raw const attributes,
-            mem::size_of_val(&attributes),
+            size_of_val(&attributes),
         )
     })?;
     Ok(())
@@ -122,7 +126,13 @@ pub(crate) fn new_file_system(
             0,
         ))?;
         let attributes = attributes.0 as u32;
-        check(libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), 1, attributes)).map(owned)
+        check(libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            1,
+            attributes,
+        ))
+        .map(owned)
     }
 }
 
@@ -139,7 +149,13 @@ pub(crate) fn make_mounts_slave() -> io::Result<()> {
 fn propagation(kind: libc::c_ulong) -> io::Result<()> {
     // SAFETY: the path is terminated; the other pointers may be null for this kind of call.
     check(i64::from(unsafe {
-        libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), libc::MS_REC | kind, ptr::null())
+        libc::mount(
+            ptr::null(),
+            c"/".as_ptr(),
+            ptr::null(),
+            libc::MS_REC | kind,
+            ptr::null(),
+        )
     }))?;
     Ok(())
 }
@@ -150,7 +166,11 @@ pub(crate) fn pivot_root(new_root: BorrowedFd<'_>) -> io::Result<()> {
     unsafe {
         check(i64::from(libc::fchdir(new_root.as_raw_fd())))?;
         // The old root is stacked on the new one, and taken off again.
-        check(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
+        check(libc::syscall(
+            libc::SYS_pivot_root,
+            c".".as_ptr(),
+            c".".as_ptr(),
+        ))?;
         check(i64::from(libc::umount2(c".".as_ptr(), libc::MNT_DETACH)))?;
         check(i64::from(libc::chdir(c"/".as_ptr())))?;
     }
@@ -184,7 +204,7 @@ pub(crate) fn find(at: BorrowedFd<'_>, name: &Path, follow: Follow) -> io::Resul
             i64::from(at.as_raw_fd()),
             name.as_ptr(),
             &raw const how,
-            mem::size_of_val(&how),
+            size_of_val(&how),
         )
     })
     .map(owned)
@@ -203,7 +223,9 @@ pub(crate) fn open_at(at: At<'_>, name: &Path, flags: i32, mode: u32) -> io::Res
 pub(crate) fn make_folder(at: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<()> {
     let name = path(name)?;
     // SAFETY: the path is a terminated string that outlives the call.
-    check(i64::from(unsafe { libc::mkdirat(at.as_raw_fd(), name.as_ptr(), mode) }))?;
+    check(i64::from(unsafe {
+        libc::mkdirat(at.as_raw_fd(), name.as_ptr(), mode)
+    }))?;
     Ok(())
 }
 

@@ -65,10 +65,18 @@ impl Poll {
         token: u64,
         interest: Interest,
     ) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: interest.bits(), u64: token };
+        let mut event = libc::epoll_event {
+            events: interest.bits(),
+            u64: token,
+        };
         // SAFETY: `event` outlives the call.
         check(i64::from(unsafe {
-            libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event)
+            libc::epoll_ctl(
+                self.0.as_raw_fd(),
+                operation,
+                fd.as_raw_fd(),
+                &raw mut event,
+            )
         }))?;
         Ok(())
     }
@@ -82,10 +90,18 @@ impl Poll {
         let mut events: [libc::epoll_event; 64] = [libc::epoll_event { events: 0, u64: 0 }; 64];
         // SAFETY: the kernel writes at most 64 events.
         let count = unsafe {
-            libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, limit)
+            libc::epoll_wait(
+                self.0.as_raw_fd(),
+                events.as_mut_ptr(),
+                events.len() as i32,
+                limit,
+            )
         };
         match check(i64::from(count)) {
-            Ok(count) => Ok(events[..count as usize].iter().map(|event| event.u64).collect()),
+            Ok(count) => Ok(events[..count as usize]
+                .iter()
+                .map(|event| event.u64)
+                .collect()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -116,7 +132,7 @@ impl Signals {
         // SAFETY: all zeroes is a valid value; the kernel writes at most its size.
         unsafe {
             let mut information: libc::signalfd_siginfo = mem::zeroed();
-            let size = mem::size_of_val(&information);
+            let size = size_of_val(&information);
             let read = libc::read(self.0.as_raw_fd(), (&raw mut information).cast(), size);
             (read == size as isize).then_some(information.ssi_signo as i32)
         }
@@ -128,14 +144,21 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointers.
     unsafe {
         let flags = check(i64::from(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL)))? as i32;
-        check(i64::from(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)))?;
+        check(i64::from(libc::fcntl(
+            fd.as_raw_fd(),
+            libc::F_SETFL,
+            flags | libc::O_NONBLOCK,
+        )))?;
     }
     Ok(())
 }
 
 /// Time since the machine started, suspend not counted; for what is to be done later.
 pub(crate) fn monotonic() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is valid for writing; this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

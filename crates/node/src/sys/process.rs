@@ -182,7 +182,9 @@ pub(crate) fn hide_from_tracers() -> io::Result<()> {
 
 pub(super) fn prctl(option: i32, argument: u64) -> io::Result<()> {
     // SAFETY: none of the options used takes a pointer.
-    check(i64::from(unsafe { libc::prctl(option, argument, 0_u64, 0_u64, 0_u64) }))?;
+    check(i64::from(unsafe {
+        libc::prctl(option, argument, 0_u64, 0_u64, 0_u64)
+    }))?;
     Ok(())
 }
 
@@ -194,7 +196,11 @@ pub(crate) fn set_name(name: &CStr) {
 
 /// Closes every descriptor above stderr but those in `keep`.
 pub(crate) fn close_all_but(keep: &[RawFd]) {
-    let mut keep: Vec<u32> = keep.iter().map(|fd| *fd as u32).filter(|fd| *fd > 2).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .map(|fd| *fd as u32)
+        .filter(|fd| *fd > 2)
+        .collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep {
@@ -232,7 +238,11 @@ pub(crate) fn redirect(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
 /// Executes a program. Returns only when it cannot.
 pub(crate) fn execute(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
     let list = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+        strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([ptr::null()])
+            .collect()
     };
     let (argv, env) = (list(argv), list(env));
     // SAFETY: both lists end with a null and point to terminated strings that outlive the call.
@@ -286,21 +296,33 @@ pub(crate) fn wait_signal(signals: &[i32]) {
 
 /// Raises or lowers the limit on open files to at most `most`, as far as the hard limit allows.
 pub(crate) fn limit_open_files(most: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is valid for writing during the call.
-    check(i64::from(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }))?;
+    check(i64::from(unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit)
+    }))?;
     limit.rlim_max = limit.rlim_max.min(most);
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` is initialised and outlives the call.
-    check(i64::from(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }))?;
+    check(i64::from(unsafe {
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+    }))?;
     Ok(())
 }
 
 /// No core dumps.
 pub(crate) fn limit_core_dumps() -> io::Result<()> {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `none` is initialised and outlives the call.
-    check(i64::from(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) }))?;
+    check(i64::from(unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none)
+    }))?;
     Ok(())
 }
 
@@ -314,5 +336,8 @@ pub(crate) fn set_umask(mask: u32) {
 pub(crate) fn clock_ticks() -> u64 {
     // SAFETY: takes no pointers.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    u64::try_from(ticks).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
+    u64::try_from(ticks)
+        .ok()
+        .filter(|ticks| *ticks > 0)
+        .unwrap_or(100)
 }

@@ -30,7 +30,7 @@ pub(crate) fn inherited_socket(variable: &str) -> io::Result<UnixStream> {
         .and_then(|n| n.parse().ok())
         .ok_or_else(missing)?;
     let mut kind: libc::c_int = 0;
-    let mut length = mem::size_of::<libc::c_int>() as libc::socklen_t;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `kind` and `length` are valid for writing for the duration of the call.
     let found = unsafe {
         libc::getsockopt(
@@ -77,7 +77,7 @@ pub(crate) fn receive_with_descriptors(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = mem::size_of_val(&control) as _;
+    message.msg_controllen = size_of_val(&control) as _;
     // SAFETY: `message` points to buffers that outlive the call, with their true lengths.
     let count = check(unsafe {
         libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) as i64
@@ -91,7 +91,7 @@ pub(crate) fn receive_with_descriptors(
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let length = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 let data = libc::CMSG_DATA(header).cast::<RawFd>();
-                for index in 0..length / mem::size_of::<RawFd>() {
+                for index in 0..length / size_of::<RawFd>() {
                     descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
                 }
             }
@@ -114,7 +114,7 @@ pub(crate) fn send_with_descriptors(
         "more descriptors than one message brings"
     );
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let size = mem::size_of_val(raw.as_slice());
+    let size = size_of_val(raw.as_slice());
     let mut control = [0_u64; 16];
     let mut part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -157,7 +157,11 @@ pub(crate) fn enter_network_namespace(namespace: BorrowedFd<'_>) -> io::Result<(
 /// Sends all of `bytes` as one datagram.
 pub(crate) fn send_all(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     let sent = send_with_descriptors(socket, bytes, &[])?;
-    if sent == bytes.len() { Ok(()) } else { Err(io::Error::other("a datagram was cut")) }
+    if sent == bytes.len() {
+        Ok(())
+    } else {
+        Err(io::Error::other("a datagram was cut"))
+    }
 }
 
 /// A netlink socket for routing, in this thread's network namespace.
@@ -168,7 +172,11 @@ pub(crate) fn netlink_socket() -> io::Result<OwnedFd> {
 fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers; the descriptor is new and owned by nobody else.
     unsafe {
-        let fd = check(i64::from(libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol)))?;
+        let fd = check(i64::from(libc::socket(
+            family,
+            kind | libc::SOCK_CLOEXEC,
+            protocol,
+        )))?;
         Ok(OwnedFd::from_raw_fd(fd as RawFd))
     }
 }
@@ -183,7 +191,9 @@ pub(crate) fn listening_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     listener.set_nonblocking(true)?;
     let listener = OwnedFd::from(listener);
     // SAFETY: takes no pointers. Listening again only changes the backlog.
-    check(i64::from(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) }))?;
+    check(i64::from(unsafe {
+        libc::listen(listener.as_raw_fd(), BACKLOG)
+    }))?;
     Ok(listener)
 }
 
@@ -200,7 +210,7 @@ pub(crate) fn datagram_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 fn set_option(fd: RawFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
-    let size = mem::size_of_val(&value) as libc::socklen_t;
+    let size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: `value` outlives the call and its true size is given.
     check(i64::from(unsafe {
         libc::setsockopt(fd, level, option, ptr::from_ref(&value).cast(), size)

@@ -14,7 +14,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [_, "keeper", scenario, folder] => runner::be_keeper(scenario, folder),
         [_, "brain", scenario, folder] => runner::be_brain(scenario, folder),
         [_, rest @ ..] => runner::run_all(rest),

@@ -11,20 +11,26 @@ use springtide_node::keeper::{
 };
 
 /// A brain's view of its node.
-pub struct Node {
-    pub client: Client,
-    pub folder: PathBuf,
+pub(crate) struct Node {
+    pub(crate) client: Client,
+    pub(crate) folder: PathBuf,
     events: Events,
     exits: BTreeMap<ContainerKey, Exit>,
     containers: u32,
 }
 
 impl Node {
-    pub fn new(client: Client, events: Events, folder: PathBuf) -> Self {
-        Self { client, folder, events, exits: BTreeMap::new(), containers: 0 }
+    pub(crate) fn new(client: Client, events: Events, folder: PathBuf) -> Self {
+        Self {
+            client,
+            folder,
+            events,
+            exits: BTreeMap::new(),
+            containers: 0,
+        }
     }
 
-    pub fn sandbox_spec(pod: &str, last: u8) -> SandboxSpec {
+    pub(crate) fn sandbox_spec(pod: &str, last: u8) -> SandboxSpec {
         SandboxSpec {
             pod: pod.to_owned(),
             hostname: pod.to_owned(),
@@ -35,15 +41,22 @@ impl Node {
     }
 
     /// A pod at 10.244.0.`last`.
-    pub async fn pod(&self, name: &str, last: u8) -> Sandbox {
-        self.client.create_sandbox(Self::sandbox_spec(name, last)).await.unwrap()
+    pub(crate) async fn pod(&self, name: &str, last: u8) -> Sandbox {
+        self.client
+            .create_sandbox(Self::sandbox_spec(name, last))
+            .await
+            .unwrap()
     }
 
-    pub fn key(pod: &str, container: &str) -> ContainerKey {
-        ContainerKey { pod: pod.to_owned(), container: container.to_owned(), attempt: 0 }
+    pub(crate) fn key(pod: &str, container: &str) -> ContainerKey {
+        ContainerKey {
+            pod: pod.to_owned(),
+            container: container.to_owned(),
+            attempt: 0,
+        }
     }
 
-    pub fn spec(&self, pod: &str, container: &str, argv: &[&str]) -> ContainerSpec {
+    pub(crate) fn spec(&self, pod: &str, container: &str, argv: &[&str]) -> ContainerSpec {
         let key = Self::key(pod, container);
         ContainerSpec {
             log: self.log_path(&key),
@@ -66,29 +79,34 @@ impl Node {
         }
     }
 
-    pub fn log_path(&self, key: &ContainerKey) -> PathBuf {
-        self.folder.join("logs").join(&key.pod).join(&key.container).join(format!("{}.log", key.attempt))
+    pub(crate) fn log_path(&self, key: &ContainerKey) -> PathBuf {
+        self.folder
+            .join("logs")
+            .join(&key.pod)
+            .join(&key.container)
+            .join(format!("{}.log", key.attempt))
     }
 
-    pub async fn start(&self, spec: ContainerSpec) -> ContainerKey {
+    pub(crate) async fn start(&self, spec: ContainerSpec) -> ContainerKey {
         let key = spec.key.clone();
         self.try_start(spec).await.unwrap();
         key
     }
 
-    pub async fn try_start(&self, spec: ContainerSpec) -> Result<(), KeeperError> {
+    pub(crate) async fn try_start(&self, spec: ContainerSpec) -> Result<(), KeeperError> {
         self.client.start_container(spec).await.map(drop)
     }
 
     /// Starts a shell script in a pod.
-    pub async fn start_script(&mut self, pod: &str, script: &str) -> ContainerKey {
+    pub(crate) async fn start_script(&mut self, pod: &str, script: &str) -> ContainerKey {
         self.containers += 1;
         let name = format!("c{}", self.containers);
-        self.start(self.spec(pod, &name, &["/bin/sh", "-c", script])).await
+        self.start(self.spec(pod, &name, &["/bin/sh", "-c", script]))
+            .await
     }
 
     /// Waits for a container's end, and acknowledges it.
-    pub async fn exit(&mut self, key: &ContainerKey) -> Exit {
+    pub(crate) async fn exit(&mut self, key: &ContainerKey) -> Exit {
         loop {
             if let Some(exit) = self.exits.remove(key) {
                 self.client.acknowledge(key).await.unwrap();
@@ -103,35 +121,37 @@ impl Node {
         }
     }
 
-    pub async fn next_event(&mut self) -> Event {
+    pub(crate) async fn next_event(&mut self) -> Event {
         self.events.recv().await.expect("the keeper lives")
     }
 
     /// Runs a shell script in a pod to its end: its exit code, and what it wrote.
-    pub async fn run(&mut self, pod: &str, script: &str) -> (i32, String) {
+    pub(crate) async fn run(&mut self, pod: &str, script: &str) -> (i32, String) {
         let key = self.start_script(pod, script).await;
         self.finish(&key).await
     }
 
     /// The exit code of a container, and what it wrote.
-    pub async fn finish(&mut self, key: &ContainerKey) -> (i32, String) {
+    pub(crate) async fn finish(&mut self, key: &ContainerKey) -> (i32, String) {
         let exit = self.exit(key).await;
         (exit.code, self.output(key))
     }
 
     /// What a container wrote so far, without times and streams.
-    pub fn output(&self, key: &ContainerKey) -> String {
+    pub(crate) fn output(&self, key: &ContainerKey) -> String {
         let log = fs::read_to_string(self.log_path(key)).unwrap_or_default();
-        log.lines().map(|line| format!("{}\n", line.splitn(4, ' ').nth(3).unwrap())).collect()
+        log.lines()
+            .map(|line| format!("{}\n", line.splitn(4, ' ').nth(3).unwrap()))
+            .collect()
     }
 
     /// Waits until a container has written something.
-    pub async fn wait_for_output(&self, key: &ContainerKey, text: &str) {
+    pub(crate) async fn wait_for_output(&self, key: &ContainerKey, text: &str) {
         self.wait_until(|| self.output(key).contains(text)).await;
     }
 
     /// Waits for a condition; the scenario's limit bounds it.
-    pub async fn wait_until(&self, condition: impl Fn() -> bool) {
+    pub(crate) async fn wait_until(&self, condition: impl Fn() -> bool) {
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
         while !condition() {
             tick.tick().await;

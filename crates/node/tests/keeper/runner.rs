@@ -17,20 +17,20 @@ use crate::node::Node;
 use crate::{escapes, scenarios};
 
 /// A scenario, as the brain runs it.
-pub type Run = fn(Node) -> Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Run = fn(Node) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// What the test does while keeper and brain run; tells how the keeper ended.
-pub type Watch = fn(Child, &Path) -> ExitStatus;
+pub(crate) type Watch = fn(Child, &Path) -> ExitStatus;
 
 /// One thing to be shown.
-pub struct Scenario {
-    pub name: &'static str,
-    pub run: Run,
-    pub watch: Watch,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) run: Run,
+    pub(crate) watch: Watch,
 }
 
 /// The longest any scenario may take.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes a [`Scenario`] of an async function of the same name.
 #[macro_export]
@@ -55,10 +55,15 @@ fn all() -> Vec<Scenario> {
 
 const NOBODY: u32 = 65_534;
 
-pub fn run_all(arguments: &[&str]) -> ExitCode {
+pub(crate) fn run_all(arguments: &[&str]) -> ExitCode {
     let filters: Vec<&&str> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let users: &[Option<u32>] = if is_root { &[None, Some(NOBODY)] } else { &[None] };
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let users: &[Option<u32>] = if is_root {
+        &[None, Some(NOBODY)]
+    } else {
+        &[None]
+    };
     let mut failed = Vec::new();
     for user in users {
         let who = match (user, is_root) {
@@ -82,12 +87,19 @@ pub fn run_all(arguments: &[&str]) -> ExitCode {
         }
     }
     println!("{} failed {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The way this test is started again: a copy that any user may execute.
 fn run_one(scenario: &Scenario, user: Option<u32>) -> (bool, String) {
-    let folder = tempfile::Builder::new().prefix("springtide-node-").tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("springtide-node-")
+        .tempdir()
+        .unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("tide");
     let own = std::env::current_exe().unwrap();
@@ -98,7 +110,11 @@ fn run_one(scenario: &Scenario, user: Option<u32>) -> (bool, String) {
     let said = fs::File::create(folder.path().join("output")).unwrap();
     let mut command = Command::new(&program);
     command
-        .args([OsString::from("keeper"), scenario.name.into(), data.clone().into()])
+        .args([
+            OsString::from("keeper"),
+            scenario.name.into(),
+            data.clone().into(),
+        ])
         .stdin(Stdio::null())
         .stdout(said.try_clone().unwrap())
         .stderr(said)
@@ -138,7 +154,7 @@ fn cgroups_of(keeper: u32) -> Vec<PathBuf> {
 }
 
 /// Waits for the keeper's end, and kills it when that takes too long.
-pub fn just_wait(mut keeper: Child, _: &Path) -> ExitStatus {
+pub(crate) fn just_wait(mut keeper: Child, _: &Path) -> ExitStatus {
     wait_until(|| keeper.try_wait().unwrap()).unwrap_or_else(|| {
         println!("the scenario takes too long");
         keeper.kill().unwrap();
@@ -147,7 +163,7 @@ pub fn just_wait(mut keeper: Child, _: &Path) -> ExitStatus {
 }
 
 /// Asks until there is an answer, or time is up.
-pub fn wait_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn wait_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let (_keep, never) = std::sync::mpsc::channel::<()>();
     let step = Duration::from_millis(5);
     for _ in 0..LIMIT.as_millis() / step.as_millis() {
@@ -160,7 +176,7 @@ pub fn wait_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-pub fn be_keeper(scenario: &str, folder: &str) -> ExitCode {
+pub(crate) fn be_keeper(scenario: &str, folder: &str) -> ExitCode {
     let config = Config {
         brain: vec!["brain".into(), scenario.into(), folder.into()],
         service_range: (Ipv4Addr::new(10, 96, 0, 0), 16),
@@ -173,16 +189,28 @@ pub fn be_keeper(scenario: &str, folder: &str) -> ExitCode {
     })
 }
 
-pub fn be_brain(scenario: &str, folder: &str) -> ExitCode {
-    let scenario = all().into_iter().find(|known| known.name == scenario).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+pub(crate) fn be_brain(scenario: &str, folder: &str) -> ExitCode {
+    let scenario = all()
+        .into_iter()
+        .find(|known| known.name == scenario)
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let folder = PathBuf::from(folder);
     let outcome = std::panic::catch_unwind(|| {
         runtime.block_on(async {
             let (client, events) = Client::connect().await.unwrap();
             let run = (scenario.run)(Node::new(client, events, folder));
-            tokio::time::timeout(LIMIT, run).await.expect("the scenario ends in time");
+            tokio::time::timeout(LIMIT, run)
+                .await
+                .expect("the scenario ends in time");
         });
     });
-    ExitCode::from(if outcome.is_ok() { 0 } else { keeper::BRAIN_GIVES_UP })
+    ExitCode::from(if outcome.is_ok() {
+        0
+    } else {
+        keeper::BRAIN_GIVES_UP
+    })
 }
