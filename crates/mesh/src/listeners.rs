@@ -12,7 +12,7 @@ use crate::worker::{Leads, Order};
 
 /// Where cluster DNS listens.
 pub(crate) const DNS_PORT: u16 = 53;
-/// All names of the data plane's sockets at the keeper begin with this.
+/// The keeper's names of the sockets that follow Services begin with this, and no other names do.
 const NAME_PREFIX: &str = "mesh/";
 
 /// A socket that is wanted.

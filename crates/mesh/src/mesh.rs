@@ -13,12 +13,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use springtide_client::{Cache, Context, EventRecorder, EventType, Subscription, reference};
-use springtide_node::MeshNamespace;
 use springtide_node::keeper::{Client as Keeper, Listen};
-#[async_trait]
-pub trait Departure {
-    async fn leave(&self, pod: &Pod);
-}
+use springtide_node::{Departure, MeshNamespace};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -91,7 +87,7 @@ impl Mesh {
     ) -> Result<Opened, MeshError> {
         let dns_address = SocketAddr::from((config.dns_address, DNS_PORT));
         let (socket, _) = keeper
-            .listen("mesh/udp/53", Listen::MeshUdp(dns_address))
+            .listen("cluster-dns", Listen::MeshUdp(dns_address))
             .await
             .map_err(|source| MeshError::Socket {
                 what: "cluster DNS",
@@ -215,7 +211,7 @@ impl Mesh {
                             &reference(service.as_ref()),
                             EventType::Warning,
                             "ListenFailed",
-                            &format!("{} cannot be listened on: {reason}", describe(place)),
+                            format!("{} cannot be listened on: {reason}", describe(place)),
                         );
                     }
                 }

@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    fn service(spec: Value) -> Arc<Service> {
+    fn service(spec: &Value) -> Arc<Service> {
         let object = json!({"metadata": {"namespace": "shop", "name": "api"}, "spec": spec});
         Arc::new(serde_json::from_value(object).unwrap())
     }
@@ -422,7 +422,7 @@ mod tests {
         );
         assert!(routes.is_empty());
         let headless =
-            service(json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"port": 80}]}));
+            service(&json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"port": 80}]}));
         let routes = plan(&[headless], &[], &BTreeSet::new(), &Hosted::new());
         assert!(routes[0].addresses.is_empty());
     }

@@ -224,9 +224,8 @@ impl Worker {
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, leads: &Leads) {
-        let upstream = match self.upstream(&stream, leads) {
-            Some(upstream) => upstream,
-            None => return self.serve_own(stream),
+        let Some(upstream) = self.upstream(&stream, leads) else {
+            return self.serve_own(stream);
         };
         // Only costs latency where it fails.
         let _ = stream.set_nodelay(true);

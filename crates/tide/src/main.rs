@@ -1,2 +1,66 @@
-//! The command line.
-fn main() {}
+//! `tide`: a complete platform for multi-tier applications on one machine, spoken to through the
+//! Kubernetes API. One file per command; what they do is in the crates.
+
+mod brain;
+mod commands;
+mod data_folder;
+mod platform_options;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{demo, down, kubeconfig, load, sample, status, up};
+
+/// Kubernetes on one machine, for multi-tier applications: pods as sandboxed processes, Services,
+/// autoscaling and load tests, without Docker and without root
+#[derive(Debug, Parser)]
+#[command(name = "tide", version, arg_required_else_help = true)]
+struct Tide {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(down::Down),
+    Status(status::Status),
+    Kubeconfig(kubeconfig::Kubeconfig),
+    Load(load::Load),
+    Demo(demo::Demo),
+    /// Print the version
+    Version,
+    #[command(hide = true)]
+    Sample(sample::Sample),
+    #[command(hide = true)]
+    Brain(brain::Brain),
+}
+
+fn main() -> ExitCode {
+    match run(Tide::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tide: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
+    match command {
+        Command::Up(up) => up.execute(),
+        Command::Down(down) => done(down.execute()),
+        Command::Status(status) => status.execute(),
+        Command::Kubeconfig(kubeconfig) => done(kubeconfig.execute()),
+        Command::Load(load) => load.execute(),
+        Command::Demo(demo) => demo.execute(),
+        Command::Version => {
+            println!("tide {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sample(sample) => done(sample.execute()),
+        Command::Brain(brain) => brain.execute(),
+    }
+}

@@ -93,7 +93,7 @@ fn of_service(name: &str, namespace: &str, view: &impl View) -> Meaning {
     if is_headless(&service) {
         let slices = view.slices(namespace, name);
         let addresses: BTreeSet<IpAddr> = published(&service, &slices)
-            .flat_map(|endpoint| addresses(endpoint))
+            .flat_map(addresses)
             .collect();
         return Meaning::Addresses(addresses.into_iter().collect());
     }
@@ -110,7 +110,7 @@ fn of_endpoint(host: &str, name: &str, namespace: &str, view: &impl View) -> Mea
     let slices = view.slices(namespace, name);
     let found: BTreeSet<IpAddr> = published(&service, &slices)
         .filter(|endpoint| endpoint_host(endpoint).as_deref() == Some(host))
-        .flat_map(|endpoint| addresses(endpoint))
+        .flat_map(addresses)
         .collect();
     if found.is_empty() {
         Meaning::NoSuchName

@@ -167,15 +167,11 @@ impl Server {
     }
 
     async fn answer(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let question = match Message::from_vec(bytes) {
-            Ok(question) => question,
-            Err(_) => {
-                // Without its number an answer would be of no use.
-                let id = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
-                return Message::error_msg(id, OpCode::Query, ResponseCode::FormErr)
-                    .to_vec()
-                    .ok();
-            }
+        let Ok(question) = Message::from_vec(bytes) else {
+            // Without its number an answer would be of no use.
+            let id = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
+            let error = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
+            return error.to_vec().ok();
         };
         if question.metadata.message_type != MessageType::Query {
             return None;

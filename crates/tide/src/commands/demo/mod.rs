@@ -1,0 +1,155 @@
+//! `tide demo`: FeastFlow on a platform of its own, under a load that rises and falls.
+
+mod platform;
+mod story;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::{Args, ValueEnum};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
+use springtide_load::{Level, Options, Shape, Summary, TargetBuilder, run};
+use tokio_util::sync::CancellationToken;
+
+use platform::{Autoscaling, Platform};
+use story::{Outcome, Story};
+
+/// The application that is shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Application {
+    /// Food ordering in three tiers.
+    Feastflow,
+}
+
+/// Show an application grow and shrink with its load: about three minutes, nothing is left behind.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The application
+    #[arg(value_enum, default_value_t = Application::Feastflow)]
+    application: Application,
+}
+
+impl Demo {
+    /// Runs it; the exit status is 0 only if the application really grew and shrank without a
+    /// failed request.
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let Application::Feastflow = self.application;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            let interrupted = tokio::signal::ctrl_c();
+            tokio::select! {
+                biased;
+                outcome = show() => outcome,
+                _ = interrupted => anyhow::bail!("interrupted"),
+            }
+        })?;
+        let complaints = outcome.complaints();
+        for complaint in &complaints {
+            println!("  NOT AS IT SHOULD BE: {complaint}");
+        }
+        Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+async fn show() -> anyhow::Result<Outcome> {
+    let story = Story::feastflow();
+    println!("FeastFlow: a web page, an ordering API and a database, in {} pods on this machine.", 5);
+    println!(
+        "The HorizontalPodAutoscaler keeps the API at 2 to 10 replicas, at 70 % of 0.2 cores each. For this\n\
+         demonstration it looks every {} s instead of 15, waits {} s instead of 300 before it removes replicas,\n\
+         and its policies count over {} s instead of 30 and 60.\n",
+        story::SYNC_SECONDS,
+        story::SCALE_DOWN_WINDOW_SECONDS,
+        story::POLICY_PERIOD_SECONDS
+    );
+    let platform = Platform::start().await?;
+    println!("platform {}", platform.ready_line());
+    platform.apply_feastflow().await.context("FeastFlow could not be applied")?;
+    let took = platform.wait_until_available().await?;
+    println!("all tiers available {:.1} s after `kubectl apply`\n", took.as_secs_f64());
+    let url = platform.url("/api/restaurants").await?;
+    println!("load on {url}");
+    println!("{}", story::HEADING);
+    let outcome = drive(&platform, &story, &url).await?;
+    println!("\n{}", outcome.summary());
+    Ok(outcome)
+}
+
+/// What has been seen so far, for the lines and the verdict.
+#[derive(Debug, Default)]
+struct Seen {
+    autoscaling: Autoscaling,
+    replicas: Vec<(Duration, i32)>,
+}
+
+async fn drive(platform: &Platform, story: &Story, url: &str) -> anyhow::Result<Outcome> {
+    let start = platform.autoscaling().await?;
+    ensure!(
+        start.replicas == start.ready,
+        "the backend has {} of {} replicas ready before the load",
+        start.ready,
+        start.replicas
+    );
+    let seen = Arc::new(Mutex::new(Seen { replicas: vec![(Duration::ZERO, start.replicas)], autoscaling: start }));
+    let stop = CancellationToken::new();
+    let shape = Shape::staged(Level::ArrivalsPerSecond, story.quiet_rate(), story.stages())?;
+    let begun = tokio::time::Instant::now();
+    let observer = observe(platform, story, Arc::clone(&seen), stop.clone(), begun);
+    let lines = Arc::clone(&seen);
+    let load = run(shape, TargetBuilder::get(url).build()?, Options::default(), stop.clone(), |elapsed, second| {
+        let seen = lines.lock();
+        println!("{}", story.line(elapsed, second, &seen.autoscaling));
+    });
+    // The load ends by itself, or when the observer has seen all there is to see.
+    let (summary, observed) = tokio::join!(async { let summary: Summary = load.await; stop.cancel(); summary }, observer);
+    observed?;
+    let seen = seen.lock();
+    Ok(Outcome::new(story, summary, seen.replicas.clone()))
+}
+
+/// Watches the autoscaler, tells the reason of each change, and stops the load once the
+/// application has shrunk again.
+async fn observe(
+    platform: &Platform,
+    story: &Story,
+    seen: Arc<Mutex<Seen>>,
+    stop: CancellationToken,
+    begun: tokio::time::Instant,
+) -> anyhow::Result<()> {
+    let events: Api<Event> = Api::namespaced(platform.client(), story::NAMESPACE);
+    let mine = ListParams::default().fields(&format!("involvedObject.name={}", story::AUTOSCALER));
+    let mut told: Vec<String> = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let now = platform.autoscaling().await?;
+        let elapsed = begun.elapsed();
+        {
+            let mut seen = seen.lock();
+            if seen.replicas.last().is_none_or(|(_, replicas)| *replicas != now.replicas) {
+                seen.replicas.push((elapsed, now.replicas));
+            }
+            seen.autoscaling = now.clone();
+        }
+        for event in events.list(&mine).await?.items {
+            let key = format!("{} {}", event.name_any(), event.count.unwrap_or(1));
+            if event.reason.as_deref() == Some("SuccessfulRescale") && !told.contains(&key) {
+                println!("        {}", event.message.unwrap_or_default());
+                told.push(key);
+            }
+        }
+        let shrunk = now.replicas == story.replicas_at_rest() && now.ready == now.replicas;
+        if story.is_over(elapsed, shrunk) {
+            stop.cancel();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub(crate) mod demo;
+pub(crate) mod down;
+pub(crate) mod kubeconfig;
+pub(crate) mod load;
+pub(crate) mod sample;
+pub(crate) mod status;
+pub(crate) mod up;

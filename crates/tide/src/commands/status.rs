@@ -1,0 +1,71 @@
+//! `tide status`: whether the instance runs, and how it is.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+
+use crate::data_folder::{DataFolder, DataFolderArgument};
+
+/// The exit status when no instance runs, as service managers have it.
+const NOT_RUNNING: u8 = 3;
+
+/// Show whether the instance runs, and how it is; the exit status is 3 when it does not run.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    data_folder: DataFolderArgument,
+}
+
+impl Status {
+    /// Prints it.
+    pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
+        let folder = self.data_folder.folder()?;
+        let Some(instance) = folder.instance()? else {
+            println!("not running (data folder {})", folder.path().display());
+            return Ok(ExitCode::from(NOT_RUNNING));
+        };
+        println!("running      process {}, version {}", instance.pid, instance.version);
+        println!("ready since  {}", instance.ready_since);
+        println!("API          {}", instance.server);
+        println!("data folder  {}", folder.path().display());
+        println!("kubeconfig   {}", folder.kubeconfig().display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(show_cluster(&folder))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A client of the instance on `folder`, as its administrator.
+pub(crate) async fn client(folder: &DataFolder) -> anyhow::Result<Client> {
+    let path = folder.kubeconfig();
+    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("{} cannot be used", path.display()))?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
+    let client = client(folder).await?;
+    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes = nodes.list(&ListParams::default()).await.context("the API does not answer")?.items;
+    let ready = nodes.iter().filter(|node| is_ready(node)).count();
+    println!("nodes        {ready} of {} ready", nodes.len());
+    let pods: Api<Pod> = Api::all(client);
+    let pods = pods.list(&ListParams::default()).await?.items;
+    let running = pods.iter().filter(|pod| phase(pod) == "Running").count();
+    println!("pods         {running} of {} running", pods.len());
+    Ok(())
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
