@@ -99,9 +99,9 @@ async fn logs(
     let id = run.container_id();
     let alive = move || {
         let snapshots = shared.snapshots();
-        let mut statuses = snapshots.iter().filter(|snapshot| {
-            snapshot.pod.metadata.uid.as_deref() == Some(run.pod.0.as_str())
-        });
+        let mut statuses = snapshots
+            .iter()
+            .filter(|snapshot| snapshot.pod.metadata.uid.as_deref() == Some(run.pod.0.as_str()));
         statuses.any(|snapshot| {
             status_of(&snapshot.status, &container).is_some_and(|status| {
                 let state = status.state.as_ref();
@@ -131,7 +131,8 @@ fn wanted_run(
     container: &str,
     previous: bool,
 ) -> Result<ContainerRun, LogError> {
-    let not_now = |text: &str| LogError::NotNow(format!("container \"{container}\" in pod \"{pod}\" {text}"));
+    let not_now =
+        |text: &str| LogError::NotNow(format!("container \"{container}\" in pod \"{pod}\" {text}"));
     let found = status_of(status, container).ok_or_else(|| not_now("is not available"))?;
     let state = found.state.clone().unwrap_or_default();
     let last = found
@@ -159,9 +160,7 @@ fn wanted_run(
         let reason = waiting.reason.as_deref().unwrap_or_default();
         return Err(match reason {
             "ErrImagePull" => not_now("is waiting to start: image can't be pulled"),
-            "ImagePullBackOff" => {
-                not_now("is waiting to start: trying and failing to pull image")
-            }
+            "ImagePullBackOff" => not_now("is waiting to start: trying and failing to pull image"),
             other => not_now(&format!("is waiting to start: {other}")),
         });
     } else {
@@ -214,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn run(status: Value, previous: bool) -> Result<u32, String> {
+    fn run(status: &Value, previous: bool) -> Result<u32, String> {
         let status = serde_json::from_value(json!({"containerStatuses": [status]}));
         let status: PodStatus = status.expect("a status");
         wanted_run(&status, "p", "c", previous)
@@ -224,43 +223,58 @@ mod tests {
 
     #[test]
     fn the_log_of_the_right_run_is_shown_or_why_there_is_none() {
-        let base = |more: Value| {
+        let base = |more: &Value| {
             let mut status = json!({"name": "c", "image": "", "imageID": "", "ready": false,
                 "restartCount": 0});
             let fields = status.as_object_mut().expect("an object");
             fields.extend(more.as_object().expect("an object").clone());
             status
         };
-        let ended = |attempt: u32| {
-            json!({"terminated": {"exitCode": 1, "containerID": format!("springtide://u/c/{attempt}")}})
-        };
-        let waits = |reason: &str| base(json!({"state": {"waiting": {"reason": reason}}}));
-        let running = base(json!({"containerID": "springtide://u/c/2",
+        let ended = |attempt: u32| json!({"terminated": {"exitCode": 1, "containerID": format!("springtide://u/c/{attempt}")}});
+        let waits = |reason: &str| base(&json!({"state": {"waiting": {"reason": reason}}}));
+        let running = base(&json!({"containerID": "springtide://u/c/2",
             "state": {"running": {}}, "lastState": ended(1)}));
-        let crashed = base(json!({"containerID": "springtide://u/c/4",
+        let crashed = base(&json!({"containerID": "springtide://u/c/4",
             "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(4)}));
-        let over = base(json!({"containerID": "springtide://u/c/0", "state": ended(0)}));
+        let over = base(&json!({"containerID": "springtide://u/c/0", "state": ended(0)}));
         let table = [
             (running.clone(), false, Ok(2)),
             (running, true, Ok(1)),
             (crashed.clone(), false, Ok(4)),
             (crashed, true, Ok(4)),
             (over.clone(), false, Ok(0)),
-            (over, true, Err("previous terminated container \"c\" in pod \"p\" not found")),
-            (waits("ContainerCreating"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating")),
-            (waits("ErrImagePull"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled")),
-            (waits("ImagePullBackOff"), false,
-                Err("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image")),
+            (
+                over,
+                true,
+                Err("previous terminated container \"c\" in pod \"p\" not found"),
+            ),
+            (
+                waits("ContainerCreating"),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
+            ),
+            (
+                waits("ErrImagePull"),
+                false,
+                Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled"),
+            ),
+            (
+                waits("ImagePullBackOff"),
+                false,
+                Err(
+                    "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image",
+                ),
+            ),
         ];
         for (status, previous, expected) in table {
-            let found = run(status.clone(), previous);
+            let found = run(&status, previous);
             let expected = expected.map_err(str::to_owned);
             assert_eq!(found, expected, "{status}");
         }
         assert_eq!(
-            wanted_run(&PodStatus::default(), "p", "c", false).expect_err("none").to_string(),
+            wanted_run(&PodStatus::default(), "p", "c", false)
+                .expect_err("none")
+                .to_string(),
             "container \"c\" in pod \"p\" is not available"
         );
     }
@@ -275,7 +289,11 @@ mod tests {
                 .collect();
             options(&query, now)
         };
-        let options = read(&[("follow", "true"), ("tailLines", "5"), ("sinceSeconds", "5")]);
+        let options = read(&[
+            ("follow", "true"),
+            ("tailLines", "5"),
+            ("sinceSeconds", "5"),
+        ]);
         let expected = LogOptions {
             follow: true,
             tail: Some(5),

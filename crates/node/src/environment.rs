@@ -175,7 +175,11 @@ pub fn command_line(container: &Container, env: &[(String, String)]) -> Vec<Stri
         .flatten()
         .chain(container.args.iter().flatten());
     words
-        .map(|word| expand(word, |name| by_name.get(name).map(|&value| value.to_owned())))
+        .map(|word| {
+            expand(word, |name| {
+                by_name.get(name).map(|&value| value.to_owned())
+            })
+        })
         .collect()
 }
 

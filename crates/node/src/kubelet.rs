@@ -172,7 +172,6 @@ impl Kubelet {
     }
 
     /// The kubelet's HTTP API.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         crate::api::router(Arc::clone(&self.shared))
     }
@@ -182,7 +181,11 @@ impl Kubelet {
     ///
     /// # Errors
     /// A runtime that does not tell what it runs.
-    pub async fn run(self, pods: Cache<Pod>, cancel: CancellationToken) -> Result<(), RuntimeError> {
+    pub async fn run(
+        self,
+        pods: Cache<Pod>,
+        cancel: CancellationToken,
+    ) -> Result<(), RuntimeError> {
         let (sender, mut events) = mpsc::unbounded_channel();
         let mut found = BTreeMap::new();
         for handler in self.shared.handlers.values() {
@@ -320,7 +323,13 @@ impl Kubelet {
                 shared.blocking(move || folder.remove()).await;
             });
         }
-        let known: BTreeSet<String> = self.shared.workers.lock().keys().map(|uid| uid.0.clone()).collect();
+        let known: BTreeSet<String> = self
+            .shared
+            .workers
+            .lock()
+            .keys()
+            .map(|uid| uid.0.clone())
+            .collect();
         let config = &self.shared.config;
         let by_uid = [Some(config.pods_dir.clone()), config.memory_dir.clone()];
         let logs = config.log_dir.clone();
@@ -331,7 +340,9 @@ impl Kubelet {
                     remove_unknown(folder, |name| known.contains(name));
                 }
                 remove_unknown(&logs, |name| {
-                    name.rsplit('_').next().is_some_and(|uid| known.contains(uid))
+                    name.rsplit('_')
+                        .next()
+                        .is_some_and(|uid| known.contains(uid))
                 });
             };
             shared.blocking(sweep).await;

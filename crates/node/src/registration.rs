@@ -48,7 +48,9 @@ impl Machine {
         };
         let uname = rustix::system::uname();
         let os = text("/etc/os-release");
-        let pretty = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        let pretty = os
+            .lines()
+            .find_map(|line| line.strip_prefix("PRETTY_NAME="));
         let machine_id = text("/etc/machine-id");
         let system_uuid = text("/sys/class/dmi/id/product_uuid");
         Self {
@@ -153,7 +155,12 @@ pub fn node_status(
                 "KubeletHasSufficientPID",
                 "kubelet has sufficient PID available",
             ),
-            condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+            condition(
+                "Ready",
+                "True",
+                "KubeletReady",
+                "kubelet is posting ready status",
+            ),
         ]),
         node_info: Some(machine.info.clone()),
         ..NodeStatus::default()
@@ -166,10 +173,16 @@ fn amounts(resources: Resources) -> BTreeMap<String, QuantityObject> {
     [
         (
             "cpu",
-            text(Quantity::from_milli(resources.cpu_millis, Format::DecimalSi)),
+            text(Quantity::from_milli(
+                resources.cpu_millis,
+                Format::DecimalSi,
+            )),
         ),
         ("memory", text(kibibytes(resources.memory_bytes))),
-        ("ephemeral-storage", text(kibibytes(resources.storage_bytes))),
+        (
+            "ephemeral-storage",
+            text(kibibytes(resources.storage_bytes)),
+        ),
         (
             "pods",
             text(Quantity::from_units(resources.pods, Format::DecimalSi)),
@@ -278,7 +291,9 @@ impl Registration {
             Some(_) => {
                 let patch = json!({"metadata": {"labels": labels}});
                 let parameters = PatchParams::default();
-                self.nodes.patch(name, &parameters, &Patch::Merge(patch)).await?;
+                self.nodes
+                    .patch(name, &parameters, &Patch::Merge(patch))
+                    .await?;
             }
         }
         let before = known.and_then(|node| node.status).unwrap_or_default();
@@ -302,7 +317,10 @@ impl Registration {
         let patch = json!({"spec": {"holderIdentity": name,
             "leaseDurationSeconds": HOLDS_FOR_SECONDS, "renewTime": now}});
         let parameters = PatchParams::default();
-        let renewed = self.leases.patch(name, &parameters, &Patch::Merge(patch)).await;
+        let renewed = self
+            .leases
+            .patch(name, &parameters, &Patch::Merge(patch))
+            .await;
         match renewed {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             other => return other.map(drop),
@@ -329,7 +347,10 @@ impl Registration {
                 ..LeaseSpec::default()
             }),
         };
-        self.leases.create(&PostParams::default(), &lease).await.map(drop)
+        self.leases
+            .create(&PostParams::default(), &lease)
+            .await
+            .map(drop)
     }
 }
 
@@ -360,7 +381,10 @@ mod tests {
         let later = first + Duration::from_secs(300);
         let second = node_status(&config, &machine, Some(&status), later);
         let ready = second.conditions.expect("conditions").pop().expect("one");
-        assert_eq!((ready.type_.as_str(), ready.status.as_str()), ("Ready", "True"));
+        assert_eq!(
+            (ready.type_.as_str(), ready.status.as_str()),
+            ("Ready", "True")
+        );
         assert_eq!(ready.last_transition_time, Some(Time(first)));
         assert_eq!(ready.last_heartbeat_time, Some(Time(later)));
     }

@@ -101,7 +101,12 @@ impl Stats {
         );
         for (name, usage) in containers {
             let cpu = usage.cpu.as_secs_f64();
-            text.sample("container_cpu_usage_seconds_total", &name.labels(), cpu, usage.at);
+            text.sample(
+                "container_cpu_usage_seconds_total",
+                &name.labels(),
+                cpu,
+                usage.at,
+            );
         }
         text.family(
             "container_memory_working_set_bytes",
@@ -110,7 +115,12 @@ impl Stats {
         );
         for (name, usage) in containers {
             let memory = usage.memory_working_set_bytes as f64;
-            text.sample("container_memory_working_set_bytes", &name.labels(), memory, usage.at);
+            text.sample(
+                "container_memory_working_set_bytes",
+                &name.labels(),
+                memory,
+                usage.at,
+            );
         }
         text.family(
             "container_start_time_seconds",
@@ -119,7 +129,12 @@ impl Stats {
         );
         for (name, usage) in containers {
             let start = usage.started_at.as_nanosecond() as f64 / 1e9;
-            text.sample("container_start_time_seconds", &name.labels(), start, usage.at);
+            text.sample(
+                "container_start_time_seconds",
+                &name.labels(),
+                start,
+                usage.at,
+            );
         }
         node_text(&mut text, newest.node);
         pods_text(&mut text, containers);
@@ -148,7 +163,12 @@ fn node_text(text: &mut Text, node: Option<NodeUsage>) {
         "Cumulative cpu time consumed by the node in core-seconds",
         "counter",
     );
-    text.sample("node_cpu_usage_seconds_total", "", node.cpu_seconds, node.at);
+    text.sample(
+        "node_cpu_usage_seconds_total",
+        "",
+        node.cpu_seconds,
+        node.at,
+    );
     text.family(
         "node_memory_working_set_bytes",
         "Current working set of the node in bytes",
@@ -196,7 +216,10 @@ struct Text(String);
 impl Text {
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
+        let _ = writeln!(
+            self.0,
+            "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}"
+        );
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: f64, at: Timestamp) {
@@ -274,7 +297,11 @@ mod tests {
             cpu_seconds: 12.5,
             memory_working_set_bytes: 7,
         };
-        let usages = vec![usage("u", "a", 1500), usage("u", "b", 250), usage("x", "c", 1)];
+        let usages = vec![
+            usage("u", "a", 1500),
+            usage("u", "b", 250),
+            usage("x", "c", 1),
+        ];
         stats.update(&[snapshot], usages, Some(node), false);
         let text = stats.text();
         let expected = [

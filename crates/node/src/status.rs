@@ -57,9 +57,7 @@ pub fn pod_status(
         host_ips: Some(vec![HostIP {
             ip: node_address.to_string(),
         }]),
-        pod_ips: pod_ip
-            .clone()
-            .map(|address| vec![PodIP { ip: address }]),
+        pod_ips: pod_ip.clone().map(|address| vec![PodIP { ip: address }]),
         pod_ip,
         start_time: Some(Time(view.since)),
         qos_class: Some(
@@ -100,7 +98,9 @@ pub fn container_status(view: &PodView, container: &Container, now: Moment) -> C
     match &known.state {
         ContainerState::Waiting(reason) => {
             status.state = Some(waiting(
-                reason.reason.unwrap_or_else(|| nothing_wrong(view, container)),
+                reason
+                    .reason
+                    .unwrap_or_else(|| nothing_wrong(view, container)),
                 reason.message.clone(),
             ));
             status.container_id = known.last.as_ref().and_then(|end| end.container_id.clone());

@@ -12,9 +12,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, DownwardAPIVolumeFile, KeyToPath, Pod, SecretProjection, Volume,
 };
 
-use crate::environment::{
-    ConfigError, Facts, References, Sources, expand, field, resource_field,
-};
+use crate::environment::{ConfigError, Facts, References, Sources, expand, field, resource_field};
 use crate::kubelet::runtime::Mount;
 
 pub use write::{Owner, write_folder, write_tree};
@@ -62,15 +60,25 @@ pub enum Content {
 #[must_use]
 pub fn references(pod: &Pod) -> References {
     let mut found = References::default();
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
     for volume in volumes {
         if let Some(source) = &volume.config_map {
             found.config_maps.insert(source.name.clone());
         }
-        if let Some(name) = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone()) {
+        if let Some(name) = volume
+            .secret
+            .as_ref()
+            .and_then(|secret| secret.secret_name.clone())
+        {
             found.secrets.insert(name);
         }
-        let projections = volume.projected.iter().flat_map(|all| all.sources.iter().flatten());
+        let projections = volume
+            .projected
+            .iter()
+            .flat_map(|all| all.sources.iter().flatten());
         for projection in projections {
             if let Some(source) = &projection.config_map {
                 found.config_maps.insert(source.name.clone());
@@ -171,7 +179,7 @@ fn content_of(
                 add_downward(pod, wanted.items.as_deref(), mode, facts, &mut tree)?;
             } else if source.service_account_token.is_some() {
                 return Err(
-                    "service account tokens are not supported yet by this version".to_owned()
+                    "service account tokens are not supported yet by this version".to_owned(),
                 );
             } else {
                 return Err("this projected source is not supported by this version".to_owned());
@@ -207,7 +215,7 @@ fn add_config_map(
 ) -> Result<(), String> {
     let optional = wanted.optional == Some(true);
     let Some(map) = sources.config_maps.get(&wanted.name) else {
-        return absent(optional, ConfigError::NoConfigMap(wanted.name.clone()));
+        return absent(optional, &ConfigError::NoConfigMap(wanted.name.clone()));
     };
     let texts = map.data.iter().flatten();
     let bytes = map.binary_data.iter().flatten();
@@ -233,7 +241,7 @@ fn add_secret(
 ) -> Result<(), String> {
     let optional = wanted.optional == Some(true);
     let Some(secret) = sources.secrets.get(&wanted.name) else {
-        return absent(optional, ConfigError::NoSecret(wanted.name.clone()));
+        return absent(optional, &ConfigError::NoSecret(wanted.name.clone()));
     };
     let data: BTreeMap<&str, &[u8]> = secret
         .data
@@ -250,7 +258,7 @@ fn add_secret(
     add_keys(&reference, &data, wanted.items.as_deref(), mode, tree)
 }
 
-fn absent(optional: bool, error: ConfigError) -> Result<(), String> {
+fn absent(optional: bool, error: &ConfigError) -> Result<(), String> {
     if optional {
         Ok(())
     } else {
@@ -287,12 +295,14 @@ fn add_keys(
             if reference.optional {
                 continue;
             }
-            let namespace = reference.pod.metadata.namespace.as_deref().unwrap_or_default();
+            let namespace = reference
+                .pod
+                .metadata
+                .namespace
+                .as_deref()
+                .unwrap_or_default();
             return Err(match reference.kind {
-                "secret" => format!(
-                    "references non-existent secret key: {}",
-                    item.key
-                ),
+                "secret" => format!("references non-existent secret key: {}", item.key),
                 _ => format!(
                     "configmap references non-existent config key: {} ({namespace}/{})",
                     item.key, reference.name
@@ -336,7 +346,9 @@ fn add_downward(
 fn safe_path(path: &str) -> Result<String, String> {
     let unsafe_part = path.split('/').any(|part| matches!(part, "" | "." | ".."));
     if unsafe_part || path.starts_with("..") {
-        return Err(format!("invalid path \"{path}\": it must be relative and not contain '..'"));
+        return Err(format!(
+            "invalid path \"{path}\": it must be relative and not contain '..'"
+        ));
     }
     Ok(path.to_owned())
 }
@@ -419,7 +431,12 @@ impl PodFolder {
     ///
     /// # Errors
     /// What the host refused.
-    pub fn make(&self, name: &str, content: &Content, owner: Owner) -> Result<PathBuf, VolumeError> {
+    pub fn make(
+        &self,
+        name: &str,
+        content: &Content,
+        owner: Owner,
+    ) -> Result<PathBuf, VolumeError> {
         let folder = self.volume(name, content);
         let made = match content {
             Content::Empty { .. } => write_folder(&folder, 0o777, owner),
@@ -435,7 +452,10 @@ impl PodFolder {
 
     /// Takes everything away; blocks. What is gone already is no error.
     pub fn remove(&self) {
-        for folder in [Some(&self.root), self.memory.as_ref()].into_iter().flatten() {
+        for folder in [Some(&self.root), self.memory.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             match std::fs::remove_dir_all(folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(folder = %folder.display(), %error, "cannot remove a pod's folder");

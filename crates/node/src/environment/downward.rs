@@ -37,7 +37,9 @@ pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, ConfigError
         return Ok(text(metadata.labels.as_ref().and_then(|map| map.get(key))));
     }
     if let Some(key) = subscript(path, "metadata.annotations") {
-        return Ok(text(metadata.annotations.as_ref().and_then(|map| map.get(key))));
+        return Ok(text(
+            metadata.annotations.as_ref().and_then(|map| map.get(key)),
+        ));
     }
     match path {
         "metadata.name" => Ok(text(metadata.name.as_ref())),
@@ -46,9 +48,9 @@ pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, ConfigError
         "metadata.labels" => Ok(format_map(metadata.labels.as_ref())),
         "metadata.annotations" => Ok(format_map(metadata.annotations.as_ref())),
         "spec.nodeName" => Ok(text(spec.and_then(|spec| spec.node_name.as_ref()))),
-        "spec.serviceAccountName" => {
-            Ok(text(spec.and_then(|spec| spec.service_account_name.as_ref())))
-        }
+        "spec.serviceAccountName" => Ok(text(
+            spec.and_then(|spec| spec.service_account_name.as_ref()),
+        )),
         "status.podIP" | "status.podIPs" => Ok(address(facts.pod_ip)),
         "status.hostIP" | "status.hostIPs" => Ok(address(facts.host_ip)),
         other => Err(ConfigError::UnsupportedField(other.to_owned())),
@@ -115,7 +117,11 @@ pub fn resource_field(
         Some(name) => pod
             .spec
             .iter()
-            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
+            .flat_map(|spec| {
+                spec.containers
+                    .iter()
+                    .chain(spec.init_containers.iter().flatten())
+            })
             .find(|container| container.name == name)
             .ok_or_else(|| ConfigError::NoContainer(name.to_owned()))?,
         None => own.ok_or_else(|| ConfigError::NoContainer(String::new()))?,
@@ -143,8 +149,12 @@ pub fn resource_field(
     let quantity = quantity.map(|quantity| parse(&quantity.0)).transpose()?;
     let (amount, divisor) = match resource {
         "cpu" => {
-            let unset = if side == "limits" { facts.allocatable_cpu_millis } else { 0 };
-            let amount = quantity.map_or(unset, |quantity| quantity.milli());
+            let unset = if side == "limits" {
+                facts.allocatable_cpu_millis
+            } else {
+                0
+            };
+            let amount = quantity.map_or(unset, Quantity::milli);
             (amount, divisor.milli())
         }
         "memory" | "ephemeral-storage" => {
@@ -154,7 +164,7 @@ pub fn resource_field(
                 facts.allocatable_storage_bytes
             };
             let unset = if side == "limits" { node } else { 0 };
-            let amount = quantity.map_or(unset, |quantity| quantity.value());
+            let amount = quantity.map_or(unset, Quantity::value);
             (amount, divisor.value())
         }
         _ => return Err(ConfigError::UnsupportedResource(selector.resource.clone())),

@@ -64,7 +64,11 @@ fn describe(service: &Service, variables: &mut BTreeMap<String, String>) {
             );
         }
         variables.entry(format!("{name}_PORT")).or_insert_with(|| {
-            format!("{}://{host}:{}", first.protocol.as_deref().unwrap_or("TCP").to_lowercase(), first.port)
+            format!(
+                "{}://{host}:{}",
+                first.protocol.as_deref().unwrap_or("TCP").to_lowercase(),
+                first.port
+            )
         });
         let prefix = format!("{name}_PORT_{}_{}", port.port, protocol.to_uppercase());
         variables.insert(prefix.clone(), url);

@@ -36,7 +36,7 @@ fn sources() -> Sources {
     }
 }
 
-fn pod(container: Value, links: bool) -> Pod {
+fn pod(container: &Value, links: bool) -> Pod {
     read(json!({
         "metadata": {"name": "web-1", "namespace": "shop", "uid": "u-1",
             "labels": {"app": "web"}, "annotations": {"note": "a \"b\""}},
@@ -55,7 +55,7 @@ fn facts() -> Facts {
     }
 }
 
-fn env_of(container: Value, links: bool) -> Result<BTreeMap<String, String>, ConfigError> {
+fn env_of(container: &Value, links: bool) -> Result<BTreeMap<String, String>, ConfigError> {
     let pod = pod(container, links);
     let container = &pod.spec.as_ref().expect("a spec").containers[0];
     let env = container_env(&pod, container, &sources(), &facts())?;
@@ -65,30 +65,30 @@ fn env_of(container: Value, links: bool) -> Result<BTreeMap<String, String>, Con
 #[test]
 fn every_kind_of_source_gives_its_value() {
     let container = json!({"name": "c",
-        "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}},
-        "envFrom": [{"configMapRef": {"name": "settings"}}, {"prefix": "S_", "secretRef": {"name": "keys"}},
-            {"configMapRef": {"name": "none", "optional": true}}],
-        "env": [
-            {"name": "LEVEL", "value": "4"},
-            {"name": "SEEN", "value": "$(MODE)-$(LEVEL)-$(MY_WEB_SERVICE_PORT)-$(LATER)"},
-            {"name": "LATER", "value": "x"},
-            {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "MODE"}}},
-            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "TOKEN"}}},
-            {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "NO", "optional": true}}},
-            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-            {"name": "UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-            {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
-            {"name": "NOTE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['note']"}}},
-            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-            {"name": "SA", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
-            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
-            {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
-            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
-            {"name": "CORES", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
-        ]});
-    let env = env_of(container, true).expect("variables");
+    "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}},
+    "envFrom": [{"configMapRef": {"name": "settings"}}, {"prefix": "S_", "secretRef": {"name": "keys"}},
+        {"configMapRef": {"name": "none", "optional": true}}],
+    "env": [
+        {"name": "LEVEL", "value": "4"},
+        {"name": "SEEN", "value": "$(MODE)-$(LEVEL)-$(MY_WEB_SERVICE_PORT)-$(LATER)"},
+        {"name": "LATER", "value": "x"},
+        {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "MODE"}}},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "TOKEN"}}},
+        {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "NO", "optional": true}}},
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+        {"name": "NOTE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['note']"}}},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "SA", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+        {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+        {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
+        {"name": "CORES", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
+    ]});
+    let env = env_of(&container, true).expect("variables");
     let expected = [
         ("MODE", "fast"),
         ("LEVEL", "4"),
@@ -126,7 +126,7 @@ fn every_kind_of_source_gives_its_value() {
 
 #[test]
 fn without_links_only_the_api_server_is_told() {
-    let env = env_of(json!({"name": "c"}), false).expect("variables");
+    let env = env_of(&json!({"name": "c"}), false).expect("variables");
     assert!(env.contains_key("KUBERNETES_SERVICE_PORT_HTTPS"));
     assert!(!env.contains_key("MY_WEB_SERVICE_HOST"));
 }
@@ -159,7 +159,7 @@ fn what_is_missing_is_said_as_kubernetes_says_it() {
         ),
     ];
     for (container, message) in table {
-        let error = env_of(container, true).expect_err("something is missing");
+        let error = env_of(&container, true).expect_err("something is missing");
         assert_eq!(error.to_string(), message);
     }
 }
@@ -167,7 +167,7 @@ fn what_is_missing_is_said_as_kubernetes_says_it() {
 #[test]
 fn a_command_sees_the_environment() {
     let pod = pod(
-        json!({"name": "c", "command": ["run", "$(A)"], "args": ["--b=$(B)", "$$(A)"]}),
+        &json!({"name": "c", "command": ["run", "$(A)"], "args": ["--b=$(B)", "$$(A)"]}),
         true,
     );
     let container = &pod.spec.as_ref().expect("a spec").containers[0];

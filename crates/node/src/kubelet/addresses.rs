@@ -61,7 +61,11 @@ impl AddressPool {
             .into_iter()
             .find(|address| !self.given.contains_key(address))
             .ok_or(exhausted)?;
-        self.next = if free == self.last { self.first } else { free + 1 };
+        self.next = if free == self.last {
+            self.first
+        } else {
+            free + 1
+        };
         self.given.insert(free, pod.clone());
         self.by_pod.insert(pod.clone(), free);
         Ok(free.into())
@@ -76,7 +80,11 @@ impl AddressPool {
         self.given.insert(address, pod.clone());
         self.by_pod.insert(pod.clone(), address);
         if (self.next..=self.last).contains(&address) {
-            self.next = if address == self.last { self.first } else { address + 1 };
+            self.next = if address == self.last {
+                self.first
+            } else {
+                address + 1
+            };
         }
     }
 

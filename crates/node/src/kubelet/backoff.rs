@@ -40,9 +40,7 @@ impl Backoff {
     /// Notes that a container that ended at `ended` is started again now: the next wait doubles.
     pub fn restarted(&mut self, ended: Instant, now: Instant) {
         let wait = match &self.entry {
-            Some(entry)
-                if ended.saturating_duration_since(entry.restarted_at) < FORGIVEN_AFTER =>
-            {
+            Some(entry) if ended.saturating_duration_since(entry.restarted_at) < FORGIVEN_AFTER => {
                 (entry.wait * 2).min(MAXIMUM)
             }
             _ => INITIAL,

@@ -181,10 +181,8 @@ impl Cluster for ApiCluster {
     ) {
         let mut object = reference(pod);
         if let Some(container) = container {
-            let init = crate::kubelet::view::is_init(
-                &pod.spec.clone().unwrap_or_default(),
-                container,
-            );
+            let init =
+                crate::kubelet::view::is_init(&pod.spec.clone().unwrap_or_default(), container);
             let list = if init { "initContainers" } else { "containers" };
             object.field_path = Some(format!("spec.{list}{{{container}}}"));
         }

@@ -169,9 +169,7 @@ impl Runtime for ComponentRuntime {
             .components
             .start(name, arguments, log.clone(), stop.clone())
             .ok_or_else(|| {
-                RuntimeError::CannotRun(format!(
-                    "exec: \"{name}\": this program has no such part"
-                ))
+                RuntimeError::CannotRun(format!("exec: \"{name}\": this program has no such part"))
             })?;
         let at = self.clock.now();
         let mut state = self.state.lock();

@@ -1,6 +1,8 @@
 //! What a kubelet must be told about its node.
 
+use std::fs::{self, DirBuilder};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::prepare::{ClusterDns, read_resolv_conf};
@@ -48,7 +50,7 @@ const MOST_PODS: i64 = 500;
 
 impl Config {
     /// A configuration for this machine, with the usual cluster addresses and folders below
-    /// `data_dir`. Reads a few files.
+    /// `data_dir`, which exists. Reads a few files and makes the folder in memory.
     #[must_use]
     pub fn detect(data_dir: &Path, node_name: &str, node_address: IpAddr) -> Self {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -69,7 +71,7 @@ impl Config {
             },
             host_hosts: text("/etc/hosts"),
             pods_dir: data_dir.join("pods"),
-            memory_dir: None,
+            memory_dir: memory_dir(data_dir),
             log_dir: data_dir.join("logs"),
             capacity,
             allocatable: capacity,
@@ -82,6 +84,20 @@ impl Config {
         let (network, prefix) = self.pod_range;
         format!("{network}/{prefix}")
     }
+}
+
+/// A folder in memory that is this data folder's and this user's alone; `None` where there is no
+/// place for one.
+fn memory_dir(data_dir: &Path) -> Option<PathBuf> {
+    let data = fs::metadata(data_dir).ok()?;
+    let name = format!("springtide-{:x}-{:x}", data.dev(), data.ino());
+    let folder = Path::new("/dev/shm").join(name);
+    // A folder that is there already may be somebody else's, set up to read what is put there.
+    let _ = DirBuilder::new().mode(0o700).create(&folder);
+    let made = fs::symlink_metadata(&folder).ok()?;
+    let own = made.uid() == fs::metadata("/proc/self").ok()?.uid();
+    let closed = made.is_dir() && made.permissions().mode() & 0o077 == 0;
+    (own && closed).then_some(folder)
 }
 
 fn cores() -> i64 {

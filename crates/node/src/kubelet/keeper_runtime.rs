@@ -166,7 +166,9 @@ impl Runtime for KeeperRuntime {
             let state = match container.state {
                 ContainerState::Running(started) => {
                     let started_at = started.started_at;
-                    self.started.lock().insert(container.key.clone(), started_at);
+                    self.started
+                        .lock()
+                        .insert(container.key.clone(), started_at);
                     Found::Running { started_at }
                 }
                 ContainerState::Exited(exit) => Found::Exited(exit_of(exit)),

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Container;
 use tokio::time::Instant;
 
 use super::view::{
-    ContainerState, ContainerView, Departing, Moment, PodView, PostStart, Sandbox, StopStage,
+    ContainerState, ContainerView, Departing, Moment, PodView, PostStart, Run, Sandbox, StopStage,
     all_containers, is_sidecar,
 };
 
@@ -17,7 +17,10 @@ const LEAST_GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Prepare volumes and make the sandbox.
-    CreateSandbox,
+    CreateSandbox {
+        /// Whether the pod had one before.
+        again: bool,
+    },
     /// Try to get the container's image.
     PullImage {
         /// The container.
@@ -135,9 +138,9 @@ fn plan_life(view: &PodView, now: Moment, plan: &mut Plan) {
         return;
     }
     match &view.sandbox {
-        Sandbox::Absent { retry_at, .. } => {
+        Sandbox::Absent { retry_at, lost } => {
             if due(*retry_at, now, plan) {
-                plan.act(Action::CreateSandbox);
+                plan.act(Action::CreateSandbox { again: *lost });
             }
             return;
         }
@@ -177,7 +180,7 @@ fn plan_init(view: &PodView, now: Moment, plan: &mut Plan) -> bool {
             continue;
         }
         let through = if sidecar {
-            view.run(&container.name).is_some_and(|run| run.is_started())
+            view.run(&container.name).is_some_and(Run::is_started)
         } else {
             view.succeeded(&container.name)
         };

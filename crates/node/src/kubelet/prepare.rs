@@ -72,7 +72,9 @@ pub fn hosts_file(pod: &Pod, address: Option<IpAddr>, domain: &str) -> String {
     );
     let hostname = hostname(pod);
     let spec = pod.spec.as_ref();
-    let subdomain = spec.and_then(|spec| spec.subdomain.as_deref()).unwrap_or_default();
+    let subdomain = spec
+        .and_then(|spec| spec.subdomain.as_deref())
+        .unwrap_or_default();
     if let Some(address) = address {
         if subdomain.is_empty() {
             text.push_str(&format!("{address}\t{hostname}\n"));
@@ -83,7 +85,9 @@ pub fn hosts_file(pod: &Pod, address: Option<IpAddr>, domain: &str) -> String {
             ));
         }
     }
-    let aliases = spec.and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
+    let aliases = spec
+        .and_then(|spec| spec.host_aliases.as_deref())
+        .unwrap_or_default();
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
         for alias in aliases {
@@ -120,12 +124,16 @@ pub fn dns(pod: &Pod, cluster: &ClusterDns) -> Dns {
         _ => cluster_first,
     };
     if let Some(config) = &spec.dns_config {
-        append(&mut dns.servers, config.nameservers.iter().flatten().cloned());
+        append(
+            &mut dns.servers,
+            config.nameservers.iter().flatten().cloned(),
+        );
         append(&mut dns.searches, config.searches.iter().flatten().cloned());
         for option in config.options.iter().flatten() {
             let name = option.name.clone().unwrap_or_default();
             // An option that is given again replaces the one before.
-            dns.options.retain(|known| known.split(':').next() != Some(name.as_str()));
+            dns.options
+                .retain(|known| known.split(':').next() != Some(name.as_str()));
             dns.options.push(match &option.value {
                 Some(value) => format!("{name}:{value}"),
                 None => name,
@@ -164,7 +172,10 @@ pub fn read_resolv_conf(text: &str) -> Dns {
 /// # Errors
 /// The container must not run as root, but would.
 pub fn security(pod: &Pod, container: &Container) -> Result<Security, ConfigError> {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let of_pod = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.as_ref());
     let own = container.security_context.as_ref();
     let user = own
         .and_then(|own| own.run_as_user)
@@ -234,7 +245,10 @@ pub fn bounds(resources: Option<&ResourceRequirements>) -> Bounds {
 
 /// What all containers of the pod may use together: a limit only where each has one.
 fn pod_bounds(spec: &PodSpec) -> Bounds {
-    let own = spec.resources.as_ref().map(|resources| bounds(Some(resources)));
+    let own = spec
+        .resources
+        .as_ref()
+        .map(|resources| bounds(Some(resources)));
     let all: Vec<Bounds> = spec
         .containers
         .iter()
@@ -255,8 +269,12 @@ fn pod_bounds(spec: &PodSpec) -> Bounds {
     };
     let own = own.unwrap_or_default();
     Bounds {
-        cpu_request_millis: own.cpu_request_millis.or_else(|| sum(|all| all.cpu_request_millis)),
-        cpu_limit_millis: own.cpu_limit_millis.or_else(|| limit(|all| all.cpu_limit_millis)),
+        cpu_request_millis: own
+            .cpu_request_millis
+            .or_else(|| sum(|all| all.cpu_request_millis)),
+        cpu_limit_millis: own
+            .cpu_limit_millis
+            .or_else(|| limit(|all| all.cpu_limit_millis)),
         memory_request_bytes: own
             .memory_request_bytes
             .or_else(|| sum(|all| all.memory_request_bytes)),
@@ -298,7 +316,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": "web-0", "namespace": "shop", "uid": "u"}, "spec": spec
         }))
@@ -342,13 +360,13 @@ mod tests {
             ),
         ];
         for (spec, expected) in table {
-            assert_eq!(dns(&pod(spec), &cluster()).resolv_conf(), expected);
+            assert_eq!(dns(&pod(&spec), &cluster()).resolv_conf(), expected);
         }
     }
 
     #[test]
     fn the_hosts_file_names_the_pod_and_its_aliases() {
-        let pod = pod(json!({"containers": [], "subdomain": "db",
+        let pod = pod(&json!({"containers": [], "subdomain": "db",
             "hostAliases": [{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]}));
         let address = "10.244.0.3".parse().ok();
         let text = hosts_file(&pod, address, "cluster.local");
@@ -363,7 +381,7 @@ mod tests {
                 "supplementalGroups": [5]},
             "containers": [{"name": "a"}, {"name": "b", "securityContext": {"runAsUser": 0}},
                 {"name": "c", "securityContext": {"runAsUser": 9, "runAsGroup": 8}}]});
-        let pod = pod(spec);
+        let pod = pod(&spec);
         let of = |at: usize| security(&pod, &pod.spec.as_ref().expect("a spec").containers[at]);
         assert_eq!(
             of(0).expect_err("root").to_string(),
@@ -388,7 +406,7 @@ mod tests {
             {"name": "a", "resources": {"requests": {"cpu": "100m"},
                 "limits": {"cpu": "200m", "memory": "64Mi"}}},
             {"name": "b", "resources": {"requests": {"cpu": "50m"}, "limits": {"cpu": "1"}}}]});
-        let found = sandbox_spec(&pod(spec), None).bounds;
+        let found = sandbox_spec(&pod(&spec), None).bounds;
         let expected = Bounds {
             cpu_request_millis: Some(150),
             cpu_limit_millis: Some(1200),

@@ -323,4 +323,3 @@ pub trait Runtime: Send + Sync + 'static {
         false
     }
 }
-

@@ -3,4 +3,5 @@
 
 mod life;
 mod table;
+mod with_api;
 mod world;

@@ -116,7 +116,7 @@ impl PodView {
     /// Notes that a step is taken.
     pub fn begin(&mut self, action: &Action, now: Moment) {
         match action {
-            Action::CreateSandbox => self.sandbox = Sandbox::Creating,
+            Action::CreateSandbox { .. } => self.sandbox = Sandbox::Creating,
             Action::RemoveSandbox => self.sandbox = Sandbox::Removing,
             Action::Start { container } => self.begin_start(container, now),
             Action::PullImage { container } => self.begin_pull(container, now),
@@ -218,7 +218,7 @@ impl PodView {
             Happened::NotStarted { container, failure } => {
                 self.not_started(&container, failure, now);
             }
-            Happened::Exited { exit, message } => self.exited(exit, message, now),
+            Happened::Exited { exit, message } => self.exited(&exit, message, now),
             Happened::PostStarted {
                 container,
                 attempt,
@@ -386,7 +386,7 @@ impl PodView {
         });
     }
 
-    fn exited(&mut self, exit: Exit, message: Option<String>, now: Moment) {
+    fn exited(&mut self, exit: &Exit, message: Option<String>, now: Moment) {
         let Some(known) = self.containers.get_mut(&exit.run.container) else {
             return;
         };
@@ -394,7 +394,7 @@ impl PodView {
             return;
         }
         known.state = ContainerState::Exited {
-            end: end_of(&exit, message, now),
+            end: end_of(exit, message, now),
             announced: false,
         };
         self.note_initialized();
@@ -525,7 +525,9 @@ impl PodView {
             .map(|status| (status.name.as_str(), status))
             .collect();
         let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let was_started = statuses.values().any(|status| status.container_id.is_some());
+        let was_started = statuses
+            .values()
+            .any(|status| status.container_id.is_some());
 
         view.sandbox = match found {
             Some(found) => Sandbox::Ready {
@@ -551,12 +553,8 @@ impl PodView {
             .collect();
         for name in names {
             let run = found.and_then(|found| latest_run(found, &name));
-            let known = take_over_container(
-                statuses.get(name.as_str()).copied(),
-                run,
-                &message,
-                now,
-            );
+            let known =
+                take_over_container(statuses.get(name.as_str()).copied(), run, &message, now);
             if let Some(known) = known {
                 view.containers.insert(name, known);
             }
@@ -617,8 +615,7 @@ fn take_over_container(
         terminated.map(|terminated| end_from(terminated, now))
     };
     let state_end = ended(status.and_then(|status| status.state.as_ref()?.terminated.as_ref()));
-    let last_end =
-        ended(status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref()));
+    let last_end = ended(status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref()));
 
     let Some((run, found)) = run else {
         let told_run = told_run?;
@@ -691,9 +688,7 @@ fn unknown_end(run: &ContainerRun, started_at: Option<Timestamp>, now: Moment) -
         code: 137,
         signal: None,
         reason: "ContainerStatusUnknown".to_owned(),
-        message: Some(
-            "The container could not be located when the pod was terminated".to_owned(),
-        ),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
         started_at,
         finished_at: Some(now.wall),
         container_id: Some(run.container_id()),

@@ -104,7 +104,14 @@ impl Worker {
         let folder = shared.pod_folder(&uid);
         let now = shared.moment();
         let message = |run: &ContainerRun| {
-            reporting::termination_message(&shared, &folder, &pod, &run.container, run.attempt, None)
+            reporting::termination_message(
+                &shared,
+                &folder,
+                &pod,
+                &run.container,
+                run.attempt,
+                None,
+            )
         };
         let sandbox = found.as_ref().map(|(_, found)| found);
         let view = PodView::take_over(Arc::clone(&pod), sandbox, message, now);
@@ -248,7 +255,10 @@ impl Worker {
             .containers
             .get(container)
             .is_some_and(|known| known.attempt == attempt)
-            && self.view.run(container).is_some_and(|run| run.stop.is_none())
+            && self
+                .view
+                .run(container)
+                .is_some_and(|run| run.stop.is_none())
     }
 
     /// Whether nothing is left of the pod, here or in the API.
@@ -363,7 +373,6 @@ impl Worker {
                 let sender = self.sender.clone();
                 self.tasks.spawn(async move {
                     let done = shared.write_status(&pod, &status).await;
-                    let status = Box::new(status);
                     let _ = sender.send(Message::Written { status, done });
                 });
                 None
@@ -403,7 +412,10 @@ fn has_changing_volumes(view: &PodView) -> bool {
 impl Shared {
     /// Where the pod's volumes are, without making any.
     fn known_folders(&self, pod: &Pod, folder: &PodFolder) -> BTreeMap<String, PathBuf> {
-        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let volumes = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten());
         volumes
             .map(|volume| {
                 let content = match (&volume.host_path, &volume.empty_dir) {

@@ -42,7 +42,10 @@ fn the_wanted_part_is_read_across_rotated_files() {
         ..LogOptions::default()
     };
     let table = [
-        (LogOptions::default(), "one\ntwo\nthree\nfour\nfive\n\nseven\n"),
+        (
+            LogOptions::default(),
+            "one\ntwo\nthree\nfour\nfive\n\nseven\n",
+        ),
         (tail(0), ""),
         (tail(1), "seven\n"),
         (tail(3), "five\n\nseven\n"),
@@ -102,13 +105,16 @@ async fn following_goes_on_through_a_rotation_until_the_container_ends() {
     let mut pieces = Box::pin(pieces);
     let limit = Duration::from_secs(20);
     let mut next = async || {
-        let piece = tokio::time::timeout(limit, pieces.next()).await.expect("in time");
+        let piece = tokio::time::timeout(limit, pieces.next())
+            .await
+            .expect("in time");
         piece.map(|piece| String::from_utf8(piece.expect("readable").to_vec()).expect("text"))
     };
     assert_eq!(next().await.as_deref(), Some("one\n"));
 
     let mut old = OpenOptions::new().append(true).open(&path).expect("a file");
-    old.write_all(line(2, "F", "two").as_bytes()).expect("written");
+    old.write_all(line(2, "F", "two").as_bytes())
+        .expect("written");
     fs::rename(&path, folder.path().join("0.log.1")).expect("rotated");
     fs::write(&path, line(3, "F", "three")).expect("written");
     let mut seen = String::new();
@@ -119,7 +125,8 @@ async fn following_goes_on_through_a_rotation_until_the_container_ends() {
 
     fs::write(folder.path().join("0.tmp"), "").expect("written");
     let mut new = OpenOptions::new().append(true).open(&path).expect("a file");
-    new.write_all(line(4, "F", "four").as_bytes()).expect("written");
+    new.write_all(line(4, "F", "four").as_bytes())
+        .expect("written");
     alive.store(false, Ordering::SeqCst);
     assert_eq!(next().await.as_deref(), Some("four\n"));
     assert_eq!(next().await, None);

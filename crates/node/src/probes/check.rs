@@ -163,21 +163,19 @@ impl Checker for NetworkChecker {
                     }
                 }
             }
-            Check::Exec { command } => {
-                match self.runtime.exec(&target.run, command, limit).await {
-                    Ok(ExecEnd { code: Some(0), .. }) => Outcome::Success,
-                    Ok(ExecEnd {
-                        code: Some(_),
-                        output,
-                    }) => Outcome::Failure(beginning(&output)),
-                    Ok(ExecEnd { code: None, .. }) => Outcome::Failure(format!(
-                        "command timed out: \"{}\" timed out after {}",
-                        command.join(" "),
-                        in_words(limit)
-                    )),
-                    Err(error) => Outcome::Failure(error.to_string()),
-                }
-            }
+            Check::Exec { command } => match self.runtime.exec(&target.run, command, limit).await {
+                Ok(ExecEnd { code: Some(0), .. }) => Outcome::Success,
+                Ok(ExecEnd {
+                    code: Some(_),
+                    output,
+                }) => Outcome::Failure(beginning(&output)),
+                Ok(ExecEnd { code: None, .. }) => Outcome::Failure(format!(
+                    "command timed out: \"{}\" timed out after {}",
+                    command.join(" "),
+                    in_words(limit)
+                )),
+                Err(error) => Outcome::Failure(error.to_string()),
+            },
             Check::Sleep(_) => Outcome::Success,
             Check::Impossible(message) => Outcome::Failure(message.clone()),
         }

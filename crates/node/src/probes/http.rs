@@ -97,7 +97,9 @@ where
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let body = Limited::new(response.into_body(), MOST_BODY).collect().await;
+        let body = Limited::new(response.into_body(), MOST_BODY)
+            .collect()
+            .await;
         let body = body.map_or_else(
             |_| String::new(),
             |body| String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -129,7 +131,9 @@ fn request(check: &HttpCheck, authority: &str) -> Result<Request<Empty<Bytes>>, 
     let host = HeaderValue::from_str(authority).map_err(|error| bad(error.to_string()))?;
     headers.insert(HOST, host);
     for (name, value) in &check.headers {
-        let name: HeaderName = name.parse().map_err(|_| bad(format!("invalid header {name:?}")))?;
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| bad(format!("invalid header {name:?}")))?;
         let value = HeaderValue::from_str(value).map_err(|error| bad(error.to_string()))?;
         let own = [USER_AGENT, ACCEPT, HOST].contains(&name);
         match own {

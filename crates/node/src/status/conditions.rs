@@ -104,7 +104,10 @@ fn initialized(view: &PodView, status: &PodStatus, phase: &str) -> Finding {
     if view.initialized {
         return Finding::yes();
     }
-    let statuses = status.init_container_statuses.as_deref().unwrap_or_default();
+    let statuses = status
+        .init_container_statuses
+        .as_deref()
+        .unwrap_or_default();
     let incomplete: Vec<&str> = statuses
         .iter()
         .filter(|status| {
@@ -132,10 +135,14 @@ fn containers_ready(view: &PodView, status: &PodStatus, phase: &str) -> Finding 
         "Failed" => return Finding::no("PodFailed", None),
         _ => {}
     }
-    let sidecars = status.init_container_statuses.iter().flatten().filter(|status| {
-        view.container_spec(&status.name)
-            .is_some_and(|container| is_sidecar(view.spec(), container))
-    });
+    let sidecars = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .filter(|status| {
+            view.container_spec(&status.name)
+                .is_some_and(|container| is_sidecar(view.spec(), container))
+        });
     let unready: Vec<&str> = sidecars
         .chain(status.container_statuses.iter().flatten())
         .filter(|status: &&ContainerStatus| !status.ready)

@@ -15,7 +15,7 @@ fn now() -> Moment {
     }
 }
 
-fn view(spec: Value) -> PodView {
+fn view(spec: &Value) -> PodView {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "spec": spec
     }))
@@ -78,12 +78,16 @@ fn the_phase_follows_from_the_containers() {
         ("OnFailure", exited(0), exited(0), "Succeeded"),
     ];
     for (policy, first, second, phase) in table {
-        let mut view = view(json!({"restartPolicy": policy,
+        let mut view = view(&json!({"restartPolicy": policy,
             "containers": [{"name": "a"}, {"name": "b"}]}));
         set(&mut view, "a", first.clone());
         set(&mut view, "b", second.clone());
         let found = status(&view).phase;
-        assert_eq!(found.as_deref(), Some(phase), "{policy} {first:?} {second:?}");
+        assert_eq!(
+            found.as_deref(),
+            Some(phase),
+            "{policy} {first:?} {second:?}"
+        );
     }
 }
 
@@ -107,7 +111,7 @@ fn told(status: &PodStatus, kind: &str) -> String {
 
 #[test]
 fn conditions_say_what_is_missing() {
-    let mut pod = view(json!({"containers": [{"name": "a"}, {"name": "b"}],
+    let mut pod = view(&json!({"containers": [{"name": "a"}, {"name": "b"}],
         "readinessGates": [{"conditionType": "example.com/up"}]}));
     set(&mut pod, "a", running(true));
     let first = status(&pod);
@@ -127,7 +131,7 @@ fn conditions_say_what_is_missing() {
          \"example.com/up\" does not exist."
     );
 
-    let init = view(json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
+    let init = view(&json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
     assert_eq!(
         told(&status(&init), "Initialized"),
         "False | ContainersNotInitialized | containers with incomplete status: [i]"
@@ -136,7 +140,7 @@ fn conditions_say_what_is_missing() {
 
 #[test]
 fn a_condition_keeps_its_time_until_it_changes() {
-    let mut pod = view(json!({"containers": [{"name": "a"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}]}));
     let node = "192.0.2.1".parse().expect("an address");
     let first = status(&pod);
     let later = Moment {
@@ -162,7 +166,7 @@ fn a_condition_keeps_its_time_until_it_changes() {
 
 #[test]
 fn a_container_that_keeps_ending_waits_in_a_back_off() {
-    let mut pod = view(json!({"containers": [{"name": "a"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}]}));
     let at = now();
     let known = pod.containers.get_mut("a").expect("a container");
     known.backoff.restarted(at.instant, at.instant);

@@ -27,8 +27,10 @@ fn sources() -> Sources {
 }
 
 fn content(volume: Value) -> Result<Content, String> {
-    let pod: Pod = read(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u",
-        "labels": {"app": "web", "tier": "x"}}, "spec": {"containers": [{"name": "c"}]}}));
+    let pod: Pod = read(
+        json!({"metadata": {"name": "p", "namespace": "n", "uid": "u",
+        "labels": {"app": "web", "tier": "x"}}, "spec": {"containers": [{"name": "c"}]}}),
+    );
     contents(&pod, &read(volume), &sources(), &Facts::default()).map_err(|error| error.to_string())
 }
 
@@ -122,7 +124,10 @@ fn a_change_is_seen_at_once_and_leaves_nothing_behind() {
     write_tree(&place, &first, None).expect("written");
     assert_eq!(fs::read_to_string(place.join("a")).expect("a"), "1");
     assert_eq!(fs::read_to_string(place.join("d/b")).expect("b"), "2");
-    let mode = fs::metadata(place.join("a")).expect("a").permissions().mode();
+    let mode = fs::metadata(place.join("a"))
+        .expect("a")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o640);
     let data = fs::read_link(place.join("..data")).expect("a link");
 
@@ -135,7 +140,13 @@ fn a_change_is_seen_at_once_and_leaves_nothing_behind() {
     assert!(!place.join("d").exists());
     let mut names: Vec<String> = fs::read_dir(&place)
         .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     assert_eq!(names, ["..data", "..v2", "a"]);

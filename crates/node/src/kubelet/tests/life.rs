@@ -7,14 +7,20 @@ use super::world::{World, pass, settle};
 use crate::kubelet::runtime::*;
 
 fn condition(status: &PodStatus, kind: &str) -> String {
-    let found = status.conditions.iter().flatten().find(|known| known.type_ == kind);
+    let found = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|known| known.type_ == kind);
     found.map(|known| known.status.clone()).unwrap_or_default()
 }
 
 fn container(status: &PodStatus, name: &str) -> ContainerStatus {
     let all = status.init_container_statuses.iter().flatten();
     let mut all = all.chain(status.container_statuses.iter().flatten());
-    all.find(|known| known.name == name).expect("a status").clone()
+    all.find(|known| known.name == name)
+        .expect("a status")
+        .clone()
 }
 
 /// `running`, or why the container waits, or how it ended.
@@ -39,7 +45,7 @@ async fn a_pod_runs_gets_ready_and_is_deleted() {
     let world = World::new();
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
-    kubelet.put("web-1", web(), json!({}));
+    kubelet.put("web-1", &web(), &json!({}));
     settle().await;
 
     let status = world.status("web-1");
@@ -47,10 +53,16 @@ async fn a_pod_runs_gets_ready_and_is_deleted() {
     assert_eq!(status.pod_ip.as_deref(), Some("10.244.0.2"));
     assert_eq!(condition(&status, "Ready"), "True");
     assert_eq!(state(&status, "web"), "running");
-    assert_eq!(world.journal(), ["0 sandbox web-1 10.244.0.2", "0 start web/0"]);
+    assert_eq!(
+        world.journal(),
+        ["0 sandbox web-1 10.244.0.2", "0 start web/0"]
+    );
     assert_eq!(
         world.events(),
-        ["Normal Created: Container created", "Normal Started: Container started"]
+        [
+            "Normal Created: Container created",
+            "Normal Started: Container started"
+        ]
     );
     assert_eq!(world.statuses_written(), 1, "one write tells all of it");
 
@@ -58,7 +70,12 @@ async fn a_pod_runs_gets_ready_and_is_deleted() {
     settle().await;
     assert_eq!(
         world.journal(),
-        ["0.5 leave web-1", "0.5 signal web/0 15", "0.5 remove web-1", "0.5 delete web-1"]
+        [
+            "0.5 leave web-1",
+            "0.5 signal web/0 15",
+            "0.5 remove web-1",
+            "0.5 delete web-1"
+        ]
     );
     assert_eq!(world.events(), ["Normal Killing: Stopping container web"]);
     kubelet.gone("web-1");
@@ -72,19 +89,33 @@ async fn a_pod_that_does_not_answer_is_not_ready_until_it_does() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     world.unwell("web", true);
-    kubelet.put("web-1", web(), json!({}));
+    kubelet.put("web-1", &web(), &json!({}));
     pass(Duration::from_secs(3)).await;
     let status = world.status("web-1");
-    assert_eq!((status.phase.as_deref(), condition(&status, "Ready").as_str()), (Some("Running"), "False"));
+    assert_eq!(
+        (
+            status.phase.as_deref(),
+            condition(&status, "Ready").as_str()
+        ),
+        (Some("Running"), "False")
+    );
 
     world.unwell("web", false);
     pass(Duration::from_secs(1)).await;
-    assert_eq!(condition(&world.status("web-1"), "Ready"), "True", "well before the next period");
+    assert_eq!(
+        condition(&world.status("web-1"), "Ready"),
+        "True",
+        "well before the next period"
+    );
 
     world.events();
     world.unwell("web", true);
     pass(Duration::from_secs(25)).await;
-    assert_eq!(condition(&world.status("web-1"), "Ready"), "True", "two failures are too few");
+    assert_eq!(
+        condition(&world.status("web-1"), "Ready"),
+        "True",
+        "two failures are too few"
+    );
     pass(Duration::from_secs(10)).await;
     assert_eq!(condition(&world.status("web-1"), "Ready"), "False");
     let event = "Warning Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503";
@@ -96,29 +127,58 @@ async fn a_container_that_keeps_ending_waits_longer_and_longer() {
     let world = World::new();
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
-    kubelet.put("p", json!({"containers": [{"name": "a", "command": ["x"]}]}), json!({}));
+    kubelet.put(
+        "p",
+        &json!({"containers": [{"name": "a", "command": ["x"]}]}),
+        &json!({}),
+    );
     settle().await;
     world.exit("a", 1);
     settle().await;
     let first = world.status("p");
-    assert_eq!((state(&first, "a").as_str(), container(&first, "a").restart_count), ("running", 1));
+    assert_eq!(
+        (
+            state(&first, "a").as_str(),
+            container(&first, "a").restart_count
+        ),
+        ("running", 1)
+    );
 
     world.exit("a", 3);
     settle().await;
     let status = world.status("p");
     let known = container(&status, "a");
     assert_eq!(state(&status, "a"), "CrashLoopBackOff");
-    let last = known.last_state.and_then(|state| state.terminated).expect("an end");
+    let last = known
+        .last_state
+        .and_then(|state| state.terminated)
+        .expect("an end");
     assert_eq!((last.exit_code, known.restart_count), (3, 1));
     assert_eq!(status.phase.as_deref(), Some("Running"));
     let event = "Warning BackOff: Back-off restarting failed container a in pod p_shop(p)";
-    assert_eq!(world.events().iter().filter(|known| *known == event).count(), 1);
+    assert_eq!(
+        world
+            .events()
+            .iter()
+            .filter(|known| *known == event)
+            .count(),
+        1
+    );
 
     pass(Duration::from_secs(10)).await;
     let status = world.status("p");
-    assert_eq!((state(&status, "a").as_str(), container(&status, "a").restart_count), ("running", 2));
+    assert_eq!(
+        (
+            state(&status, "a").as_str(),
+            container(&status, "a").restart_count
+        ),
+        ("running", 2)
+    );
     let journal = world.journal();
-    let starts: Vec<&String> = journal.iter().filter(|line| line.contains("start")).collect();
+    let starts: Vec<&String> = journal
+        .iter()
+        .filter(|line| line.contains("start"))
+        .collect();
     assert_eq!(starts, ["0 start a/0", "0.5 start a/1", "11 start a/2"]);
     assert!(journal.iter().any(|line| line.ends_with("acknowledge a/1")));
 }
@@ -130,9 +190,10 @@ async fn a_liveness_probe_restarts_its_container() {
     kubelet.begin().await;
     kubelet.put(
         "p",
-        json!({"containers": [{"name": "a", "command": ["x"],
-            "livenessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1, "failureThreshold": 2}}]}),
-        json!({}),
+        &json!({"containers": [{"name": "a", "command": ["x"],
+            "livenessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1,
+                "initialDelaySeconds": 1, "failureThreshold": 2}}]}),
+        &json!({}),
     );
     settle().await;
     world.events();
@@ -141,8 +202,15 @@ async fn a_liveness_probe_restarts_its_container() {
     world.unwell("a", false);
     settle().await;
     let status = world.status("p");
-    assert_eq!((state(&status, "a").as_str(), container(&status, "a").restart_count), ("running", 1));
-    let unhealthy = "Warning Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 503";
+    assert_eq!(
+        (
+            state(&status, "a").as_str(),
+            container(&status, "a").restart_count
+        ),
+        ("running", 1)
+    );
+    let unhealthy =
+        "Warning Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 503";
     assert_eq!(
         world.events(),
         [
@@ -164,9 +232,9 @@ async fn a_container_that_does_not_stop_is_killed_after_its_grace_including_its_
     world.hook_length(Duration::from_secs(4));
     kubelet.put(
         "p",
-        json!({"containers": [{"name": "a", "command": ["x"],
+        &json!({"containers": [{"name": "a", "command": ["x"],
             "lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}}]}),
-        json!({}),
+        &json!({}),
     );
     settle().await;
     world.journal();
@@ -191,7 +259,11 @@ async fn deleting_again_with_less_grace_shortens_the_wait() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     world.stubborn("a");
-    kubelet.put("p", json!({"containers": [{"name": "a", "command": ["x"]}]}), json!({}));
+    kubelet.put(
+        "p",
+        &json!({"containers": [{"name": "a", "command": ["x"]}]}),
+        &json!({}),
+    );
     settle().await;
     world.journal();
     kubelet.delete("p", 60);
@@ -208,10 +280,10 @@ async fn init_containers_run_one_after_the_other_before_the_others() {
     kubelet.begin().await;
     kubelet.put(
         "p",
-        json!({"initContainers": [{"name": "i", "command": ["x"]}, {"name": "j", "command": ["x"]},
+        &json!({"initContainers": [{"name": "i", "command": ["x"]}, {"name": "j", "command": ["x"]},
                 {"name": "s", "command": ["x"], "restartPolicy": "Always"}],
             "containers": [{"name": "a", "command": ["x"]}, {"name": "b", "command": ["x"]}]}),
-        json!({}),
+        &json!({}),
     );
     settle().await;
     let status = world.status("p");
@@ -226,7 +298,13 @@ async fn init_containers_run_one_after_the_other_before_the_others() {
     settle().await;
     let status = world.status("p");
     assert_eq!(status.phase.as_deref(), Some("Running"));
-    assert_eq!((condition(&status, "Initialized").as_str(), condition(&status, "Ready").as_str()), ("True", "True"));
+    assert_eq!(
+        (
+            condition(&status, "Initialized").as_str(),
+            condition(&status, "Ready").as_str()
+        ),
+        ("True", "True")
+    );
     assert_eq!(state(&status, "i"), "Completed 0");
     let journal = world.journal();
     let starts: Vec<&str> = journal
@@ -242,7 +320,11 @@ async fn init_containers_run_one_after_the_other_before_the_others() {
         .iter()
         .filter_map(|line| line.split_once(" signal ").map(|(_, what)| what))
         .collect();
-    assert_eq!(signals, ["a/0 15", "b/0 15", "s/0 15"], "a sidecar stops last");
+    assert_eq!(
+        signals,
+        ["a/0 15", "b/0 15", "s/0 15"],
+        "a sidecar stops last"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,15 +337,21 @@ async fn a_pod_whose_containers_are_done_is_over() {
         ("bad", "Never", 2, "Failed"),
         ("done", "OnFailure", 0, "Succeeded"),
     ] {
-        let spec = json!({"restartPolicy": policy, "containers": [{"name": name, "command": ["x"]}]});
-        kubelet.put(name, spec, json!({}));
+        let spec =
+            json!({"restartPolicy": policy, "containers": [{"name": name, "command": ["x"]}]});
+        kubelet.put(name, &spec, &json!({}));
         settle().await;
         world.exit(name, code);
         settle().await;
         let status = world.status(name);
         assert_eq!(status.phase.as_deref(), Some(phase), "{name}");
         assert!(status.pod_ip.is_some(), "the address it had is still told");
-        assert!(world.journal().iter().any(|line| line.ends_with(&format!("remove {name}"))));
+        assert!(
+            world
+                .journal()
+                .iter()
+                .any(|line| line.ends_with(&format!("remove {name}")))
+        );
         assert!(world.has(name));
     }
 }
@@ -275,15 +363,20 @@ async fn what_is_missing_is_waited_for_and_told() {
     kubelet.begin().await;
     let spec = json!({"containers": [{"name": "a", "command": ["x", "$(MODE)"],
         "envFrom": [{"configMapRef": {"name": "settings"}}]}]});
-    kubelet.put("p", spec, json!({}));
+    kubelet.put("p", &spec, &json!({}));
     settle().await;
     let status = world.status("p");
     assert_eq!(state(&status, "a"), "CreateContainerConfigError");
-    let message = container(&status, "a").state.and_then(|state| state.waiting?.message);
+    let message = container(&status, "a")
+        .state
+        .and_then(|state| state.waiting?.message);
     assert_eq!(message.as_deref(), Some("configmap \"settings\" not found"));
-    assert_eq!(world.events(), ["Warning Failed: Error: configmap \"settings\" not found"]);
+    assert_eq!(
+        world.events(),
+        ["Warning Failed: Error: configmap \"settings\" not found"]
+    );
 
-    world.put_config_map("settings", json!({"MODE": "fast"}));
+    world.put_config_map("settings", &json!({"MODE": "fast"}));
     pass(Duration::from_secs(6)).await;
     assert_eq!(state(&world.status("p"), "a"), "running");
     assert_eq!(world.spec("a").command, ["x", "fast"]);
@@ -296,12 +389,22 @@ async fn a_program_that_does_not_exist_counts_as_a_run_that_failed() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     world.broken("a");
-    kubelet.put("p", json!({"containers": [{"name": "a", "command": ["nope"]}]}), json!({}));
+    kubelet.put(
+        "p",
+        &json!({"containers": [{"name": "a", "command": ["nope"]}]}),
+        &json!({}),
+    );
     settle().await;
     let status = world.status("p");
     assert_eq!(state(&status, "a"), "CrashLoopBackOff");
-    let last = container(&status, "a").last_state.and_then(|state| state.terminated).expect("an end");
-    assert_eq!((last.reason.as_deref(), last.exit_code), (Some("StartError"), 128));
+    let last = container(&status, "a")
+        .last_state
+        .and_then(|state| state.terminated)
+        .expect("an end");
+    assert_eq!(
+        (last.reason.as_deref(), last.exit_code),
+        (Some("StartError"), 128)
+    );
     let message = "Warning Failed: Error: exec: \"nope\": executable file not found in $PATH";
     assert!(world.events().contains(&message.to_owned()));
 }
@@ -312,15 +415,21 @@ async fn a_pod_that_needs_an_image_is_told_so() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     let spec = json!({"runtimeClassName": null, "containers": [{"name": "a", "image": "nginx"}]});
-    kubelet.put("p", spec, json!({}));
+    kubelet.put("p", &spec, &json!({}));
     settle().await;
     assert_eq!(state(&world.status("p"), "a"), "ErrImagePull");
     let events = world.events();
-    assert!(events[0].starts_with("Warning Failed: Failed to pull image \"nginx\": images are not"), "{events:?}");
+    assert!(
+        events[0].starts_with("Warning Failed: Failed to pull image \"nginx\": images are not"),
+        "{events:?}"
+    );
     assert_eq!(events[1], "Warning Failed: Error: ErrImagePull");
     pass(Duration::from_secs(3)).await;
     assert_eq!(state(&world.status("p"), "a"), "ImagePullBackOff");
-    assert_eq!(world.events()[0], "Normal BackOff: Back-off pulling image \"nginx\"");
+    assert_eq!(
+        world.events()[0],
+        "Normal BackOff: Back-off pulling image \"nginx\""
+    );
     assert!(world.journal().is_empty());
     kubelet.delete("p", 30);
     settle().await;
@@ -332,8 +441,9 @@ async fn an_unknown_runtime_class_is_told() {
     let world = World::new();
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
-    let spec = json!({"runtimeClassName": "gvisor", "containers": [{"name": "a", "command": ["x"]}]});
-    kubelet.put("p", spec, json!({}));
+    let spec =
+        json!({"runtimeClassName": "gvisor", "containers": [{"name": "a", "command": ["x"]}]});
+    kubelet.put("p", &spec, &json!({}));
     settle().await;
     assert_eq!(
         world.events()[0],
@@ -341,7 +451,10 @@ async fn an_unknown_runtime_class_is_told() {
          desc = failed to get sandbox runtime: no runtime for \"gvisor\" is configured"
     );
     let status = world.status("p");
-    assert_eq!((status.phase.as_deref(), state(&status, "a").as_str()), (Some("Pending"), "ContainerCreating"));
+    assert_eq!(
+        (status.phase.as_deref(), state(&status, "a").as_str()),
+        (Some("Pending"), "ContainerCreating")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,21 +465,27 @@ async fn a_volume_that_cannot_be_made_is_told_and_tried_again() {
     let spec = json!({"volumes": [{"name": "v", "configMap": {"name": "files"}}],
         "containers": [{"name": "a", "command": ["x"],
             "volumeMounts": [{"name": "v", "mountPath": "/etc/files"}]}]});
-    kubelet.put("p", spec, json!({}));
+    kubelet.put("p", &spec, &json!({}));
     settle().await;
     assert_eq!(
         world.events()[0],
         "Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"files\" not found"
     );
-    assert!(world.journal().is_empty(), "nothing is made before everything is known");
-    world.put_config_map("files", json!({"a.conf": "one"}));
+    assert!(
+        world.journal().is_empty(),
+        "nothing is made before everything is known"
+    );
+    world.put_config_map("files", &json!({"a.conf": "one"}));
     pass(Duration::from_secs(4)).await;
     assert_eq!(state(&world.status("p"), "a"), "running");
     let mounts = world.spec("a").mounts;
-    let mount = mounts.iter().find(|mount| mount.target == "/etc/files").expect("a mount");
+    let mount = mounts
+        .iter()
+        .find(|mount| mount.target == "/etc/files")
+        .expect("a mount");
     let read = || std::fs::read_to_string(mount.source.join("a.conf")).expect("a file");
     assert_eq!(read(), "one");
-    world.put_config_map("files", json!({"a.conf": "two"}));
+    world.put_config_map("files", &json!({"a.conf": "two"}));
     pass(Duration::from_secs(21)).await;
     assert_eq!(read(), "two");
 }
@@ -377,15 +496,22 @@ async fn the_reason_of_an_end_is_told() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     let spec = json!({"restartPolicy": "Never", "containers": [{"name": "a", "command": ["x"]}]});
-    kubelet.put("p", spec, json!({}));
+    kubelet.put("p", &spec, &json!({}));
     settle().await;
-    let words = world.spec("a").mounts.into_iter().find(|mount| mount.target == "/dev/termination-log");
+    let words = world
+        .spec("a")
+        .mounts
+        .into_iter()
+        .find(|mount| mount.target == "/dev/termination-log");
     std::fs::write(words.expect("a mount").source, "out of tea").expect("written");
     world.end(&world.spec("a").run, 137, Some(9), true);
     settle().await;
     let status = world.status("p");
     assert_eq!(state(&status, "a"), "OOMKilled 137");
-    let end = container(&status, "a").state.and_then(|state| state.terminated).expect("an end");
+    let end = container(&status, "a")
+        .state
+        .and_then(|state| state.terminated)
+        .expect("an end");
     assert_eq!(end.message.as_deref(), Some("out of tea"));
 }
 
@@ -395,10 +521,13 @@ async fn a_pod_may_be_active_only_so_long() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     let spec = json!({"activeDeadlineSeconds": 5, "containers": [{"name": "a", "command": ["x"]}]});
-    kubelet.put("p", spec, json!({}));
+    kubelet.put("p", &spec, &json!({}));
     pass(Duration::from_secs(6)).await;
     let status = world.status("p");
-    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
     assert!(world.journal().contains(&"5 signal a/0 15".to_owned()));
 }
 
@@ -457,21 +586,30 @@ async fn a_new_kubelet_takes_over_what_runs() {
     let probed = json!({"httpGet": {"port": 80}});
     kubelet.put(
         "p",
-        json!({"containers": [{"name": "a", "command": ["x"], "readinessProbe": probed},
+        &json!({"containers": [{"name": "a", "command": ["x"], "readinessProbe": probed},
             {"name": "b", "command": ["x"]}]}),
-        json!({"status": status}),
+        &json!({"status": status}),
     );
     kubelet.drop_orphans();
     settle().await;
     let status = world.status("p");
     assert_eq!(status.pod_ip.as_deref(), Some("10.244.0.7"));
     let counts = ["a", "b"].map(|name| container(&status, name).restart_count);
-    assert_eq!(counts, [2, 1], "an end in between is a restart, what runs goes on");
+    assert_eq!(
+        counts,
+        [2, 1],
+        "an end in between is a restart, what runs goes on"
+    );
     pass(Duration::from_secs(10)).await;
     let journal = world.journal();
     assert_eq!(
         journal,
-        ["0 signal o/0 15", "0 start b/1", "0.1 acknowledge b/0", "5 remove orphan"]
+        [
+            "0 signal o/0 15",
+            "0 start b/1",
+            "0 acknowledge b/0",
+            "5 remove orphan"
+        ]
     );
 }
 
@@ -484,13 +622,22 @@ async fn a_pod_whose_node_ended_starts_anew() {
         {"name": "a", "containerID": "springtide://p/a/1", "ready": true, "restartCount": 1,
             "image": "", "imageID": "", "state": {"running": {"startedAt": super::world::BASE}}}]});
     let spec = json!({"containers": [{"name": "a", "command": ["x"]}]});
-    kubelet.put("p", spec, json!({"status": status}));
+    kubelet.put("p", &spec, &json!({"status": status}));
     settle().await;
     let status = world.status("p");
     let known = container(&status, "a");
-    assert_eq!((state(&status, "a").as_str(), known.restart_count), ("running", 2));
-    let last = known.last_state.and_then(|state| state.terminated).expect("an end");
-    assert_eq!((last.exit_code, last.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    assert_eq!(
+        (state(&status, "a").as_str(), known.restart_count),
+        ("running", 2)
+    );
+    let last = known
+        .last_state
+        .and_then(|state| state.terminated)
+        .expect("an end");
+    assert_eq!(
+        (last.exit_code, last.reason.as_deref()),
+        (137, Some("ContainerStatusUnknown"))
+    );
     assert_eq!(world.journal(), ["0 sandbox p 10.244.0.7", "0 start a/2"]);
     assert_eq!(
         world.events()[0],
@@ -504,14 +651,23 @@ async fn a_pod_that_is_removed_by_force_is_stopped_all_the_same() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     world.stubborn("a");
-    kubelet.put("p", json!({"containers": [{"name": "a", "command": ["x"]}]}), json!({}));
+    kubelet.put(
+        "p",
+        &json!({"containers": [{"name": "a", "command": ["x"]}]}),
+        &json!({}),
+    );
     settle().await;
     world.journal();
     kubelet.gone("p");
     pass(Duration::from_secs(5)).await;
     assert_eq!(
         world.journal(),
-        ["0.5 leave p", "0.5 signal a/0 15", "2.5 signal a/0 9", "2.5 remove p"]
+        [
+            "0.5 leave p",
+            "0.5 signal a/0 15",
+            "2.5 signal a/0 9",
+            "2.5 remove p"
+        ]
     );
     assert_eq!(kubelet.workers(), 0);
 }
@@ -522,7 +678,7 @@ async fn fifty_pods_are_ready_without_any_waiting_for_another() {
     let mut kubelet = world.kubelet();
     kubelet.begin().await;
     for number in 0..50 {
-        kubelet.put(&format!("web-{number}"), web(), json!({}));
+        kubelet.put(&format!("web-{number}"), &web(), &json!({}));
     }
     pass(Duration::from_millis(200)).await;
     for number in 0..50 {

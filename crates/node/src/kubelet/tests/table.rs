@@ -17,11 +17,14 @@ fn moment() -> Moment {
     }
 }
 
-fn view(spec: Value) -> PodView {
+fn view(spec: &Value) -> PodView {
     let mut pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"},
         "spec": {"runtimeClassName": "host"}});
     let fields = spec.as_object().expect("an object").clone();
-    pod["spec"].as_object_mut().expect("an object").extend(fields);
+    pod["spec"]
+        .as_object_mut()
+        .expect("an object")
+        .extend(fields);
     let pod = serde_json::from_value(pod).expect("a pod");
     PodView::new(Arc::new(pod), moment())
 }
@@ -41,7 +44,11 @@ fn act(view: &mut PodView, now: Moment) -> String {
                 Action::Stop { container } => format!("stop {container}"),
                 Action::Terminate { container } => format!("terminate {container}"),
                 Action::PostStart { container } => format!("post-start {container}"),
-                other => format!("{other:?}").split(' ').next().unwrap_or_default().to_owned(),
+                other => format!("{other:?}")
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
             });
         }
     }
@@ -61,7 +68,7 @@ fn started(container: &str, attempt: u32) -> Happened {
 fn containers_start_in_order_and_after_the_hook_of_the_one_before() {
     let now = moment();
     let hook = json!({"postStart": {"exec": {"command": ["x"]}}});
-    let mut pod = view(json!({"containers": [{"name": "a", "lifecycle": hook}, {"name": "b"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a", "lifecycle": hook}, {"name": "b"}]}));
     assert_eq!(act(&mut pod, now), "CreateSandbox");
     pod.hear(Happened::SandboxReady { address: None }, now);
     assert_eq!(act(&mut pod, now), "start a");
@@ -79,7 +86,7 @@ fn containers_start_in_order_and_after_the_hook_of_the_one_before() {
 #[test]
 fn an_answer_for_an_older_run_changes_nothing() {
     let now = moment();
-    let mut pod = view(json!({"containers": [{"name": "a"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}]}));
     act(&mut pod, now);
     pod.hear(Happened::SandboxReady { address: None }, now);
     act(&mut pod, now);
@@ -92,7 +99,7 @@ fn an_answer_for_an_older_run_changes_nothing() {
 #[test]
 fn a_container_that_is_being_started_is_stopped_once_it_runs() {
     let now = moment();
-    let mut pod = view(json!({"containers": [{"name": "a"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}]}));
     act(&mut pod, now);
     pod.hear(Happened::SandboxReady { address: None }, now);
     assert_eq!(act(&mut pod, now), "start a");
@@ -107,7 +114,7 @@ fn a_container_that_is_being_started_is_stopped_once_it_runs() {
 #[test]
 fn a_start_that_failed_is_tried_again_later() {
     let now = moment();
-    let mut pod = view(json!({"containers": [{"name": "a"}, {"name": "b"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}, {"name": "b"}]}));
     act(&mut pod, now);
     pod.hear(Happened::SandboxReady { address: None }, now);
     act(&mut pod, now);
@@ -129,7 +136,7 @@ fn a_start_that_failed_is_tried_again_later() {
 #[test]
 fn a_sandbox_that_ended_by_itself_is_made_anew_once_its_containers_have_ended() {
     let now = moment();
-    let mut pod = view(json!({"containers": [{"name": "a"}]}));
+    let mut pod = view(&json!({"containers": [{"name": "a"}]}));
     act(&mut pod, now);
     pod.hear(Happened::SandboxReady { address: None }, now);
     act(&mut pod, now);
@@ -149,7 +156,13 @@ fn a_sandbox_that_ended_by_itself_is_made_anew_once_its_containers_have_ended() 
         started_at: now.wall,
         finished_at: now.wall,
     };
-    pod.hear(Happened::Exited { exit, message: None }, now);
+    pod.hear(
+        Happened::Exited {
+            exit,
+            message: None,
+        },
+        now,
+    );
     assert_eq!(act(&mut pod, now), "RemoveSandbox");
     pod.hear(Happened::SandboxRemoved, now);
     assert_eq!(act(&mut pod, now), "CreateSandbox");

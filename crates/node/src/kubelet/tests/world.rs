@@ -33,7 +33,7 @@ pub(super) struct World {
     clock: Clock,
     base: Timestamp,
     state: Mutex<State>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Default)]
@@ -45,6 +45,7 @@ struct State {
     runtime_events: Option<mpsc::UnboundedSender<RuntimeEvent>>,
     running: BTreeMap<ContainerRun, Timestamp>,
     found: Vec<FoundSandbox>,
+    addresses: BTreeMap<PodUid, Ipv4Addr>,
     specs: Vec<ContainerSpec>,
     /// Containers that do not stop when they are told to.
     stubborn: BTreeSet<String>,
@@ -63,31 +64,66 @@ impl World {
             clock: Clock::simulated(base),
             base,
             state: Mutex::default(),
-            _folder: tempfile::tempdir().expect("a folder"),
+            folder: tempfile::tempdir().expect("a folder"),
         })
     }
 
-    pub(super) fn kubelet(self: &Arc<Self>) -> Driver {
-        let mut config =
-            Config::detect(self._folder.path(), "n1", "192.0.2.1".parse().expect("an address"));
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    pub(super) fn config(&self) -> Config {
+        let node = "192.0.2.1".parse().expect("an address");
+        let mut config = Config::detect(self.folder.path(), "n1", node);
         config.host_hosts.clear();
+        // What a test leaves in memory outlives it.
+        config.memory_dir = None;
+        config
+    }
+
+    pub(super) fn kubelet_with(self: &Arc<Self>, cluster: Arc<dyn Cluster>) -> Kubelet {
         let handler = Handler {
             runtime: Arc::clone(self) as Arc<dyn Runtime>,
             checker: Arc::clone(self) as Arc<dyn Checker>,
         };
-        let kubelet = Kubelet::new(Parts {
-            config,
-            cluster: Arc::clone(self) as Arc<dyn Cluster>,
+        Kubelet::new(Parts {
+            config: self.config(),
+            cluster,
             handlers: [("host".to_owned(), handler)].into(),
             departure: Arc::clone(self) as Arc<dyn Departure>,
             clock: self.clock.clone(),
-        });
+        })
+    }
+
+    pub(super) fn kubelet(self: &Arc<Self>) -> Driver {
         Driver {
-            kubelet,
+            kubelet: self.kubelet_with(Arc::clone(self) as Arc<dyn Cluster>),
             tasks: JoinSet::new(),
             found: BTreeMap::new(),
             world: Arc::clone(self),
         }
+    }
+
+    /// What runs is found by the next kubelet.
+    pub(super) fn keep_running(&self) {
+        let mut state = self.state.lock();
+        let mut sandboxes: BTreeMap<PodUid, FoundSandbox> = BTreeMap::new();
+        for (run, started_at) in &state.running {
+            let address = state.addresses.get(&run.pod).copied();
+            let found = sandboxes
+                .entry(run.pod.clone())
+                .or_insert_with(|| FoundSandbox {
+                    uid: run.pod.clone(),
+                    address,
+                    made: MadeSandbox::default(),
+                    containers: Vec::new(),
+                });
+            let started_at = *started_at;
+            found
+                .containers
+                .push((run.clone(), Found::Running { started_at }));
+        }
+        state.found = sandboxes.into_values().collect();
     }
 
     fn note(&self, text: impl std::fmt::Display) {
@@ -119,10 +155,13 @@ impl World {
         self.state.lock().pods.contains_key(pod)
     }
 
-    pub(super) fn put_config_map(&self, name: &str, data: Value) {
+    pub(super) fn put_config_map(&self, name: &str, data: &Value) {
         let map = serde_json::from_value(json!({"metadata": {"name": name}, "data": data}));
         let map: ConfigMap = map.expect("a ConfigMap");
-        self.state.lock().config_maps.insert(name.to_owned(), Arc::new(map));
+        self.state
+            .lock()
+            .config_maps
+            .insert(name.to_owned(), Arc::new(map));
     }
 
     pub(super) fn stubborn(&self, container: &str) {
@@ -239,7 +278,10 @@ impl Cluster for World {
 #[async_trait]
 impl Departure for World {
     async fn leave(&self, pod: &Pod) {
-        self.note(format!("leave {}", pod.metadata.name.clone().unwrap_or_default()));
+        self.note(format!(
+            "leave {}",
+            pod.metadata.name.clone().unwrap_or_default()
+        ));
     }
 }
 
@@ -273,8 +315,14 @@ impl Runtime for World {
     }
 
     async fn create_sandbox(&self, sandbox: &SandboxSpec) -> Result<MadeSandbox, RuntimeError> {
-        let address = sandbox.address.map_or("host".to_owned(), |address| address.to_string());
+        let address = sandbox
+            .address
+            .map_or("host".to_owned(), |address| address.to_string());
         self.note(format!("sandbox {} {address}", sandbox.name));
+        if let Some(address) = sandbox.address {
+            let mut state = self.state.lock();
+            state.addresses.insert(sandbox.uid.clone(), address);
+        }
         Ok(MadeSandbox::default())
     }
 
@@ -342,9 +390,14 @@ impl Driver {
         let handler = self.kubelet.shared.handlers["host"].clone();
         for sandbox in handler.runtime.adopt(sender).await.expect("adopted") {
             if let Some(address) = sandbox.address {
-                self.kubelet.shared.addresses.lock().adopt(&sandbox.uid, address);
+                self.kubelet
+                    .shared
+                    .addresses
+                    .lock()
+                    .adopt(&sandbox.uid, address);
             }
-            self.found.insert(sandbox.uid.clone(), (handler.clone(), sandbox));
+            self.found
+                .insert(sandbox.uid.clone(), (handler.clone(), sandbox));
         }
         let kubelet = self.kubelet.clone();
         self.tasks.spawn(async move {
@@ -359,17 +412,28 @@ impl Driver {
     }
 
     /// A pod of this specification is bound to the node.
-    pub(super) fn put(&mut self, name: &str, spec: Value, more: Value) {
+    pub(super) fn put(&mut self, name: &str, spec: &Value, more: &Value) {
         let mut object = json!({"metadata": {"name": name, "namespace": "shop", "uid": name},
             "spec": {"nodeName": "n1", "runtimeClassName": "host", "restartPolicy": "Always"}});
         let fields = spec.as_object().expect("an object").clone();
-        object["spec"].as_object_mut().expect("an object").extend(fields);
+        object["spec"]
+            .as_object_mut()
+            .expect("an object")
+            .extend(fields);
         if let Some(fields) = more.as_object() {
-            object.as_object_mut().expect("an object").extend(fields.clone());
+            object
+                .as_object_mut()
+                .expect("an object")
+                .extend(fields.clone());
         }
         let pod: Pod = serde_json::from_value(object).expect("a pod");
-        self.world.state.lock().pods.insert(name.to_owned(), pod.clone());
-        self.kubelet.applied(Arc::new(pod), &mut self.found, &mut self.tasks);
+        self.world
+            .state
+            .lock()
+            .pods
+            .insert(name.to_owned(), pod.clone());
+        self.kubelet
+            .applied(Arc::new(pod), &mut self.found, &mut self.tasks);
     }
 
     /// The pod is deleted with this grace.
@@ -382,7 +446,8 @@ impl Driver {
             pod.metadata.deletion_grace_period_seconds = Some(grace);
             pod.clone()
         };
-        self.kubelet.applied(Arc::new(pod), &mut self.found, &mut self.tasks);
+        self.kubelet
+            .applied(Arc::new(pod), &mut self.found, &mut self.tasks);
     }
 
     /// The watch tells that the pod's object is gone.

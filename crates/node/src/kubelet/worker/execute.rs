@@ -19,9 +19,7 @@ use crate::kubelet::plan::Action;
 use crate::kubelet::prepare::{
     bounds, dns, hostname, hosts_file, log_path, sandbox_spec, security, signal_number,
 };
-use crate::kubelet::runtime::{
-    ContainerRun, ContainerSpec, Exit, Mount, PodUid, RuntimeError,
-};
+use crate::kubelet::runtime::{ContainerRun, ContainerSpec, Exit, Mount, PodUid, RuntimeError};
 use crate::kubelet::transition::{Happened, NO_IMAGES, StartFailure};
 use crate::kubelet::view::ContainerState;
 use crate::kubelet::{Handler, Shared};
@@ -48,7 +46,7 @@ impl Worker {
     /// Carries out a step. What it takes time for is done by a task.
     pub(super) fn execute(&mut self, action: Action) {
         match action {
-            Action::CreateSandbox => self.create_sandbox(),
+            Action::CreateSandbox { again } => self.create_sandbox(again),
             Action::PullImage { container } => self.tell_pull(&container),
             Action::Start { container } => self.start(container),
             Action::AnnounceBackoff { container, wait } => {
@@ -90,13 +88,10 @@ impl Worker {
         });
     }
 
-    fn create_sandbox(&mut self) {
+    fn create_sandbox(&mut self, again: bool) {
         let shared = Arc::clone(&self.shared);
         let (pod, folder) = (Arc::clone(&self.view.pod), self.folder.clone());
-        if self.view.sandbox_failures == 0
-            && self.view.containers.values().any(|known| known.last.is_some())
-            && !self.prepared.is_some()
-        {
+        if again {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.event(None, Normal, "SandboxChanged", message);
         }
@@ -131,7 +126,12 @@ impl Worker {
         if waiting.reason == Some("ImagePullBackOff") {
             let message = format!("Back-off pulling image \"{image}\"");
             self.event(Some(container), Normal, "BackOff", &message);
-            self.event(Some(container), Warning, "Failed", "Error: ImagePullBackOff");
+            self.event(
+                Some(container),
+                Warning,
+                "Failed",
+                "Error: ImagePullBackOff",
+            );
         } else {
             let message = format!("Failed to pull image \"{image}\": {NO_IMAGES}");
             self.event(Some(container), Warning, "Failed", &message);
@@ -170,8 +170,20 @@ impl Worker {
             match started {
                 Ok(started) => {
                     let cluster = &shared.cluster;
-                    cluster.event(&pod, Some(&container), Normal, "Created", "Container created");
-                    cluster.event(&pod, Some(&container), Normal, "Started", "Container started");
+                    cluster.event(
+                        &pod,
+                        Some(&container),
+                        Normal,
+                        "Created",
+                        "Container created",
+                    );
+                    cluster.event(
+                        &pod,
+                        Some(&container),
+                        Normal,
+                        "Started",
+                        "Container started",
+                    );
                     let ready = started.ready.as_ref().is_none_or(|ready| *ready.borrow());
                     if let Some(readiness) = started.ready {
                         tokio::spawn(follow_readiness(run.clone(), readiness, sender));
@@ -476,7 +488,10 @@ impl Shared {
             .await
             .map_err(|error| error.to_string())?;
         let facts = self.facts(address);
-        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let volumes = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten());
         volumes
             .map(|volume| {
                 let content = contents(pod, volume, &sources, &facts);
@@ -513,11 +528,7 @@ impl Shared {
         self.blocking(make).await
     }
 
-    async fn fetch(
-        &self,
-        pod: &Pod,
-        references: &References,
-    ) -> Result<Sources, ClusterError> {
+    async fn fetch(&self, pod: &Pod, references: &References) -> Result<Sources, ClusterError> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let mut sources = Sources::default();
         for name in &references.config_maps {
@@ -565,7 +576,10 @@ impl Shared {
         let command = command_line(container, &env);
         let mut mounts = mounts(container, &prepared.folders, &env)?;
         let spec = pod.spec.clone().unwrap_or_default();
-        mounts.push(self.termination_log(container, run, prepared, folder).await?);
+        mounts.push(
+            self.termination_log(container, run, prepared, folder)
+                .await?,
+        );
         // The longest paths last, so that a mount inside another is seen.
         mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let on_host = spec.host_network == Some(true);
@@ -585,11 +599,7 @@ impl Shared {
             security: security(pod, container)?,
             bounds: bounds(container.resources.as_ref()),
             log_path: log_path(&self.config.log_dir, pod, &container.name, run.attempt),
-            oom_score_adj: oom_score_adj(
-                &spec,
-                container,
-                self.config.allocatable.memory_bytes,
-            ),
+            oom_score_adj: oom_score_adj(&spec, container, self.config.allocatable.memory_bytes),
         })
     }
 

@@ -131,7 +131,10 @@ fn start(
                     .event(&pod, Some(&container), warning, "ProbeWarning", &message);
             }
         };
-        watch(kind, &probe, started, check_once, expensive, was_ready, report).await;
+        watch(
+            kind, &probe, started, check_once, expensive, was_ready, report,
+        )
+        .await;
         // Stays until it is dropped, lest it be started again before its news is heard.
         std::future::pending::<()>().await;
     });

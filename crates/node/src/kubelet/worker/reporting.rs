@@ -45,7 +45,7 @@ pub(super) enum Due {
     /// It is to be looked at again, or an answer is to be waited for.
     At(Instant),
     /// This is to be written.
-    Now(PodStatus),
+    Now(Box<PodStatus>),
 }
 
 impl Reporting {
@@ -89,7 +89,7 @@ impl Reporting {
             return Due::At(at);
         }
         self.in_flight = true;
-        Due::Now(self.current.clone())
+        Due::Now(Box::new(self.current.clone()))
     }
 
     /// Notes the answer to a write.
@@ -143,8 +143,8 @@ pub(super) fn termination_message(
     code: Option<i32>,
 ) -> Option<String> {
     let spec = pod.spec.as_ref()?;
-    let wanted = crate::kubelet::view::all_containers(spec)
-        .find(|wanted| wanted.name == container)?;
+    let wanted =
+        crate::kubelet::view::all_containers(spec).find(|wanted| wanted.name == container)?;
     let written = beginning(&folder.termination_message(container, attempt));
     if written.is_some() {
         return written;
