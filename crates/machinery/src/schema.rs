@@ -10,6 +10,8 @@ pub(crate) mod definitions;
 mod duplicates;
 mod merge;
 mod normalize;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

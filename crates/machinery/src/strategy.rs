@@ -5,6 +5,8 @@ mod generation;
 mod namespace;
 mod pod;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 

@@ -108,6 +108,18 @@ fn every_reference_leads_somewhere_and_fields_are_described() {
 }
 
 #[test]
+fn a_quantity_is_explained_by_its_name() {
+    // kubectl prints the name of what is referred to only where that has no type of its own.
+    let apps = document("apps", "v1");
+    let quantity = &apps["components"]["schemas"]["io.k8s.apimachinery.pkg.api.resource.Quantity"];
+    assert!(quantity.get("type").is_none());
+    assert_eq!(
+        quantity["oneOf"],
+        json!([{"type": "string"}, {"type": "number"}])
+    );
+}
+
+#[test]
 fn scale_is_of_its_own_kind() {
     let apps = document("apps", "v1");
     let scale = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"];

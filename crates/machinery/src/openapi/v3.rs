@@ -32,6 +32,7 @@ pub(super) fn document(
     for (name, schema) in definitions.reachable(roots) {
         let mut schema = schema.clone();
         wrap_references(&mut schema);
+        widen_type(name, &mut schema);
         schemas.insert(name.to_owned(), schema);
     }
     let mut paths = Map::new();
@@ -125,6 +126,17 @@ fn operation(operation: &Operation) -> Value {
 
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("{REFERENCE}{name}")})
+}
+
+/// Version 3 can say what version 2 calls a string: that a number will do as well.
+fn widen_type(name: &str, schema: &mut Value) {
+    let types = match name.rsplit('.').next() {
+        Some("Quantity") => ["string", "number"],
+        Some("IntOrString") => ["integer", "string"],
+        _ => return,
+    };
+    crate::members::remove(schema, "type");
+    schema["oneOf"] = types.iter().map(|kind| json!({ "type": kind })).collect();
 }
 
 /// OpenAPI 3.0 ignores what stands beside a `$ref`: a described reference is wrapped.

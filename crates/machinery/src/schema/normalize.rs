@@ -1,6 +1,6 @@
 //! Brings a checked body into the form Kubernetes stores: unknown fields gone, values canonical.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Node, NodeId, Schema, Tree};
 use crate::clock::{rfc3339, rfc3339_micro};
@@ -64,16 +64,13 @@ fn normalize(tree: &Tree, node: NodeId, value: &mut Value) {
         }
         (Node::Map { values }, Value::Object(members)) => {
             for member in members.values_mut() {
-                if member.is_null()
-                    && let Some(zero) = zero(&tree.nodes[*values as usize])
-                {
-                    *member = zero;
-                }
+                fill_zero(tree, *values, member);
                 normalize(tree, *values, member);
             }
         }
         (Node::List { items, .. }, Value::Array(list)) => {
             for item in list {
+                fill_zero(tree, *items, item);
                 normalize(tree, *items, item);
             }
         }
@@ -109,13 +106,17 @@ fn is_empty_collection(tree: &Tree, node: NodeId, value: &Value) -> bool {
     }
 }
 
-/// What Go has in a map for a key that JSON gives as null.
-fn zero(node: &Node) -> Option<Value> {
-    match node {
-        Node::String | Node::Bytes => Some(Value::String(String::new())),
-        Node::Quantity => Some(Value::String("0".to_owned())),
-        Node::Int32 | Node::Int64 => Some(0.into()),
-        Node::Boolean => Some(false.into()),
-        _ => None,
+/// Puts in place of a null what Go has there in a list or map: the zero of the type.
+fn fill_zero(tree: &Tree, node: NodeId, value: &mut Value) {
+    if !value.is_null() {
+        return;
     }
+    *value = match &tree.nodes[node as usize] {
+        Node::String | Node::Bytes => Value::String(String::new()),
+        Node::Quantity => Value::String("0".to_owned()),
+        Node::Int32 | Node::Int64 | Node::Number | Node::IntOrString => 0.into(),
+        Node::Boolean => false.into(),
+        Node::Struct(_) => Value::Object(Map::new()),
+        Node::Any | Node::Time { .. } | Node::List { .. } | Node::Map { .. } => return,
+    };
 }
