@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::error::{FieldPath, quote};
-use crate::members::{has, items, text};
+use crate::members::{has, is_true, items, text};
 use crate::quantity::Quantity;
 
 /// Warnings about a Pod.
@@ -63,6 +63,12 @@ fn spec(warnings: &mut Vec<String>, spec: &Value, path: &FieldPath) {
                 quote(text(alias, "ip"))
             ));
         }
+    }
+    if is_true(spec, "hostNetwork") {
+        warnings.push(format!(
+            "{}: the pod uses the host's network and DNS and has no route to Service or pod IPs; it reaches Services by their node ports",
+            path.child("hostNetwork")
+        ));
     }
     let grace = spec["terminationGracePeriodSeconds"].as_i64();
     if grace.is_some_and(|seconds| seconds < 0) {
@@ -163,6 +169,14 @@ mod tests {
                 "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
             ]
         );
+    }
+
+    #[test]
+    fn a_pod_on_the_hosts_network_is_told_what_it_cannot_reach() {
+        let written = json!({"spec": {"hostNetwork": true, "containers": []}});
+        assert_eq!(pod(&written).len(), 1);
+        let template = json!({"spec": {"template": written}});
+        assert!(workload(&template)[0].starts_with("spec.template.spec.hostNetwork: "));
     }
 
     #[test]
