@@ -45,7 +45,8 @@ impl DataFolderArgument {
     pub(crate) fn folder(&self) -> anyhow::Result<DataFolder> {
         let path = match &self.data_dir {
             Some(path) => path.clone(),
-            None => default_path().context("there is no home folder: name the data folder with --data-dir")?,
+            None => default_path()
+                .context("there is no home folder: name the data folder with --data-dir")?,
         };
         let path = std::path::absolute(&path)
             .with_context(|| format!("the data folder {} cannot be used", path.display()))?;
@@ -54,8 +55,14 @@ impl DataFolderArgument {
 }
 
 fn default_path() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share"))).map(|base| base.join("springtide"))
+    let set = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    set("XDG_DATA_HOME")
+        .or_else(|| Some(set("HOME")?.join(".local/share")))
+        .map(|base| base.join("springtide"))
 }
 
 // === impl DataFolder ===
@@ -85,11 +92,6 @@ impl DataFolder {
         self.0.join("kubeconfig")
     }
 
-    /// The object store's file.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.0.join("store.db")
-    }
-
     /// Where an instance in the background writes what it has to say.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("tide.log")
@@ -101,10 +103,12 @@ impl DataFolder {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+            }
         };
-        let instance: Instance =
-            serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))?;
+        let instance: Instance = serde_json::from_str(&text)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
         Ok(instance.is_alive().then_some(instance))
     }
 
@@ -163,7 +167,11 @@ mod tests {
         assert_eq!(folder.instance().unwrap(), Some(instance.clone()));
         instance.process_start += 1;
         folder.note_instance(&instance).unwrap();
-        assert_eq!(folder.instance().unwrap(), None, "the number belongs to another process");
+        assert_eq!(
+            folder.instance().unwrap(),
+            None,
+            "the number belongs to another process"
+        );
     }
 
     #[test]

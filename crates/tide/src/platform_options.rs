@@ -63,7 +63,15 @@ mod tests {
 
     #[test]
     fn the_brain_reads_what_it_is_told() {
-        let words = ["tide", "--api-listen", "127.0.0.1:0", "--metrics-window", "2s", "--nodeport-address", "0.0.0.0"];
+        let words = [
+            "tide",
+            "--api-listen",
+            "127.0.0.1:0",
+            "--metrics-window",
+            "2s",
+            "--nodeport-address",
+            "0.0.0.0",
+        ];
         let told = Line::parse_from(words).options;
         let arguments = told.to_arguments(&DataFolder::at("/data".into()));
         let words = std::iter::once(OsString::from("tide")).chain(arguments);

@@ -66,8 +66,13 @@ impl Brain {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("TIDE_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         match runtime.block_on(self.run()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
@@ -91,7 +96,8 @@ impl Brain {
                 eprintln!("tide: note: {warning}");
             }
         }
-        let namespace = MeshNamespace::new(keeper.mesh_namespace()).context("the mesh namespace cannot be entered")?;
+        let namespace = MeshNamespace::new(keeper.mesh_namespace())
+            .context("the mesh namespace cannot be entered")?;
         let hostname = hostname()?;
 
         let store = Store::open(folder.path(), springtide_store::Options::default())?;
@@ -115,12 +121,19 @@ impl Brain {
             entropy: entropy.clone(),
         };
         ready::make_own_objects(&context("system:kube-controller-manager")).await?;
-        tasks.spawn(springtide_controllers::run(context("system:kube-controller-manager"), stop.clone()));
+        tasks.spawn(springtide_controllers::run(
+            context("system:kube-controller-manager"),
+            stop.clone(),
+        ));
         let scaling = horizontal::Options {
             sync_period: self.options.horizontal_pod_autoscaler_sync_period,
             ..horizontal::Options::default()
         };
-        tasks.spawn(horizontal::run(context("system:horizontal-pod-autoscaler"), scaling, stop.clone()));
+        tasks.spawn(horizontal::run(
+            context("system:horizontal-pod-autoscaler"),
+            scaling,
+            stop.clone(),
+        ));
 
         let hosted = Hosted::from([(ObjectKey::new("default", "kubernetes"), address)]);
         let mesh_config = springtide_mesh::Config {
@@ -131,7 +144,13 @@ impl Brain {
             hosted,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         };
-        let mesh = Mesh::open(context("system:kube-proxy"), mesh_config, keeper.clone(), &namespace).await?;
+        let mesh = Mesh::open(
+            context("system:kube-proxy"),
+            mesh_config,
+            keeper.clone(),
+            &namespace,
+        )
+        .await?;
         let departure = Arc::new(mesh.mesh());
         tasks.spawn(mesh.run(stop.clone()));
 
@@ -153,12 +172,28 @@ impl Brain {
         let host_checks = NetworkChecker::new(namespace.clone(), keeper_runtime.clone());
         let brain_checks = NetworkChecker::new(namespace, component_runtime.clone());
         let handlers = BTreeMap::from([
-            ("host".to_owned(), Handler { runtime: keeper_runtime.clone(), checker: Arc::new(host_checks) }),
-            ("brain".to_owned(), Handler { runtime: component_runtime, checker: Arc::new(brain_checks) }),
+            (
+                "host".to_owned(),
+                Handler {
+                    runtime: keeper_runtime.clone(),
+                    checker: Arc::new(host_checks),
+                },
+            ),
+            (
+                "brain".to_owned(),
+                Handler {
+                    runtime: component_runtime,
+                    checker: Arc::new(brain_checks),
+                },
+            ),
         ]);
         let kubelet = Kubelet::new(Parts {
             config: config.clone(),
-            cluster: Arc::new(ApiCluster::new(node.client.clone(), &caches, node.recorder("kubelet"))),
+            cluster: Arc::new(ApiCluster::new(
+                node.client.clone(),
+                &caches,
+                node.recorder("kubelet"),
+            )),
             handlers,
             departure,
             clock: clock.clone(),
@@ -204,7 +239,10 @@ impl Brain {
     }
 
     /// The socket of the API, which the keeper holds while brains come and go.
-    async fn api_listener(&self, keeper: &keeper::Client) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    async fn api_listener(
+        &self,
+        keeper: &keeper::Client,
+    ) -> anyhow::Result<(TcpListener, SocketAddr)> {
         let wanted = self.options.api_listen;
         let (socket, address) = keeper.listen("api", Listen::HostTcp(wanted)).await.with_context(|| {
             format!("the API cannot listen on {wanted}: give another address with --api-listen (port 0 takes a free one)")
@@ -216,14 +254,22 @@ impl Brain {
 }
 
 /// The server's keys, made if they are not there, and the administrator's kubeconfig.
-fn credentials(folder: &DataFolder, clock: &Clock, address: SocketAddr, hostname: &str) -> anyhow::Result<Tls> {
+fn credentials(
+    folder: &DataFolder,
+    clock: &Clock,
+    address: SocketAddr,
+    hostname: &str,
+) -> anyhow::Result<Tls> {
     let authority = pki::Authority::open(&folder.path().join("pki"), clock)?;
     let service_ip = IpAddr::from(ServiceRange::DEFAULT.first());
     let names = pki::serving_names(&[address.ip()], hostname, service_ip);
     let tls = Tls::new(&authority, &authority.serving(&names)?, clock)?;
     let administrator = authority.client("kubernetes-admin", &[MASTERS])?;
     let server = format!("https://{}", reachable(address));
-    pki::write_private(&folder.kubeconfig(), &authority.kubeconfig(&server, &administrator))?;
+    pki::write_private(
+        &folder.kubeconfig(),
+        &authority.kubeconfig(&server, &administrator),
+    )?;
     Ok(tls)
 }
 

@@ -20,7 +20,11 @@ pub(crate) struct ProgramParts {
 impl ProgramParts {
     /// Parts that serve through `api`.
     pub(crate) fn new(api: ApiServer, metrics: Context, metrics_window: Duration) -> Self {
-        Self { api, metrics, metrics_window }
+        Self {
+            api,
+            metrics,
+            metrics_window,
+        }
     }
 
     fn start_metrics_server(&self, log: LogSink, stop: CancellationToken) -> RunningComponent {
@@ -43,14 +47,20 @@ impl ProgramParts {
         let api = self.api.clone();
         let work = async move {
             let options = Options::default();
-            log.line(&format!("serving {GROUP}/{VERSION}, reading every node once in {:?}", options.period));
+            log.line(&format!(
+                "serving {GROUP}/{VERSION}, reading every node once in {:?}",
+                options.period
+            ));
             run(context, usage, options, stop).await;
             api.remove_aggregated(GROUP, VERSION);
             log.line("stopped");
             drop(tell_ready);
             Ok(())
         };
-        RunningComponent { ready, work: work.boxed() }
+        RunningComponent {
+            ready,
+            work: work.boxed(),
+        }
     }
 }
 

@@ -23,7 +23,10 @@ const OWN_OBJECTS: &str = include_str!("own_objects.yaml");
 pub(crate) async fn make_own_objects(context: &Context) -> anyhow::Result<()> {
     let documents: Vec<DynamicObject> = serde_saphyr::from_multiple(OWN_OBJECTS)?;
     for object in documents {
-        let types: TypeMeta = object.types.clone().context("an object without apiVersion and kind")?;
+        let types: TypeMeta = object
+            .types
+            .clone()
+            .context("an object without apiVersion and kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
         let api: Api<DynamicObject> = match object.namespace() {
             Some(namespace) => Api::namespaced_with(context.client.clone(), &namespace, &resource),
@@ -32,7 +35,9 @@ pub(crate) async fn make_own_objects(context: &Context) -> anyhow::Result<()> {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(error).with_context(|| format!("{} {}", types.kind, object.name_any())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} {}", types.kind, object.name_any()));
+            }
         }
     }
     Ok(())
@@ -60,8 +65,13 @@ pub(crate) async fn wait_for_node(caches: &Caches, name: &str) -> anyhow::Result
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Notes that the instance runs, and tells the user how to use it.
@@ -73,7 +83,8 @@ pub(crate) fn announce(
     started_at: i64,
 ) -> anyhow::Result<()> {
     let now = clock.now();
-    let process_start = process_start(facts.keeper_pid).context("the keeper's process cannot be found")?;
+    let process_start =
+        process_start(facts.keeper_pid).context("the keeper's process cannot be found")?;
     folder.note_instance(&Instance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: facts.keeper_pid,

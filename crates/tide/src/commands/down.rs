@@ -38,7 +38,9 @@ impl Down {
 
 /// Stops the instance on `folder`, if one runs.
 pub(crate) fn stop_if_running(folder: &DataFolder) -> anyhow::Result<()> {
-    folder.instance()?.map_or(Ok(()), |instance| stop(&instance))
+    folder
+        .instance()?
+        .map_or(Ok(()), |instance| stop(&instance))
 }
 
 fn stop(instance: &Instance) -> anyhow::Result<()> {
@@ -46,7 +48,10 @@ fn stop(instance: &Instance) -> anyhow::Result<()> {
     if ends_within(instance, PATIENCE)? {
         return Ok(());
     }
-    eprintln!("process {} did not stop in {PATIENCE:?} and is ended", instance.pid);
+    eprintln!(
+        "process {} did not stop in {PATIENCE:?} and is ended",
+        instance.pid
+    );
     tell(instance, Signal::SIGKILL)?;
     if ends_within(instance, PATIENCE)? {
         return Ok(());
@@ -57,12 +62,16 @@ fn stop(instance: &Instance) -> anyhow::Result<()> {
 fn tell(instance: &Instance, signal: Signal) -> anyhow::Result<()> {
     match kill(Pid::from_raw(instance.pid), signal) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("process {} cannot be told to stop", instance.pid)),
+        Err(error) => {
+            Err(error).with_context(|| format!("process {} cannot be told to stop", instance.pid))
+        }
     }
 }
 
 fn ends_within(instance: &Instance, limit: Duration) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     let ended = runtime.block_on(async {
         let wait = async {
             while instance.is_alive() {

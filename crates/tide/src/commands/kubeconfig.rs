@@ -21,8 +21,12 @@ impl Kubeconfig {
     /// Prints it.
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let path = self.data_folder.folder()?.kubeconfig();
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("there is no {}: start the instance with `tide up`", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!(
+                "there is no {}: start the instance with `tide up`",
+                path.display()
+            )
+        })?;
         if self.path {
             println!("{}", path.display());
         } else {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use springtide_load::{
-    Level, Options, Shape, Stage, TargetBuilder, Threshold, parse_duration, run, second_line, summary_text,
-    watch_autoscaler,
+    Level, Options, Shape, Stage, TargetBuilder, Threshold, parse_duration, run, second_line,
+    summary_text, watch_autoscaler,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -78,30 +78,51 @@ impl Load {
             insecure: self.insecure_skip_tls_verify,
         }
         .build()?;
-        let options = Options { max_in_flight: self.max_in_flight, ..Options::default() };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let options = Options {
+            max_in_flight: self.max_in_flight,
+            ..Options::default()
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let watched = match &self.watch {
                 Some(what) => {
-                    let client = kube::Client::try_default()
-                        .await
-                        .context("--watch needs a cluster: set KUBECONFIG to what `tide up` printed")?;
-                    Some(watch_autoscaler(client, &self.namespace, what, stop.clone())?)
+                    let client = kube::Client::try_default().await.context(
+                        "--watch needs a cluster: set KUBECONFIG to what `tide up` printed",
+                    )?;
+                    Some(watch_autoscaler(
+                        client,
+                        &self.namespace,
+                        what,
+                        stop.clone(),
+                    )?)
                 }
                 None => None,
             };
             stop_on_interrupt(stop.clone());
             let summary = run(shape, target, options, stop.clone(), |elapsed, second| {
-                let line = watched.as_ref().map(springtide_load::Autoscaler::line).unwrap_or_default();
+                let line = watched
+                    .as_ref()
+                    .map(springtide_load::Autoscaler::line)
+                    .unwrap_or_default();
                 println!("{}", second_line(elapsed, second, &line));
             })
             .await;
             stop.cancel();
-            let verdicts: Vec<_> = self.threshold.iter().map(|threshold| threshold.judge(&summary)).collect();
+            let verdicts: Vec<_> = self
+                .threshold
+                .iter()
+                .map(|threshold| threshold.judge(&summary))
+                .collect();
             print!("\n{}", summary_text(&summary, &verdicts));
             let all_met = verdicts.iter().all(|verdict| verdict.met);
-            Ok(if all_met { ExitCode::SUCCESS } else { ExitCode::from(THRESHOLD_FAILED) })
+            Ok(if all_met {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(THRESHOLD_FAILED)
+            })
         })
     }
 
@@ -113,7 +134,11 @@ impl Load {
             (None, None) => (Level::Users, 0.0),
         };
         if self.stage.is_empty() {
-            Shape::constant(level, start, self.duration.unwrap_or(Duration::from_secs(30)))
+            Shape::constant(
+                level,
+                start,
+                self.duration.unwrap_or(Duration::from_secs(30)),
+            )
         } else {
             Shape::staged(level, start, self.stage.clone())
         }

@@ -29,12 +29,17 @@ impl Status {
             println!("not running (data folder {})", folder.path().display());
             return Ok(ExitCode::from(NOT_RUNNING));
         };
-        println!("running      process {}, version {}", instance.pid, instance.version);
+        println!(
+            "running      process {}, version {}",
+            instance.pid, instance.version
+        );
         println!("ready since  {}", instance.ready_since);
         println!("API          {}", instance.server);
         println!("data folder  {}", folder.path().display());
         println!("kubeconfig   {}", folder.kubeconfig().display());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(show_cluster(&folder))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -43,7 +48,8 @@ impl Status {
 /// A client of the instance on `folder`, as its administrator.
 pub(crate) async fn client(folder: &DataFolder) -> anyhow::Result<Client> {
     let path = folder.kubeconfig();
-    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("{} cannot be used", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(&path)
+        .with_context(|| format!("{} cannot be used", path.display()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
@@ -51,7 +57,11 @@ pub(crate) async fn client(folder: &DataFolder) -> anyhow::Result<Client> {
 async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
     let client = client(folder).await?;
     let nodes: Api<Node> = Api::all(client.clone());
-    let nodes = nodes.list(&ListParams::default()).await.context("the API does not answer")?.items;
+    let nodes = nodes
+        .list(&ListParams::default())
+        .await
+        .context("the API does not answer")?
+        .items;
     let ready = nodes.iter().filter(|node| is_ready(node)).count();
     println!("nodes        {ready} of {} ready", nodes.len());
     let pods: Api<Pod> = Api::all(client);
@@ -62,10 +72,18 @@ async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
 }

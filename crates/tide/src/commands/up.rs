@@ -48,7 +48,10 @@ impl Up {
         // Nothing before this may start a thread: the keeper forks.
         let mut brain = vec!["brain".into()];
         brain.extend(self.options.to_arguments(&folder));
-        brain.extend(["--started-at".into(), Clock::system().now().as_millisecond().to_string().into()]);
+        brain.extend([
+            "--started-at".into(),
+            Clock::system().now().as_millisecond().to_string().into(),
+        ]);
         let config = keeper::Config {
             brain,
             service_range: SERVICE_RANGE,
@@ -87,6 +90,9 @@ impl Up {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context("the platform's log cannot be read"),
         };
-        bail!("the platform ended before it was ready ({status}):\n{}", said.trim_end())
+        bail!(
+            "the platform ended before it was ready ({status}):\n{}",
+            said.trim_end()
+        )
     }
 }

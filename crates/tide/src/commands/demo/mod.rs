@@ -39,7 +39,9 @@ impl Demo {
     /// failed request.
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let Application::Feastflow = self.application;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let outcome = runtime.block_on(async {
             let interrupted = tokio::signal::ctrl_c();
             tokio::select! {
@@ -52,13 +54,19 @@ impl Demo {
         for complaint in &complaints {
             println!("  NOT AS IT SHOULD BE: {complaint}");
         }
-        Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if complaints.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
 async fn show() -> anyhow::Result<Outcome> {
-    let story = Story::feastflow();
-    println!("FeastFlow: a web page, an ordering API and a database, in {} pods on this machine.", 5);
+    println!(
+        "FeastFlow: a web page, an ordering API and a database, in {} pods on this machine.",
+        5
+    );
     println!(
         "The HorizontalPodAutoscaler keeps the API at 2 to 10 replicas, at 70 % of 0.2 cores each. For this\n\
          demonstration it looks every {} s instead of 15, waits {} s instead of 300 before it removes replicas,\n\
@@ -69,15 +77,41 @@ async fn show() -> anyhow::Result<Outcome> {
     );
     let platform = Platform::start().await?;
     println!("platform {}", platform.ready_line());
-    platform.apply_feastflow().await.context("FeastFlow could not be applied")?;
+    platform
+        .apply_feastflow()
+        .await
+        .context("FeastFlow could not be applied")?;
     let took = platform.wait_until_available().await?;
-    println!("all tiers available {:.1} s after `kubectl apply`\n", took.as_secs_f64());
+    println!(
+        "all tiers available {:.1} s after `kubectl apply`\n",
+        took.as_secs_f64()
+    );
     let url = platform.url("/api/restaurants").await?;
-    println!("load on {url}");
+    let free_cores = free_cores().await?;
+    let story = Story::feastflow(free_cores);
+    println!(
+        "load on {url}: quiet, then {:.0} requests a second at 5 ms of processor time each ({free_cores:.1} cores are free), then quiet",
+        story.rush_rate()
+    );
     println!("{}", story::HEADING);
     let outcome = drive(&platform, &story, &url).await?;
     println!("\n{}", outcome.summary());
     Ok(outcome)
+}
+
+/// How many of the machine's cores have nothing to do, looked at for two seconds.
+async fn free_cores() -> anyhow::Result<f64> {
+    /// Clock ticks a second; the same on every Linux this runs on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let idle = || {
+        let stat = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
+        story::parse_idle_ticks(&stat).context("/proc/stat does not tell the processors' idle time")
+    };
+    let (before, begun) = (idle()?, tokio::time::Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred ticks")]
+    let ticks = idle()?.saturating_sub(before) as f64;
+    Ok(ticks / TICKS_PER_SECOND / begun.elapsed().as_secs_f64())
 }
 
 /// What has been seen so far, for the lines and the verdict.
@@ -95,18 +129,34 @@ async fn drive(platform: &Platform, story: &Story, url: &str) -> anyhow::Result<
         start.ready,
         start.replicas
     );
-    let seen = Arc::new(Mutex::new(Seen { replicas: vec![(Duration::ZERO, start.replicas)], autoscaling: start }));
+    let seen = Arc::new(Mutex::new(Seen {
+        replicas: vec![(Duration::ZERO, start.replicas)],
+        autoscaling: start,
+    }));
     let stop = CancellationToken::new();
     let shape = Shape::staged(Level::ArrivalsPerSecond, story.quiet_rate(), story.stages())?;
     let begun = tokio::time::Instant::now();
     let observer = observe(platform, story, Arc::clone(&seen), stop.clone(), begun);
     let lines = Arc::clone(&seen);
-    let load = run(shape, TargetBuilder::get(url).build()?, Options::default(), stop.clone(), |elapsed, second| {
-        let seen = lines.lock();
-        println!("{}", story.line(elapsed, second, &seen.autoscaling));
-    });
+    let load = run(
+        shape,
+        TargetBuilder::get(url).build()?,
+        Options::default(),
+        stop.clone(),
+        |elapsed, second| {
+            let seen = lines.lock();
+            println!("{}", story.line(elapsed, second, &seen.autoscaling));
+        },
+    );
     // The load ends by itself, or when the observer has seen all there is to see.
-    let (summary, observed) = tokio::join!(async { let summary: Summary = load.await; stop.cancel(); summary }, observer);
+    let (summary, observed) = tokio::join!(
+        async {
+            let summary: Summary = load.await;
+            stop.cancel();
+            summary
+        },
+        observer
+    );
     observed?;
     let seen = seen.lock();
     Ok(Outcome::new(story, summary, seen.replicas.clone()))
@@ -135,7 +185,11 @@ async fn observe(
         let elapsed = begun.elapsed();
         {
             let mut seen = seen.lock();
-            if seen.replicas.last().is_none_or(|(_, replicas)| *replicas != now.replicas) {
+            if seen
+                .replicas
+                .last()
+                .is_none_or(|(_, replicas)| *replicas != now.replicas)
+            {
                 seen.replicas.push((elapsed, now.replicas));
             }
             seen.autoscaling = now.clone();

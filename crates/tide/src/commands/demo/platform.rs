@@ -83,21 +83,30 @@ impl Drop for Process {
 impl Platform {
     /// Starts it, and returns when it is ready.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("springtide-demo-").tempdir()?;
+        let temporary = tempfile::Builder::new()
+            .prefix("springtide-demo-")
+            .tempdir()?;
         let folder = DataFolder::at(temporary.path().to_owned());
         let program = std::env::current_exe().context("the running program cannot be found")?;
         let mut child = Command::new(program)
             .arg("up")
             .arg("--data-dir")
             .arg(folder.path())
-            .args(["--api-listen", "127.0.0.1:0", "--horizontal-pod-autoscaler-sync-period"])
+            .args([
+                "--api-listen",
+                "127.0.0.1:0",
+                "--horizontal-pod-autoscaler-sync-period",
+            ])
             .arg(format!("{}s", story::SYNC_SECONDS))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("the platform cannot be started")?;
         let output = child.stdout.take().context("the platform has no output")?;
-        let process = Process { child, folder: folder.clone() };
+        let process = Process {
+            child,
+            folder: folder.clone(),
+        };
         let mut lines = BufReader::new(output).lines();
         let mut ready_line = String::new();
         let until_ready = async {
@@ -114,7 +123,12 @@ impl Platform {
             .await
             .map_err(|_| anyhow!("the platform was not ready within {READY_LIMIT:?}"))??;
         let client = client(&folder).await?;
-        Ok(Self { _process: process, client, ready_line, _folder: temporary })
+        Ok(Self {
+            _process: process,
+            client,
+            ready_line,
+            _folder: temporary,
+        })
     }
 
     /// A client of its API.
@@ -146,15 +160,24 @@ impl Platform {
 
     async fn create(&self, document: Value) -> anyhow::Result<()> {
         let object: DynamicObject = serde_json::from_value(document)?;
-        let types: TypeMeta = object.types.clone().context("a manifest without apiVersion and kind")?;
+        let types: TypeMeta = object
+            .types
+            .clone()
+            .context("a manifest without apiVersion and kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
         let api: Api<DynamicObject> = match &object.metadata.namespace {
             Some(namespace) => Api::namespaced_with(self.client(), namespace, &resource),
             None => Api::all_with(self.client(), &resource),
         };
-        api.create(&PostParams::default(), &object).await.with_context(|| {
-            format!("{} {}", types.kind, object.metadata.name.as_deref().unwrap_or_default())
-        })?;
+        api.create(&PostParams::default(), &object)
+            .await
+            .with_context(|| {
+                format!(
+                    "{} {}",
+                    types.kind,
+                    object.metadata.name.as_deref().unwrap_or_default()
+                )
+            })?;
         Ok(())
     }
 
@@ -175,7 +198,10 @@ impl Platform {
                 return Ok(begun.elapsed());
             }
             if begun.elapsed() > AVAILABLE_LIMIT {
-                bail!("{} not available within {AVAILABLE_LIMIT:?}", waiting.join(", "));
+                bail!(
+                    "{} not available within {AVAILABLE_LIMIT:?}",
+                    waiting.join(", ")
+                );
             }
             sleep(LOOK).await;
         }
@@ -195,7 +221,8 @@ impl Platform {
     /// How the backend's autoscaling stands now.
     pub(crate) async fn autoscaling(&self) -> anyhow::Result<Autoscaling> {
         let deployments: Api<Deployment> = Api::namespaced(self.client(), story::NAMESPACE);
-        let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client(), story::NAMESPACE);
+        let autoscalers: Api<HorizontalPodAutoscaler> =
+            Api::namespaced(self.client(), story::NAMESPACE);
         let deployment = deployments.get(story::DEPLOYMENT).await?;
         let autoscaler = autoscalers.get(story::AUTOSCALER).await?;
         let cpu_percent = autoscaler
@@ -208,20 +235,32 @@ impl Platform {
             .and_then(|resource| resource.current.average_utilization);
         Ok(Autoscaling {
             replicas: deployment.spec.and_then(|spec| spec.replicas).unwrap_or(0),
-            ready: deployment.status.and_then(|status| status.ready_replicas).unwrap_or(0),
+            ready: deployment
+                .status
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0),
             cpu_percent,
         })
     }
 }
 
 fn is_available(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
     let status = deployment.status.as_ref();
-    status.and_then(|status| status.available_replicas).unwrap_or(0) >= wanted
+    status
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
+        >= wanted
 }
 
 fn any_node_port(service: &mut Value) {
-    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    let ports = service
+        .pointer_mut("/spec/ports")
+        .and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
         port.remove("nodePort");
     }

@@ -20,8 +20,17 @@ pub(crate) const SYNC_SECONDS: u64 = 5;
 pub(crate) const SCALE_DOWN_WINDOW_SECONDS: u64 = 20;
 /// Over how long its policies count, in seconds.
 pub(crate) const POLICY_PERIOD_SECONDS: u64 = 10;
+/// The processor time of a request, in cores × seconds; FeastFlow's WORK_MILLISECONDS.
+const REQUEST_COST: f64 = 0.005;
+/// What the rush takes where there is room for it, in cores.
+const RUSH_CORES: f64 = 0.75;
+/// The least rush that shows something: ⌈0.45 / 0.14⌉ = 4 replicas.
+const LEAST_RUSH_CORES: f64 = 0.45;
+/// How much of what is free the rush may take itself; the rest is for what serves it.
+const RUSH_SHARE: f64 = 0.45;
 /// The line above the seconds.
-pub(crate) const HEADING: &str = "  time  phase   requests      p95  failed   CPU  replicas (ready)";
+pub(crate) const HEADING: &str =
+    "  time  phase   requests      p95  failed   CPU  replicas (ready)";
 
 /// Load that is quiet, rushes, and is quiet again.
 #[derive(Clone, Debug)]
@@ -49,15 +58,28 @@ pub(crate) struct Outcome {
 // === impl Story ===
 
 impl Story {
-    /// Two replicas are enough for the quiet; the rush takes 0.75 cores, and at 70 % of 0.2 cores
-    /// each, ⌈0.75 / 0.14⌉ = 6 replicas.
-    pub(crate) fn feastflow() -> Self {
+    /// Two replicas are enough for the quiet. With two cores free the rush takes 0.75 cores, and at
+    /// 70 % of 0.2 cores each, ⌈0.75 / 0.14⌉ = 6 replicas.
+    pub(crate) fn feastflow(free_cores: f64) -> Self {
+        let rush_cores = (free_cores * RUSH_SHARE).clamp(LEAST_RUSH_CORES, RUSH_CORES);
+        let rush = (rush_cores / REQUEST_COST).round();
         let phase = |name, seconds, requests_per_second| Phase {
             name,
             duration: Duration::from_secs(seconds),
             requests_per_second,
         };
-        Self { phases: vec![phase("quiet", 20, 10.0), phase("rush", 60, 150.0), phase("quiet", 100, 10.0)] }
+        Self {
+            phases: vec![
+                phase("quiet", 20, 10.0),
+                phase("rush", 60, rush),
+                phase("quiet", 100, 10.0),
+            ],
+        }
+    }
+
+    /// Requests a second at the peak.
+    pub(crate) fn rush_rate(&self) -> f64 {
+        self.phases[1].requests_per_second
     }
 
     /// Requests a second at the beginning.
@@ -72,7 +94,16 @@ impl Story {
             .iter()
             .flat_map(|phase| {
                 let target = phase.requests_per_second;
-                [Stage { duration: second, target }, Stage { duration: phase.duration - second, target }]
+                [
+                    Stage {
+                        duration: second,
+                        target,
+                    },
+                    Stage {
+                        duration: phase.duration - second,
+                        target,
+                    },
+                ]
             })
             .collect()
     }
@@ -101,8 +132,15 @@ impl Story {
     }
 
     /// One second of the run.
-    pub(crate) fn line(&self, elapsed: Duration, second: &Second, autoscaling: &Autoscaling) -> String {
-        let cpu = autoscaling.cpu_percent.map_or_else(|| "   ?".to_owned(), |percent| format!("{percent:>3}%"));
+    pub(crate) fn line(
+        &self,
+        elapsed: Duration,
+        second: &Second,
+        autoscaling: &Autoscaling,
+    ) -> String {
+        let cpu = autoscaling
+            .cpu_percent
+            .map_or_else(|| "   ?".to_owned(), |percent| format!("{percent:>3}%"));
         format!(
             "{:>5}s  {:<6} {:>6}/s {:>6.0}ms  {:>6}  {cpu}  {} {}",
             elapsed.as_secs(),
@@ -120,9 +158,22 @@ impl Story {
     }
 }
 
+/// Idle time of all processors together since the machine started, in clock ticks, from the text
+/// of `/proc/stat`: idle and waiting for a disk.
+pub(crate) fn parse_idle_ticks(stat: &str) -> Option<u64> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = all
+        .split_whitespace()
+        .map_while(|word| word.parse().ok())
+        .collect();
+    Some(ticks.get(3)? + ticks.get(4)?)
+}
+
 /// An autoscaler's spec with the demonstration's shorter times.
 pub(crate) fn shorten(autoscaler: &mut Value) {
-    let Some(behavior) = autoscaler.pointer_mut("/spec/behavior") else { return };
+    let Some(behavior) = autoscaler.pointer_mut("/spec/behavior") else {
+        return;
+    };
     behavior["scaleDown"]["stabilizationWindowSeconds"] = json!(SCALE_DOWN_WINDOW_SECONDS);
     for direction in ["scaleUp", "scaleDown"] {
         let policies = behavior[direction]["policies"].as_array_mut();
@@ -137,7 +188,12 @@ pub(crate) fn shorten(autoscaler: &mut Value) {
 impl Outcome {
     /// What was measured while `story` was played.
     pub(crate) fn new(story: &Story, summary: Summary, replicas: Vec<(Duration, i32)>) -> Self {
-        Self { at_rest: story.replicas_at_rest(), rush_began: story.phases[0].duration, summary, replicas }
+        Self {
+            at_rest: story.replicas_at_rest(),
+            rush_began: story.phases[0].duration,
+            summary,
+            replicas,
+        }
     }
 
     /// What is not as it should be; empty if all is well.
@@ -145,38 +201,67 @@ impl Outcome {
         let mut complaints = Vec::new();
         let (first, peak, last) = (self.first(), self.peak(), self.last());
         if first != self.at_rest {
-            complaints.push(format!("there were {first} replicas before the load, not {}", self.at_rest));
+            complaints.push(format!(
+                "there were {first} replicas before the load, not {}",
+                self.at_rest
+            ));
         }
         if peak <= self.at_rest + 1 {
             complaints.push(format!("the rush brought {peak} replicas at most"));
         }
         if last != self.at_rest {
-            complaints.push(format!("there were {last} replicas at the end, not {}", self.at_rest));
+            complaints.push(format!(
+                "there were {last} replicas at the end, not {}",
+                self.at_rest
+            ));
         }
         if self.summary.failures > 0 {
             let mut reasons = String::new();
             for (error, count) in &self.summary.errors {
                 let _ = write!(reasons, "; {count} × {error}");
             }
-            for (status, count) in self.summary.statuses.iter().filter(|(status, _)| **status >= 400) {
+            for (status, count) in self
+                .summary
+                .statuses
+                .iter()
+                .filter(|(status, _)| **status >= 400)
+            {
                 let _ = write!(reasons, "; {count} × status {status}");
             }
-            complaints.push(format!("{} requests failed{reasons}", self.summary.failures));
+            complaints.push(format!(
+                "{} requests failed{reasons}",
+                self.summary.failures
+            ));
         }
         if self.summary.dropped > 0 {
-            complaints.push(format!("{} requests could not even be sent", self.summary.dropped));
+            complaints.push(format!(
+                "{} requests could not even be sent",
+                self.summary.dropped
+            ));
         }
         complaints
     }
 
     /// What happened, in a few lines.
     pub(crate) fn summary(&self) -> String {
-        let path: Vec<String> = self.replicas.iter().map(|(_, replicas)| replicas.to_string()).collect();
+        let path: Vec<String> = self
+            .replicas
+            .iter()
+            .map(|(_, replicas)| replicas.to_string())
+            .collect();
         let mut text = String::new();
         let _ = writeln!(text, "  replicas   {}", path.join(" → "));
-        if let Some((when, _)) = self.replicas.iter().find(|(_, replicas)| *replicas > self.at_rest) {
+        if let Some((when, _)) = self
+            .replicas
+            .iter()
+            .find(|(_, replicas)| *replicas > self.at_rest)
+        {
             let reaction = when.saturating_sub(self.rush_began);
-            let _ = writeln!(text, "  reaction   the first replicas were added {:.0} s into the rush", reaction.as_secs_f64());
+            let _ = writeln!(
+                text,
+                "  reaction   the first replicas were added {:.0} s into the rush",
+                reaction.as_secs_f64()
+            );
         }
         let _ = writeln!(
             text,
@@ -196,7 +281,11 @@ impl Outcome {
     }
 
     fn peak(&self) -> i32 {
-        self.replicas.iter().map(|(_, replicas)| *replicas).max().unwrap_or(0)
+        self.replicas
+            .iter()
+            .map(|(_, replicas)| *replicas)
+            .max()
+            .unwrap_or(0)
     }
 
     fn last(&self) -> i32 {
@@ -212,8 +301,11 @@ mod tests {
 
     fn outcome(replicas: &[i32]) -> Outcome {
         let summary = Recorder::default().summary(Duration::from_secs(180));
-        let replicas = replicas.iter().map(|replicas| (Duration::from_secs(30), *replicas)).collect();
-        Outcome::new(&Story::feastflow(), summary, replicas)
+        let replicas = replicas
+            .iter()
+            .map(|replicas| (Duration::from_secs(30), *replicas))
+            .collect();
+        Outcome::new(&Story::feastflow(2.0), summary, replicas)
     }
 
     #[test]
@@ -227,13 +319,36 @@ mod tests {
             (&[], "0 replicas"),
         ] {
             let complaints = outcome(replicas).complaints();
-            assert!(complaints.iter().any(|found| found.contains(complaint)), "{replicas:?}: {complaints:?}");
+            assert!(
+                complaints.iter().any(|found| found.contains(complaint)),
+                "{replicas:?}: {complaints:?}"
+            );
         }
     }
 
     #[test]
+    fn the_rush_fits_into_what_is_free() {
+        for (free_cores, requests_per_second) in
+            [(8.0, 150.0), (1.7, 150.0), (1.2, 108.0), (0.3, 90.0)]
+        {
+            let rate = Story::feastflow(free_cores).rush_rate();
+            assert!(
+                (rate - requests_per_second).abs() < 1e-9,
+                "{free_cores} cores free: {rate}"
+            );
+        }
+    }
+
+    #[test]
+    fn processor_time_is_read_as_busy_and_idle() {
+        let before = parse_idle_ticks("cpu  100 0 50 1000 20 0 0 0 0 0\ncpu0 1 2 3\n");
+        assert_eq!(before, Some(1020));
+        assert_eq!(parse_idle_ticks("intr 1 2 3\n"), None);
+    }
+
+    #[test]
     fn the_demonstration_is_over_when_all_has_shrunk_after_the_rush() {
-        let story = Story::feastflow();
+        let story = Story::feastflow(2.0);
         let after = |seconds, shrunk| story.is_over(Duration::from_secs(seconds), shrunk);
         assert!(!after(10, true) && !after(85, true) && !after(120, false));
         assert!(after(120, true));
