@@ -13,6 +13,8 @@ pub(crate) struct Cgroups {
 }
 
 const PREFIX: &str = "springtide-";
+/// Where the keeper is when its group may hold no process itself.
+const LEAF: &str = "keeper";
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 impl Cgroups {
@@ -74,10 +76,39 @@ impl Cgroups {
         self.root.child(&format!("pod{uid}"))
     }
 
-    /// Removes this keeper's group, with all in it.
+    /// Removes this keeper's group, with all in it. False as long as something in it runs.
     pub(crate) fn remove(&self) -> bool {
+        if let Group::V2(folder) = &self.root
+            && folder.join(LEAF).exists()
+        {
+            return leave_v2(folder);
+        }
         self.root.remove()
     }
+}
+
+/// Goes back to where this process was before [`set_up_v2_in`] moved it into a leaf.
+fn leave_v2(folder: &Path) -> bool {
+    let pods = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            entry.file_name() != LEAF && entry.file_type().is_ok_and(|kind| kind.is_dir())
+        });
+    if pods.filter(|pod| !remove_tree(&pod.path())).count() > 0 {
+        return false;
+    }
+    // A group takes processes again when it hands on no controller. What is left in spite of this
+    // is removed by the next keeper, or with the scope.
+    for group in [Some(folder), folder.parent()].into_iter().flatten() {
+        let _ = fs::write(group.join("cgroup.subtree_control"), "-cpu -memory -pids");
+    }
+    if let Some(parent) = folder.parent() {
+        let _ = fs::write(parent.join("cgroup.procs"), std::process::id().to_string());
+    }
+    remove_tree(folder);
+    true
 }
 
 /// Tells this keeper from every other, past ones with the same process id included.
@@ -227,7 +258,7 @@ fn set_up_v2_in(parent: &Path, name: &str) -> io::Result<Group> {
         .or_else(|_| {
             // A group hands controllers on only when no process is in it itself: this one moves
             // into a leaf. If others are there too, this group is not ours to use.
-            let leaf = folder.join("keeper");
+            let leaf = folder.join(LEAF);
             make_folder(&leaf)?;
             fs::write(leaf.join("cgroup.procs"), std::process::id().to_string())?;
             hand_on()

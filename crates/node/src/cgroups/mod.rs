@@ -1,8 +1,8 @@
 //! Limits on resources and their measurement: cgroup v2, cgroup v1, or, where neither can be
 //! written, `/proc`.
 //!
-//! Groups nest: one folder for this keeper, in it one for each pod, in it one for each container
-//! and one for the pod's init. A keeper's folder carries its process id and start time, so that the
+//! Groups nest: one folder for this keeper, in it one for each pod, in it one for each container. A
+//! pod's init, which only waits, stays with the keeper. A keeper's folder carries its process id and start time, so that the
 //! next keeper can tell which folders nobody owns any more.
 
 mod detect;

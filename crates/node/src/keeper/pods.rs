@@ -45,12 +45,10 @@ impl Keeper {
         let in_words =
             |error: std::io::Error| format!("cannot limit the pod: {}", sentence(&error));
         group.limit(&spec.limits).map_err(in_words)?;
-        // The pod's own group holds no process: v2 wants those in leaves.
-        let init_group = group.child("init").map_err(in_words)?;
         let ids = self.ids.for_pod(self.pods_made, spec.single_user);
         self.pods_made = self.pods_made.wrapping_add(1);
         let network = spec.address.map(|address| (&mut self.mesh, address));
-        let (pid, namespaces) = sandbox::start_init(&spec.hostname, network, ids, &init_group)?;
+        let (pid, namespaces) = sandbox::start_init(&spec.hostname, network, ids)?;
         let info = Sandbox {
             pod: spec.pod.clone(),
             address: spec.address,

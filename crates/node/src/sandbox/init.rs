@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::ids::PodIds;
-use crate::cgroups::Group;
 use crate::network::{self, Mesh};
 use crate::sys::{self, Pid};
 
@@ -52,7 +51,6 @@ pub(crate) fn start(
     hostname: &str,
     network: Option<(&mut Mesh, Ipv4Addr)>,
     ids: PodIds,
-    group: &Group,
 ) -> Result<(Pid, Namespaces), String> {
     let (mut ours, theirs) =
         UnixStream::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
@@ -67,9 +65,6 @@ pub(crate) fn start(
         .write(pid)
         .map_err(|error| format!("cannot map the pod's users: {error}"))
         .and_then(|()| {
-            group
-                .add(pid)
-                .map_err(|error| format!("cannot limit the pod: {error}"))?;
             if let Some((mesh, address)) = network {
                 mesh.join(pid, address)
                     .map_err(|error| format!("cannot link the pod to the mesh: {error}"))?;

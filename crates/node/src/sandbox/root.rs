@@ -227,11 +227,12 @@ impl Builder {
         let target = Path::new("proc");
         sys::make_folder(self.root.as_fd(), target, 0o555).map_err(at("make", target))?;
         let attributes = NO_SETUID_NO_DEVICES.and(Attributes::NO_EXEC);
-        if self.mount_new(c"proc", &[], target, attributes).is_err() {
+        let own = self.mount_new(c"proc", &[], target, attributes).is_ok();
+        if !own {
             // Refused where the outer /proc is covered in parts: that one then, which shows the
             // outer processes. The keeper has found this out and said so.
             let outer = sys::clone_tree(None, Path::new("/proc")).map_err(at("bind", target))?;
-            return self.attach_restricted(&outer, target, Attributes::READ_ONLY);
+            self.attach_restricted(&outer, target, Attributes::READ_ONLY)?;
         }
         for covered in [
             "acpi",
@@ -246,6 +247,9 @@ impl Builder {
             "timer_stats",
         ] {
             self.cover(&target.join(covered))?;
+        }
+        if !own {
+            return Ok(());
         }
         for protected in ["bus", "fs", "irq", "sys", "sysrq-trigger"] {
             let path = target.join(protected);

@@ -382,7 +382,7 @@ time.sleep(1000)
 '";
     let mut spec = node.spec("web", "burner", &["/bin/sh", "-c", burn]);
     spec.limits = Limits {
-        cpu_millis: Some(500),
+        cpu_millis: Some(200),
         cpu_request_millis: Some(100),
         memory_bytes: Some(200 << 20),
         pids: Some(100),
