@@ -150,12 +150,13 @@ impl Kubelet {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts {
-            config,
+            mut config,
             cluster,
             handlers,
             departure,
             clock,
         } = parts;
+        config.memory_dir = config.memory_dir.filter(|folder| config::make_private(folder));
         let (network, prefix) = config.pod_range;
         Self {
             shared: Arc::new(Shared {

@@ -35,7 +35,8 @@ pub struct Config {
     pub host_hosts: String,
     /// Holds a folder for each pod.
     pub pods_dir: PathBuf,
-    /// The same in memory, where there is such a place: for Secrets and memory volumes.
+    /// The same in memory: for Secrets and memory volumes. Made by the kubelet, and not used where
+    /// it cannot be made for this user alone.
     pub memory_dir: Option<PathBuf>,
     /// Holds a folder of logs for each pod.
     pub log_dir: PathBuf,
@@ -50,10 +51,10 @@ const MOST_PODS: i64 = 500;
 
 impl Config {
     /// A configuration for this machine, with the usual cluster addresses and folders below
-    /// `data_dir`, which exists. Reads a few files and makes the folder in memory.
+    /// `data_dir`, which exists. Reads a few files.
     #[must_use]
     pub fn detect(data_dir: &Path, node_name: &str, node_address: IpAddr) -> Self {
-        let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let capacity = Resources {
             cpu_millis: cores() * 1000,
             memory_bytes: memory_bytes(&text("/proc/meminfo")),
@@ -86,18 +87,21 @@ impl Config {
     }
 }
 
-/// A folder in memory that is this data folder's and this user's alone; `None` where there is no
-/// place for one.
+/// Where a folder in memory that is this data folder's alone would be.
 fn memory_dir(data_dir: &Path) -> Option<PathBuf> {
     let data = fs::metadata(data_dir).ok()?;
     let name = format!("springtide-{:x}-{:x}", data.dev(), data.ino());
-    let folder = Path::new("/dev/shm").join(name);
-    // A folder that is there already may be somebody else's, set up to read what is put there.
-    let _ = DirBuilder::new().mode(0o700).create(&folder);
-    let made = fs::symlink_metadata(&folder).ok()?;
-    let own = made.uid() == fs::metadata("/proc/self").ok()?.uid();
-    let closed = made.is_dir() && made.permissions().mode() & 0o077 == 0;
-    (own && closed).then_some(folder)
+    Some(Path::new("/dev/shm").join(name))
+}
+
+/// Makes a folder that nobody else can look into; whether it is one now. A folder that is there
+/// already may be somebody else's, set up to read what is put there.
+pub(super) fn make_private(folder: &Path) -> bool {
+    let _ = DirBuilder::new().mode(0o700).create(folder);
+    let (Ok(made), Ok(process)) = (fs::symlink_metadata(folder), fs::metadata("/proc/self")) else {
+        return false;
+    };
+    made.is_dir() && made.uid() == process.uid() && made.permissions().mode() & 0o077 == 0
 }
 
 fn cores() -> i64 {

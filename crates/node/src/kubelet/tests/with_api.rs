@@ -110,7 +110,7 @@ async fn a_pod_in_the_api_runs_is_read_by_a_new_kubelet_and_deleted() {
     platform
         .pod(
             "web",
-            json!({"containers": [{"name": "web", "command": ["serve", "$(MODE)"],
+            json!({"containers": [{"name": "web", "image": "host", "command": ["serve", "$(MODE)"],
                 "envFrom": [{"configMapRef": {"name": "settings"}}],
                 "readinessProbe": {"httpGet": {"port": 80}}}]}),
         )
