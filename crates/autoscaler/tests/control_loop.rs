@@ -25,13 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 const NAMESPACE: &str = "default";
 
+/// Pods and their millicores.
+type Usage = Arc<Mutex<Vec<(String, i64)>>>;
+
 /// An API server with the loop on it. Dropping it ends the loop.
 struct World {
     api: ApiServer,
     client: Client,
     clock: Clock,
     /// Millicores of each pod; empty: the metrics API has no items.
-    usage: Arc<Mutex<Vec<(String, i64)>>>,
+    usage: Usage,
     explanations: Explanations,
     stop: CancellationToken,
 }
@@ -77,7 +80,7 @@ impl World {
 
     fn serve_metrics(&self) {
         let clock = self.clock.clone();
-        let answer = move |State(usage): State<Arc<Mutex<Vec<(String, i64)>>>>| {
+        let answer = move |State(usage): State<Usage>| {
             let now = clock.now().to_string();
             async move {
                 let item = |(pod, milli): &(String, i64)| {

@@ -137,9 +137,9 @@ proptest! {
         if let Ok(proposal) = &ticked.explanation.metrics[0].proposal
             && proposal.adjusted_ratio.is_some()
         {
-            let up = proposal.replicas > replicas;
-            let down = proposal.replicas < replicas;
-            prop_assert!(!(up && proposal.ratio < 1.0) && !(down && proposal.ratio > 1.0), "{proposal:?}");
+            let (up, down) = (proposal.replicas > replicas, proposal.replicas < replicas);
+            let turned = (up && proposal.ratio < 1.0) || (down && proposal.ratio > 1.0);
+            prop_assert!(!turned, "{proposal:?}");
         }
     }
 
