@@ -71,7 +71,7 @@ pub(super) struct Keeper {
     pub(super) unclaimed: BTreeMap<Pid, (Ended, Timestamp)>,
     /// Groups to be removed as soon as they are empty.
     pub(super) emptying: Vec<Group>,
-    /// How many pods were made: the next one's ids follow from it.
+    /// Counts the pods made: the next one's ids follow from it.
     pub(super) pods_made: u32,
     stopping: Option<Duration>,
 }
@@ -101,11 +101,15 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
     warnings.extend(said_by_cgroups);
     let mesh = Mesh::create(config.service_range, config.mesh_address)
         .map_err(said("make the mesh network namespace"))?;
-    config.hidden = config
-        .hidden
-        .iter()
-        .filter_map(|path| path.canonicalize().ok())
-        .collect();
+    // One that is not there yet is looked for by its path.
+    for folder in &mut config.hidden {
+        if let Ok(path) = folder
+            .canonicalize()
+            .or_else(|_| std::path::absolute(&*folder))
+        {
+            *folder = path;
+        }
+    }
     let facts = Facts {
         rootless,
         ids: ids.kind(),
@@ -135,7 +139,8 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
         listeners: BTreeMap::new(),
         unclaimed: BTreeMap::new(),
         emptying: Vec::new(),
-        pods_made: 0,
+        // Two keepers of one host seldom begin at the same ids.
+        pods_made: std::process::id().wrapping_mul(127),
         stopping: None,
     };
     let served = keeper.serve();

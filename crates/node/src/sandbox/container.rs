@@ -138,6 +138,7 @@ fn become_container(process: &Process<'_>, report: RawFd) -> Result<(), KeeperEr
     // Not visible to what already runs in the pod, until it is what it shall be.
     sys::hide_from_tracers().map_err(create("hide the new process"))?;
     sys::setsid().map_err(create("start a session"))?;
+    sys::leave_keys();
     sys::redirect(process.stdout, 1).map_err(create("redirect stdout"))?;
     sys::redirect(process.stderr, 2).map_err(create("redirect stderr"))?;
     if let Place::New(plan) = process.place {
