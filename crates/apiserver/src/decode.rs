@@ -107,7 +107,7 @@ impl Expected<'_> {
     ) -> Result<Vec<String>, ApiError> {
         self.check_type(&mut decoded.value)?;
         let duplicates = std::mem::take(&mut decoded.duplicates);
-        self.check_fields(&mut decoded.value, duplicates, validation)
+        self.check_fields(&mut decoded.value, &duplicates, validation)
     }
 
     fn check_type(&self, value: &mut Value) -> Result<(), ApiError> {
@@ -138,7 +138,7 @@ impl Expected<'_> {
     pub(crate) fn check_fields(
         &self,
         value: &mut Value,
-        duplicates: Vec<String>,
+        duplicates: &[String],
         validation: FieldValidation,
     ) -> Result<Vec<String>, ApiError> {
         let unknown = match self.schema {

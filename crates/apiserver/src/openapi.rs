@@ -17,6 +17,9 @@ use crate::discovery::tagged;
 use crate::negotiate::media_ranges;
 
 const JSON: &str = "application/json";
+/// What an answer in [`openapi::V2_PROTOBUF`] is called: the name clients ask by has an `@`, which no
+/// media type may have, and Go's clients refuse it in an answer.
+const V2_PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers `/openapi`.
 pub(crate) struct OpenApi {
@@ -47,16 +50,16 @@ impl OpenApi {
                     let document = self.v2.get_or_init(|| openapi::v2(&self.registry).into());
                     return Ok(tagged(headers, JSON, document.clone()));
                 }
-                openapi::V2_PROTOBUF => {
+                openapi::V2_PROTOBUF | V2_PROTOBUF_ANSWER => {
                     let document = self
                         .v2_protobuf
                         .get_or_init(|| openapi::v2_protobuf(&self.registry).into());
-                    return Ok(tagged(headers, openapi::V2_PROTOBUF, document.clone()));
+                    return Ok(tagged(headers, V2_PROTOBUF_ANSWER, document.clone()));
                 }
                 _ => {}
             }
         }
-        Err(ApiError::not_acceptable(&[JSON, openapi::V2_PROTOBUF]))
+        Err(ApiError::not_acceptable(&[JSON, V2_PROTOBUF_ANSWER]))
     }
 
     /// Answers `/openapi/v3`.

@@ -89,8 +89,7 @@ impl Patch {
                 "a patch may not change apiVersion or kind",
             ));
         }
-        let duplicates = self.duplicates.clone();
-        let warnings = expected.check_fields(&mut patched, duplicates, validation)?;
+        let warnings = expected.check_fields(&mut patched, &self.duplicates, validation)?;
         Ok((patched, warnings))
     }
 

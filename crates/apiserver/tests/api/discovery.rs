@@ -143,4 +143,11 @@ async fn openapi_has_what_kubectl_looks_for() {
         .refused(404, "NotFound");
     let v2 = server.get("/openapi/v2").await.expect(200);
     assert_eq!(v2["swagger"], "2.0");
+    let asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let answer = server.get_as("/openapi/v2", asked).await;
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        "the @ that clients ask with is not allowed in a media type"
+    );
 }

@@ -160,7 +160,7 @@ pub(crate) async fn read(response: axum::response::Response) -> Answer {
     Answer {
         status: parts.status,
         headers: parts.headers,
-        text: String::from_utf8(bytes.to_vec()).expect("text"),
+        text: String::from_utf8_lossy(&bytes).into_owned(),
     }
 }
 

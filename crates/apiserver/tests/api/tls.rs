@@ -2,10 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -81,13 +84,13 @@ impl Served {
         TlsConnector::from(Arc::new(config))
     }
 
-    /// Sends one GET and returns status, version and body.
-    async fn get(
+    /// Sends one GET on a connection of its own.
+    async fn open(
         &self,
         identity: Option<&Identity>,
         protocol: &str,
         path: &str,
-    ) -> (u16, Version, Value) {
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.expect("connected");
         let name = ServerName::try_from("127.0.0.1").expect("name");
         let connector = self.client(identity, protocol);
@@ -97,21 +100,27 @@ impl Served {
             .header("host", "127.0.0.1")
             .body(Empty::<Bytes>::new())
             .expect("request");
-        let response = if protocol == "h2" {
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
-                    .await
-                    .expect("h2");
+        if protocol == "h2" {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
+                .await
+                .expect("h2");
             tokio::spawn(connection);
             sender.send_request(request).await.expect("answer")
         } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
-                .await
-                .expect("http/1.1");
+            let (mut sender, connection) = http1::handshake(stream).await.expect("http/1.1");
             tokio::spawn(connection);
             sender.send_request(request).await.expect("answer")
-        };
-        let (parts, body) = response.into_parts();
+        }
+    }
+
+    /// Sends one GET and returns status, version and body.
+    async fn get(
+        &self,
+        identity: Option<&Identity>,
+        protocol: &str,
+        path: &str,
+    ) -> (u16, Version, Value) {
+        let (parts, body) = self.open(identity, protocol, path).await.into_parts();
         let bytes = body.collect().await.expect("body").to_bytes();
         let value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         (parts.status.as_u16(), parts.version, value)
@@ -168,29 +177,25 @@ async fn without_a_certificate_one_is_anonymous_and_with_a_wrong_one_unauthorize
 
 #[tokio::test]
 async fn a_stop_ends_watches_and_serving() {
-    let served = serve().await;
-    let admin = served
-        .authority
-        .client("admin", &[MASTERS])
-        .expect("identity");
-    let watching = served.get(Some(&admin), "h2", "/api/v1/namespaces?watch=1");
-    let stopping = async {
-        // The watch has begun once its first event could be sent; the stop may come before or
-        // after, and must end it in both cases.
-        tokio::task::yield_now().await;
+    for protocol in ["h2", "http/1.1"] {
+        let served = serve().await;
+        let admin = served.authority.client("admin", &[MASTERS]);
+        let admin = admin.expect("identity");
+        let path = "/api/v1/namespaces?watch=1";
+        let mut watch = served.open(Some(&admin), protocol, path).await.into_body();
+        let first = watch.frame().await.expect("a frame").expect("data");
+        assert!(
+            first
+                .into_data()
+                .expect("data")
+                .starts_with(b"{\"type\":\"ADDED\"")
+        );
         served.api.shut_down();
-    };
-    let limit = std::time::Duration::from_secs(10);
-    let both = async { tokio::join!(watching_or_refused(watching), stopping) };
-    tokio::time::timeout(limit, both)
-        .await
-        .expect("ended in time");
-    tokio::time::timeout(limit, served.serving)
-        .await
-        .expect("stopped in time")
-        .expect("no panic");
-}
-
-async fn watching_or_refused(watching: impl Future<Output = (u16, Version, Value)>) {
-    let _ = futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(watching)).await;
+        let rest = async {
+            while watch.frame().await.is_some() {}
+            served.serving.await.expect("no panic");
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(10), rest).await;
+        ended.expect("ended in time");
+    }
 }
