@@ -63,6 +63,15 @@ impl Cgroups {
         )
     }
 
+    /// What was set up before, by an older version of this process.
+    pub(crate) fn at(root: Group) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Group {
+        &self.root
+    }
+
     pub(crate) fn mode(&self) -> CgroupMode {
         match self.root {
             Group::V2(_) => CgroupMode::V2,

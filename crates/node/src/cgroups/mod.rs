@@ -207,7 +207,7 @@ fn weight(shares: u64) -> u64 {
 }
 
 /// A group as its maker, the keeper, handles it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Group {
     V2(PathBuf),
     V1(V1Folders),

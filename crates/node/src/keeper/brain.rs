@@ -11,6 +11,7 @@ use super::SOCKET_VARIABLE;
 use super::connection::Connection;
 use super::protocol::{Message, Order};
 use super::service::{Keeper, Source};
+use super::upgrade;
 use crate::sys::{self, Interest, Pid};
 
 /// A brain that ran for this long did not die of what it was started with.
@@ -101,7 +102,7 @@ impl Keeper {
             .map(|argument| Ok(CString::new(argument.into_vec())?))
             .collect::<io::Result<_>>()?;
         let mut env: Vec<CString> = std::env::vars_os()
-            .filter(|(name, _)| name != SOCKET_VARIABLE)
+            .filter(|(name, _)| name != SOCKET_VARIABLE && !upgrade::is_own_variable(name))
             .map(|(name, value)| {
                 Ok(CString::new(
                     [name.as_bytes(), value.as_bytes()].join(&b'='),

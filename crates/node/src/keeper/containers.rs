@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::output::{LogWriter, Stream};
 use super::protocol::{
@@ -112,6 +113,26 @@ pub(super) struct ContainerRecord {
     mounts: Option<File>,
 }
 
+/// A [`ContainerRecord`] by its descriptors' numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CarriedContainer {
+    spec: ContainerSpec,
+    state: CarriedState,
+    init: Pid,
+    group: Group,
+    begun: [Vec<u8>; 2],
+    pub(super) out: Option<RawFd>,
+    pub(super) error: Option<RawFd>,
+    pub(super) mounts: Option<RawFd>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum CarriedState {
+    Running(Started),
+    Exited { exit: Exit, pid: Pid },
+    Over,
+}
+
 impl ContainerRecord {
     pub(super) fn state(&self) -> ContainerState {
         match &self.state {
@@ -140,6 +161,30 @@ impl ContainerRecord {
 
     pub(super) fn awaits_report(&self) -> bool {
         matches!(&self.state, State::Starting { starting, .. } if starting.awaits_report())
+    }
+
+    /// As the next version of the keeper finds it; `None` for one that is being started.
+    pub(super) fn carry(&self) -> Option<CarriedContainer> {
+        let state = match &self.state {
+            State::Starting { .. } => return None,
+            State::Running(started) => CarriedState::Running(started.clone()),
+            State::Exited { exit, pid } => CarriedState::Exited {
+                exit: exit.clone(),
+                pid: *pid,
+            },
+            State::Over => CarriedState::Over,
+        };
+        let number = |pipe: &Option<Watched>| pipe.as_ref().map(|pipe| pipe.pipe.as_raw_fd());
+        Some(CarriedContainer {
+            spec: self.spec.clone(),
+            state,
+            init: self.init,
+            group: self.group.clone(),
+            begun: self.log.begun(),
+            out: number(&self.out),
+            error: number(&self.error),
+            mounts: self.mounts.as_ref().map(AsRawFd::as_raw_fd),
+        })
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -236,6 +281,40 @@ impl Keeper {
             out: Some(out),
             error: Some(error),
             mounts: None,
+        };
+        self.containers.insert(key, record);
+        Ok(())
+    }
+
+    /// Takes over a container of an older version of the keeper.
+    pub(super) fn restore_container(&mut self, carried: CarriedContainer) -> io::Result<()> {
+        let key = carried.spec.key.clone();
+        let log = LogWriter::reopen(&carried.spec.log, carried.begun)?;
+        let mut pipe = |number: Option<RawFd>, stream| {
+            number
+                .map(|number| {
+                    let source = Source::Output(key.clone(), stream);
+                    self.watched(sys::adopt(number)?.into(), source)
+                })
+                .transpose()
+        };
+        let (out, error) = (
+            pipe(carried.out, Stream::Out)?,
+            pipe(carried.error, Stream::Error)?,
+        );
+        let record = ContainerRecord {
+            spec: carried.spec,
+            state: match carried.state {
+                CarriedState::Running(started) => State::Running(started),
+                CarriedState::Exited { exit, pid } => State::Exited { exit, pid },
+                CarriedState::Over => State::Over,
+            },
+            init: carried.init,
+            group: carried.group,
+            log,
+            out,
+            error,
+            mounts: carried.mounts.map(sys::adopt).transpose()?.map(File::from),
         };
         self.containers.insert(key, record);
         Ok(())

@@ -19,6 +19,7 @@ mod pods;
 mod privileges;
 mod protocol;
 mod service;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -56,7 +57,8 @@ pub struct Config {
 }
 
 /// Is the keeper, until it is told to stop (SIGTERM, SIGINT; twice: at once) or the brain ends with
-/// code 0 or [`BRAIN_GIVES_UP`]. To be called from `main` before anything starts a thread.
+/// code 0 or [`BRAIN_GIVES_UP`]. SIGUSR2 has it become the program that is now where it was started
+/// from, with a new brain; pods and connections go on. To be called from `main` before anything starts a thread.
 ///
 /// # Errors
 /// A sentence for the user, with what to do, when a keeper is not possible here.

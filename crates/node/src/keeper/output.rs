@@ -113,6 +113,19 @@ impl LogWriter {
         self.append(&lines)
     }
 
+    /// What each stream has begun and not ended, for the next version of the keeper.
+    pub(super) fn begun(&self) -> [Vec<u8>; 2] {
+        self.begun.clone()
+    }
+
+    /// Opens a log file where an older version of the keeper stopped writing.
+    pub(super) fn reopen(path: &Path, begun: [Vec<u8>; 2]) -> io::Result<Self> {
+        Ok(Self {
+            begun,
+            ..Self::open(path)?
+        })
+    }
+
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());

@@ -1,5 +1,10 @@
 //! Pods' sandboxes, as the keeper handles them.
 
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
 use super::protocol::{Event, KeeperError, Reply, Sandbox, SandboxSpec};
 use super::service::{Keeper, OrderId};
 use crate::cgroups::Group;
@@ -15,6 +20,56 @@ pub(super) struct SandboxRecord {
     pub(super) group: Group,
     /// Who waits for its end.
     removers: Vec<OrderId>,
+}
+
+/// A [`SandboxRecord`] by its descriptors' numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CarriedSandbox {
+    info: Sandbox,
+    pub(super) namespaces: Vec<RawFd>,
+    pub(super) mounts: RawFd,
+    ids: PodIds,
+    group: Group,
+}
+
+impl SandboxRecord {
+    pub(super) fn is_being_removed(&self) -> bool {
+        !self.removers.is_empty()
+    }
+
+    pub(super) fn carry(&self) -> CarriedSandbox {
+        CarriedSandbox {
+            info: self.info.clone(),
+            namespaces: self
+                .namespaces
+                .shared
+                .iter()
+                .map(AsRawFd::as_raw_fd)
+                .collect(),
+            mounts: self.namespaces.mounts.as_raw_fd(),
+            ids: self.ids,
+            group: self.group.clone(),
+        }
+    }
+
+    pub(super) fn restore(carried: CarriedSandbox) -> io::Result<Self> {
+        let shared = carried
+            .namespaces
+            .into_iter()
+            .map(sys::adopt)
+            .collect::<io::Result<_>>()?;
+        let namespaces = Namespaces {
+            shared,
+            mounts: sys::adopt(carried.mounts)?,
+        };
+        Ok(Self {
+            info: carried.info,
+            namespaces,
+            ids: carried.ids,
+            group: carried.group,
+            removers: Vec::new(),
+        })
+    }
 }
 
 impl Keeper {
@@ -42,8 +97,7 @@ impl Keeper {
     }
 
     fn make_sandbox(&mut self, spec: &SandboxSpec, group: &Group) -> Result<Sandbox, String> {
-        let in_words =
-            |error: std::io::Error| format!("cannot limit the pod: {}", sentence(&error));
+        let in_words = |error: io::Error| format!("cannot limit the pod: {}", sentence(&error));
         group.limit(&spec.limits).map_err(in_words)?;
         let ids = self.ids.for_pod(self.pods_made, spec.single_user);
         self.pods_made = self.pods_made.wrapping_add(1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::protocol::{
     Container, ContainerKey, ContainerState, Event, Facts, Inventory, KeeperError, Listen, Message,
     Order, Reply, Request,
 };
-use super::{BRAIN_GIVES_UP, Config, privileges};
+use super::{BRAIN_GIVES_UP, Config, privileges, upgrade};
 use crate::cgroups::{Cgroups, Group};
 use crate::network::{self, Mesh};
 use crate::sandbox::{IdSource, sentence};
@@ -74,33 +74,61 @@ pub(super) struct Keeper {
     /// Counts the pods made: the next one's ids follow from it.
     pub(super) pods_made: u32,
     stopping: Option<Duration>,
+    /// To be done as soon as nothing is half done.
+    upgrade_wanted: bool,
+}
+
+/// What a keeper stands on, made once in its life.
+struct Ground {
+    facts: Facts,
+    cgroups: Cgroups,
+    mesh: Mesh,
+}
+
+impl Ground {
+    fn prepare(config: &Config) -> Result<Self, String> {
+        let (rootless, mut warnings) = privileges::enter()?;
+        let ids = IdSource::of_this_process()
+            .map_err(|error| format!("cannot read this process' id maps: {}", sentence(&error)))?;
+        let own_proc = privileges::try_namespaces(ids, rootless)?;
+        if !own_proc {
+            warnings.push(
+                "/proc is covered in parts here, so that pods cannot mount their own: they see \
+                 this machine's, read-only, with its processes"
+                    .to_owned(),
+            );
+        }
+        let (cgroups, said_by_cgroups) = Cgroups::set_up();
+        warnings.extend(said_by_cgroups);
+        let mesh = Mesh::create(config.service_range, config.mesh_address).map_err(|error| {
+            format!(
+                "cannot make the mesh network namespace: {}",
+                sentence(&error)
+            )
+        })?;
+        let facts = Facts {
+            rootless,
+            ids: ids.kind(),
+            cgroups: cgroups.mode(),
+            proc_is_hosts: !own_proc,
+            mesh_address: config.mesh_address,
+            keeper_pid: std::process::id().cast_signed(),
+            restarts: 0,
+            warnings,
+        };
+        Ok(Self {
+            facts,
+            cgroups,
+            mesh,
+        })
+    }
 }
 
 /// Sets everything up, serves until told to stop, and cleans up.
 pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
     let said =
         |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", sentence(&error));
-    let (rootless, mut warnings) = privileges::enter()?;
-    // Only now: what was opened in another mount namespace cannot be bound in this one.
-    let program = privileges::open_program().map_err(said("open the running program"))?;
-    let ids = IdSource::of_this_process().map_err(said("read this process' id maps"))?;
-    let own_proc = privileges::try_namespaces(ids, rootless)?;
-    if !own_proc {
-        warnings.push(
-            "/proc is covered in parts here, so that pods cannot mount their own: they see this \
-             machine's, read-only, with its processes"
-                .to_owned(),
-        );
-    }
-    sys::become_subreaper().map_err(said("become the subreaper"))?;
-    sys::limit_open_files(1 << 20).map_err(said("raise the limit on open files"))?;
-    let handled = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
-    sys::block_signals(&handled).map_err(said("block signals"))?;
-    let signals = Signals::new(&handled).map_err(said("listen to signals"))?;
-    let (cgroups, said_by_cgroups) = Cgroups::set_up();
-    warnings.extend(said_by_cgroups);
-    let mesh = Mesh::create(config.service_range, config.mesh_address)
-        .map_err(said("make the mesh network namespace"))?;
+    let carried = upgrade::receive().map_err(said("read what the older version left"))?;
     // One that is not there yet is looked for by its path.
     for folder in &mut config.hidden {
         if let Ok(path) = folder
@@ -110,16 +138,32 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
             *folder = path;
         }
     }
-    let facts = Facts {
-        rootless,
-        ids: ids.kind(),
-        cgroups: cgroups.mode(),
-        proc_is_hosts: !own_proc,
-        mesh_address: config.mesh_address,
-        keeper_pid: std::process::id().cast_signed(),
-        restarts: 0,
-        warnings,
+    let Ground {
+        facts,
+        cgroups,
+        mesh,
+    } = match &carried {
+        Some(carried) => Ground {
+            facts: carried.facts.clone(),
+            cgroups: Cgroups::at(carried.cgroups.clone()),
+            mesh: Mesh::restore(&carried.mesh).map_err(said("take over the mesh"))?,
+        },
+        None => Ground::prepare(&config)?,
     };
+    let ids = IdSource::of_this_process().map_err(said("read this process' id maps"))?;
+    // Only now: what was opened in another mount namespace cannot be bound in this one.
+    let program = privileges::open_program().map_err(said("open the running program"))?;
+    sys::become_subreaper().map_err(said("become the subreaper"))?;
+    sys::limit_open_files(1 << 20).map_err(said("raise the limit on open files"))?;
+    let handled = [
+        libc::SIGCHLD,
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGUSR2,
+    ];
+    sys::block_signals(&handled).map_err(said("block signals"))?;
+    let signals = Signals::new(&handled).map_err(said("listen to signals"))?;
     let mut keeper = Keeper {
         brain: Brain::default(),
         config,
@@ -142,7 +186,14 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
         // Two keepers of one host seldom begin at the same ids.
         pods_made: std::process::id().wrapping_mul(127),
         stopping: None,
+        upgrade_wanted: false,
     };
+    if let Some(carried) = carried {
+        keeper.pods_made = carried.pods_made;
+        keeper
+            .take_over(carried)
+            .map_err(said("take over what the older version left"))?;
+    }
     let served = keeper.serve();
     keeper.clean_up();
     served.map(ExitCode::from).map_err(said("go on"))
@@ -232,6 +283,12 @@ impl Keeper {
             self.start_brain()?;
         }
         self.brain.kill_if_mute(now);
+        if self.upgrade_wanted && self.can_upgrade() {
+            self.upgrade_wanted = false;
+            if let Err(error) = self.upgrade() {
+                tracing::error!(%error, "cannot become the new version; the old one goes on");
+            }
+        }
         let stop = self.stopping.is_some_and(|deadline| deadline <= now);
         Ok(stop.then_some(0))
     }
@@ -245,6 +302,7 @@ impl Keeper {
                         return Ok(Some(code));
                     }
                 }
+                libc::SIGUSR2 => self.upgrade_wanted = true,
                 // Asked a second time: no more waiting.
                 _ if self.stopping.is_some() => return Ok(Some(0)),
                 _ => {
@@ -439,6 +497,21 @@ impl Keeper {
         let theirs = socket.try_clone().map_err(failed)?;
         self.listeners.insert(name, (listen, socket));
         Ok((theirs, Reply::Listening(address)))
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(super) fn carry_listeners(&self) -> Vec<(String, Listen, RawFd)> {
+        let listeners = self.listeners.iter();
+        listeners
+            .map(|(name, (listen, socket))| (name.clone(), listen.clone(), socket.as_raw_fd()))
+            .collect()
+    }
+
+    pub(super) fn restore_listener(&mut self, name: String, listen: Listen, socket: OwnedFd) {
+        self.listeners.insert(name, (listen, socket));
     }
 
     pub(super) fn reply(&mut self, order: OrderId, reply: Reply) {

@@ -13,8 +13,10 @@ mod netlink;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+
+use serde::{Deserialize, Serialize};
 
 use netlink::{Mac, Message, Socket};
 
@@ -38,6 +40,15 @@ const FIRST_MESH_LINK: u32 = 100;
 pub(crate) struct Mesh {
     namespace: OwnedFd,
     routing: Socket,
+    address: Ipv4Addr,
+    next_link: u32,
+}
+
+/// A [`Mesh`] by its descriptors' numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CarriedMesh {
+    pub(crate) namespace: RawFd,
+    pub(crate) routing: RawFd,
     address: Ipv4Addr,
     next_link: u32,
 }
@@ -66,6 +77,25 @@ impl Mesh {
             routing,
             address,
             next_link: FIRST_MESH_LINK,
+        })
+    }
+
+    /// The mesh namespace as the next version of this process finds it.
+    pub(crate) fn carry(&self) -> CarriedMesh {
+        CarriedMesh {
+            namespace: self.namespace.as_raw_fd(),
+            routing: self.routing.descriptor().as_raw_fd(),
+            address: self.address,
+            next_link: self.next_link,
+        }
+    }
+
+    pub(crate) fn restore(carried: &CarriedMesh) -> io::Result<Self> {
+        Ok(Self {
+            namespace: sys::adopt(carried.namespace)?,
+            routing: Socket::over(sys::adopt(carried.routing)?),
+            address: carried.address,
+            next_link: carried.next_link,
         })
     }
 

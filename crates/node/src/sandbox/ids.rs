@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use crate::keeper::Ids;
 use crate::sys;
 
@@ -102,7 +104,7 @@ fn mapped_ids(map: &str) -> u64 {
 }
 
 /// A pod's users and groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodIds {
     /// The first user and group, as the pod sees them.
     pub(crate) inside: (u32, u32),

@@ -1,8 +1,9 @@
 //! Making, joining, signalling and reaping processes.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,6 +234,39 @@ pub(crate) fn redirect(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
         check(i64::from(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }))?;
     }
     Ok(())
+}
+
+/// Takes over a descriptor that another program, which this process was, left open for this one.
+/// To be called once for each, before anything else is opened that could have its number.
+pub(crate) fn adopt(descriptor: RawFd) -> io::Result<OwnedFd> {
+    keep_over_exec(&[descriptor], false)?;
+    // SAFETY: it is open (the call above would have failed), and by what the callers keep to,
+    // nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Sets whether descriptors stay open when a program is executed.
+pub(crate) fn keep_over_exec(descriptors: &[RawFd], keep: bool) -> io::Result<()> {
+    let flags = if keep { 0 } else { libc::FD_CLOEXEC };
+    for descriptor in descriptors {
+        // SAFETY: takes no pointers.
+        check(i64::from(unsafe {
+            libc::fcntl(*descriptor, libc::F_SETFD, flags)
+        }))?;
+    }
+    Ok(())
+}
+
+/// A file that is only in memory.
+pub(crate) fn memory_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: the name is a terminated string; the descriptor is new and owned by nobody else.
+    unsafe {
+        let fd = check(i64::from(libc::memfd_create(
+            name.as_ptr(),
+            libc::MFD_CLOEXEC,
+        )))?;
+        Ok(File::from_raw_fd(fd as RawFd))
+    }
 }
 
 /// Executes a program. Returns only when it cannot.

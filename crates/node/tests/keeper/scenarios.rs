@@ -1,7 +1,7 @@
 //! What a keeper does for its brain.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use springtide_node::MeshNamespace;
 use springtide_node::keeper::{
-    Capabilities, ContainerState, Event, Ids, KeeperError, Limits, Listen, Mount, User,
+    Capabilities, ContainerState, Event, Ids, Inventory, KeeperError, Limits, Listen, Mount, User,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -36,6 +36,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!(orders_can_be_repeated),
         scenario!(fifty_sandboxes_start_quickly),
         scenario!(a_brain_that_is_killed_takes_nothing_with_it),
+        scenario!(a_keeper_that_is_upgraded_keeps_everything),
         scenario!(
             a_keeper_that_is_killed_takes_everything_with_it,
             kill_the_keeper
@@ -590,6 +591,55 @@ async fn a_brain_that_is_killed_takes_nothing_with_it(mut node: Node) {
     early.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "served");
     assert_eq!(node.exit(&short).await.code, 9);
+    node.client.kill(&long).await.unwrap();
+    assert_eq!(node.exit(&long).await.code, 137);
+}
+
+async fn a_keeper_that_is_upgraded_keeps_everything(mut node: Node) {
+    let public = Listen::HostTcp("127.0.0.1:0".parse().unwrap());
+    let note = node.folder.join("note");
+    let (long, short) = (Node::key("web", "long"), Node::key("web", "short"));
+    let keeper = node.client.facts().keeper_pid;
+    if node.client.facts().restarts == 0 {
+        node.pod("web", 5).await;
+        let serve = format!("printf begun; {SERVE}");
+        node.start(node.spec("web", "long", &["/bin/sh", "-c", &serve]))
+            .await;
+        node.wait_for_output(&long, "begunup").await;
+        node.start(node.spec("web", "short", &["/bin/sh", "-c", "sleep 0.2; exit 9"]))
+            .await;
+        let (_, address) = node.client.listen("api", public.clone()).await.unwrap();
+        let inventory = node.client.inventory().await.unwrap();
+        let state = serde_json::to_string(&(keeper, address, inventory)).unwrap();
+        fs::write(&note, state).unwrap();
+        let told = Command::new("kill")
+            .args(["-USR2", &keeper.to_string()])
+            .status()
+            .unwrap();
+        assert!(told.success());
+        std::future::pending::<()>().await;
+    }
+    let known: (i32, SocketAddr, Inventory) =
+        serde_json::from_slice(&fs::read(note).unwrap()).unwrap();
+    assert_eq!(known.0, keeper, "it is the same process");
+    let inventory = node.client.inventory().await.unwrap();
+    assert_eq!(inventory.sandboxes, known.2.sandboxes);
+    assert_eq!(inventory.containers[0], known.2.containers[0]);
+    assert_eq!(inventory.listeners, known.2.listeners);
+    let (_, address) = node.client.listen("api", public).await.unwrap();
+    assert_eq!(address, known.1);
+    assert_eq!(node.exit(&short).await.code, 9);
+    // The mesh, the output, and commands in the container work as before.
+    node.pod("client", 6).await;
+    let (_, output) = node.run("client", &fetch("10.244.0.5", 80)).await;
+    assert_eq!(output, "from the pod\n");
+    node.wait_for_output(&long, "10.244.0.6").await;
+    let outcome = node
+        .client
+        .exec(&long, vec!["hostname".to_owned()], SECONDS_5)
+        .await
+        .unwrap();
+    assert_eq!(outcome.output, b"web\n");
     node.client.kill(&long).await.unwrap();
     assert_eq!(node.exit(&long).await.code, 137);
 }
