@@ -32,6 +32,11 @@ pub(crate) async fn make_own_objects(context: &Context) -> anyhow::Result<()> {
             Some(namespace) => Api::namespaced_with(context.client.clone(), &namespace, &resource),
             None => Api::all_with(context.client.clone(), &resource),
         };
+        // Looked for first: a second Service with a fixed address is refused for its address, not for
+        // its name.
+        if api.get_opt(&object.name_any()).await?.is_some() {
+            continue;
+        }
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 409 => {}
