@@ -191,7 +191,7 @@ const REFUSED_COMMANDS: &[(&str, &[&str])] = &[
     ),
     (
         "kubectl patch service web -p '{\"spec\":{\"clusterIP\":\"10.96.0.77\"}}'",
-        &["field is immutable"],
+        &["may not change once set"],
     ),
     ("kubectl delete namespace default", &["(Forbidden)"]),
     (
@@ -229,7 +229,7 @@ fn what_is_wrong_is_refused_with_its_place_and_nothing_is_lost() {
     };
     let mut cluster = Cluster::new(Home::new(User::Myself).up(&[]), &kubectl);
     cluster.ok("kubectl create configmap settings --from-literal=colour=green");
-    web::start(&cluster, 1, free_node_port());
+    cluster.apply(&web::manifest(1, free_node_port()));
     let mut wrong = Vec::new();
     let mut check = |what: &str, outcome: support::Outcome, said: &[&str]| {
         let all = format!("{}{}", outcome.out, outcome.err);
@@ -289,7 +289,7 @@ fn what_is_wrong_is_refused_with_its_place_and_nothing_is_lost() {
         "kubectl get configmap settings -o jsonpath='{.data.colour}'",
         &["green"],
     );
-    cluster.says("kubectl get deployment web", &["1/1"]);
+    cluster.comes_to_say("kubectl get deployment web", &["1/1"]);
     cluster.says("kubectl get configmap x --ignore-not-found", &[]);
     assert!(cluster.tide.is_alive());
     assert!(
@@ -491,7 +491,7 @@ fn a_folder_that_cannot_be_written_is_named() {
         home.tide(&["up", "--data-dir", folder, "--api-listen", "127.0.0.1:0"]),
         PATIENCE,
     );
-    outcome.expect_failure(1, &[folder, "cannot be made"]);
+    outcome.expect_failure(1, &[folder, "Not a directory"]);
 }
 
 #[test]
