@@ -336,7 +336,7 @@ fn requests_of_the_pod_as_a_whole_count_before_its_containers() {
 #[test]
 fn one_broken_metric_stops_a_scale_down_but_no_scale_up() {
     let external = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "10"}}});
-    let mut bench = Bench::new(json!([cpu_target(70), external]), Value::Null);
+    let mut bench = Bench::new(&json!([cpu_target(70), external]), Value::Null);
     let gone = Err("no metrics returned from external metrics API".to_owned());
     bench.scale(4);
     bench.use_cpu(20);
@@ -359,7 +359,7 @@ fn one_broken_metric_stops_a_scale_down_but_no_scale_up() {
 #[test]
 fn the_metric_that_asks_for_most_wins_and_is_named() {
     let pods = json!({"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "10"}}});
-    let mut bench = Bench::new(json!([cpu_target(70), pods]), Value::Null);
+    let mut bench = Bench::new(&json!([cpu_target(70), pods]), Value::Null);
     bench.use_cpu(150);
     let samples = bench
         .pods
@@ -385,7 +385,7 @@ fn totals_are_compared_as_a_whole_or_for_each_pod() {
         }}])
     };
     let mut bench = Bench::new(
-        object(json!({"type": "Value", "value": "100"})),
+        &object(json!({"type": "Value", "value": "100"})),
         Value::Null,
     );
     bench.scale(4);
@@ -395,7 +395,7 @@ fn totals_are_compared_as_a_whole_or_for_each_pod() {
     assert_eq!(shown[0]["object"]["current"], json!({"value": "150"}));
 
     let mut bench = Bench::new(
-        object(json!({"type": "AverageValue", "averageValue": "30"})),
+        &object(json!({"type": "AverageValue", "averageValue": "30"})),
         Value::Null,
     );
     bench.scale(4);
@@ -419,7 +419,7 @@ fn totals_are_compared_as_a_whole_or_for_each_pod() {
 #[test]
 fn memory_is_shown_in_binary_units() {
     let memory = json!([{"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Mi"}}}]);
-    let mut bench = Bench::new(memory, Value::Null);
+    let mut bench = Bench::new(&memory, Value::Null);
     bench.use_cpu(1024 * 1024 * 1000);
     let shown = serde_json::to_value(bench.tick().outcome.current_metrics).unwrap();
     assert_eq!(

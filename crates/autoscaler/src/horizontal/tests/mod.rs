@@ -35,7 +35,7 @@ pub(super) struct Ticked {
 
 impl Bench {
     /// Minimum 2, maximum 10, these metrics and this behavior, two pods that run.
-    pub(super) fn new(metrics: Value, behavior: Value) -> Self {
+    pub(super) fn new(metrics: &Value, behavior: Value) -> Self {
         let mut spec = json!({
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             "minReplicas": 2,
@@ -62,7 +62,7 @@ impl Bench {
 
     /// CPU at 70 %, requests 200m.
     pub(super) fn cpu(behavior: Value) -> Self {
-        Self::new(json!([cpu_target(70)]), behavior)
+        Self::new(&json!([cpu_target(70)]), behavior)
     }
 
     /// Makes it this many replicas, all ready for long.

@@ -1,0 +1,402 @@
+//! XOR-compressed chunks: the Gorilla scheme with the bit layout of Prometheus' XOR chunks.
+//!
+//! The first two bytes count the samples. The first sample is a varint time and 64 raw bits; the
+//! second a time delta and the XOR with the value before; later ones the change of the delta
+//! (`0`, or a prefix and 14, 17, 20 or 64 bits) and the XOR (`0`, or the meaningful bits, whose
+//! position is repeated only when it changed).
+
+/// A value at a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since the epoch.
+    pub time: i64,
+    /// The value; a stale marker says that the series ended.
+    pub value: f64,
+}
+
+/// Samples a full chunk holds.
+pub(crate) const SAMPLES_IN_FULL: u16 = 120;
+
+/// No position of meaningful bits was written yet.
+const NO_LEADING: u8 = 0xff;
+
+/// Up to 120 samples, compressed, in the order of time.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    /// Bits of the last byte that are not used yet.
+    free_bits: u8,
+    first_time: i64,
+    last: Sample,
+    delta: u64,
+    leading: u8,
+    trailing: u8,
+}
+
+impl Chunk {
+    /// A chunk that starts with a sample.
+    pub(crate) fn starting_with(first: Sample) -> Chunk {
+        let mut chunk = Chunk {
+            bytes: vec![0, 1],
+            free_bits: 0,
+            first_time: first.time,
+            last: first,
+            delta: 0,
+            leading: NO_LEADING,
+            trailing: 0,
+        };
+        let zigzag = (first.time << 1) ^ (first.time >> 63);
+        chunk.write_varint(zigzag as u64);
+        chunk.write_bits(first.value.to_bits(), 64);
+        chunk
+    }
+
+    /// How many samples there are.
+    #[must_use]
+    pub fn len(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[0], self.bytes[1]])
+    }
+
+    /// Never: a chunk starts with a sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= SAMPLES_IN_FULL
+    }
+
+    /// The first sample's time.
+    #[must_use]
+    pub fn first_time(&self) -> i64 {
+        self.first_time
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn last(&self) -> Sample {
+        self.last
+    }
+
+    /// The compressed form.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Gives back memory that was reserved for more samples.
+    pub(crate) fn seal(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Adds a sample newer than the last one; there must be room.
+    pub(crate) fn push(&mut self, sample: Sample) {
+        debug_assert!(sample.time > self.last.time, "samples come in the order of time");
+        debug_assert!(!self.is_full(), "a full chunk takes no sample");
+        let count = self.len();
+        let delta = sample.time.wrapping_sub(self.last.time) as u64;
+        if count == 1 {
+            self.write_varint(delta);
+        } else {
+            self.write_delta_change(delta.wrapping_sub(self.delta) as i64);
+        }
+        self.write_xor(sample.value);
+        self.delta = delta;
+        self.last = sample;
+        self.bytes[..2].copy_from_slice(&(count + 1).to_be_bytes());
+    }
+
+    /// The samples, decompressed one by one.
+    #[must_use]
+    pub fn samples(&self) -> Samples<'_> {
+        Samples::new(&self.bytes)
+    }
+
+    fn write_delta_change(&mut self, change: i64) {
+        let fits = |bits: u32| {
+            let half = 1_i64 << (bits - 1);
+            (-(half - 1)..=half).contains(&change)
+        };
+        match change {
+            0 => self.write_bits(0, 1),
+            _ if fits(14) => {
+                self.write_bits(0b10, 2);
+                self.write_bits(change as u64, 14);
+            }
+            _ if fits(17) => {
+                self.write_bits(0b110, 3);
+                self.write_bits(change as u64, 17);
+            }
+            _ if fits(20) => {
+                self.write_bits(0b1110, 4);
+                self.write_bits(change as u64, 20);
+            }
+            _ => {
+                self.write_bits(0b1111, 4);
+                self.write_bits(change as u64, 64);
+            }
+        }
+    }
+
+    fn write_xor(&mut self, value: f64) {
+        let xor = value.to_bits() ^ self.last.value.to_bits();
+        if xor == 0 {
+            self.write_bits(0, 1);
+            return;
+        }
+        self.write_bits(1, 1);
+        // The position has five bits.
+        let leading = (xor.leading_zeros() as u8).min(31);
+        let trailing = xor.trailing_zeros() as u8;
+        if self.leading != NO_LEADING && leading >= self.leading && trailing >= self.trailing {
+            self.write_bits(0, 1);
+            let meaningful = 64 - self.leading - self.trailing;
+            self.write_bits(xor >> self.trailing, meaningful);
+            return;
+        }
+        self.leading = leading;
+        self.trailing = trailing;
+        let meaningful = 64 - leading - trailing;
+        self.write_bits(1, 1);
+        self.write_bits(u64::from(leading), 5);
+        // 64 meaningful bits are written as 0, which cannot occur otherwise.
+        self.write_bits(u64::from(meaningful), 6);
+        self.write_bits(xor >> trailing, meaningful);
+    }
+
+    /// Writes the lowest bits of a number, the highest of them first.
+    fn write_bits(&mut self, bits: u64, count: u8) {
+        let mut left = count;
+        while left > 0 {
+            if self.free_bits == 0 {
+                self.bytes.push(0);
+                self.free_bits = 8;
+            }
+            let taken = left.min(self.free_bits);
+            let mask = (1_u64 << taken) - 1;
+            let part = ((bits >> (left - taken)) & mask) as u8;
+            self.free_bits -= taken;
+            if let Some(byte) = self.bytes.last_mut() {
+                *byte |= part << self.free_bits;
+            }
+            left -= taken;
+        }
+    }
+
+    fn write_varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.write_bits((number & 0x7f) | 0x80, 8);
+            number >>= 7;
+        }
+        self.write_bits(number, 8);
+    }
+}
+
+/// Decompresses a chunk. Bytes that are cut short end it early; it never panics.
+#[derive(Debug, Clone)]
+pub struct Samples<'a> {
+    bytes: &'a [u8],
+    /// The next bit to read, counted from the first byte's highest.
+    position: usize,
+    count: u16,
+    read: u16,
+    last: Sample,
+    delta: u64,
+    leading: u8,
+    trailing: u8,
+}
+
+impl<'a> Samples<'a> {
+    /// Reads a chunk's compressed form, also one from elsewhere that may be broken.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Samples<'a> {
+        let count = match bytes {
+            [high, low, ..] => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        };
+        Samples {
+            bytes,
+            position: 16,
+            count,
+            read: 0,
+            last: Sample { time: 0, value: 0.0 },
+            delta: 0,
+            leading: 0,
+            trailing: 0,
+        }
+    }
+
+    fn read_bits(&mut self, count: u8) -> Option<u64> {
+        let end = self.position + usize::from(count);
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
+        let mut bits = 0_u64;
+        while self.position < end {
+            let byte = self.bytes[self.position / 8];
+            let offset = (self.position % 8) as u8;
+            let taken = (8 - offset).min((end - self.position) as u8);
+            let part = (byte << offset) >> (8 - taken);
+            bits = (bits << taken) | u64::from(part);
+            self.position += usize::from(taken);
+        }
+        Some(bits)
+    }
+
+    fn read_varint(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.read_bits(8)?;
+            number |= (byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn read_delta_change(&mut self) -> Option<i64> {
+        let mut ones = 0;
+        while ones < 4 && self.read_bits(1)? == 1 {
+            ones += 1;
+        }
+        let bits = match ones {
+            0 => return Some(0),
+            1 => 14,
+            2 => 17,
+            3 => 20,
+            _ => return self.read_bits(64).map(|raw| raw as i64),
+        };
+        let raw = self.read_bits(bits)? as i64;
+        // The range is -(half-1)..=half: only numbers above half are negative.
+        let half = 1_i64 << (bits - 1);
+        Some(if raw > half { raw - (half << 1) } else { raw })
+    }
+
+    fn read_xor(&mut self) -> Option<f64> {
+        if self.read_bits(1)? == 0 {
+            return Some(self.last.value);
+        }
+        if self.read_bits(1)? == 1 {
+            self.leading = self.read_bits(5)? as u8;
+            let meaningful = match self.read_bits(6)? as u8 {
+                0 => 64,
+                some => some,
+            };
+            self.trailing = 64_u8.checked_sub(self.leading + meaningful)?;
+        }
+        let meaningful = 64 - self.leading - self.trailing;
+        let xor = self.read_bits(meaningful)? << self.trailing;
+        Some(f64::from_bits(self.last.value.to_bits() ^ xor))
+    }
+
+    fn read_sample(&mut self) -> Option<Sample> {
+        if self.read == 0 {
+            let zigzag = self.read_varint()?;
+            let time = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+            let value = f64::from_bits(self.read_bits(64)?);
+            return Some(Sample { time, value });
+        }
+        self.delta = if self.read == 1 {
+            self.read_varint()?
+        } else {
+            let change = self.read_delta_change()?;
+            self.delta.wrapping_add(change as u64)
+        };
+        let time = self.last.time.wrapping_add(self.delta as i64);
+        let value = self.read_xor()?;
+        Some(Sample { time, value })
+    }
+}
+
+impl Iterator for Samples<'_> {
+    type Item = Sample;
+
+    fn next(&mut self) -> Option<Sample> {
+        if self.read == self.count {
+            return None;
+        }
+        let Some(sample) = self.read_sample() else {
+            self.count = self.read;
+            return None;
+        };
+        self.read += 1;
+        self.last = sample;
+        Some(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compress(samples: &[Sample]) -> Chunk {
+        let mut chunk = Chunk::starting_with(samples[0]);
+        for sample in &samples[1..] {
+            chunk.push(*sample);
+        }
+        chunk
+    }
+
+    fn assert_round_trip(samples: &[Sample]) {
+        let read: Vec<Sample> = compress(samples).samples().collect();
+        assert_eq!(read.len(), samples.len());
+        for (left, right) in read.iter().zip(samples) {
+            assert_eq!(left.time, right.time);
+            assert_eq!(left.value.to_bits(), right.value.to_bits());
+        }
+    }
+
+    #[test]
+    fn a_regular_counter_takes_little_room() {
+        let samples: Vec<Sample> = (0..120)
+            .map(|at| Sample {
+                time: 1_700_000_000_000 + at * 15_000,
+                value: (at / 4) as f64,
+            })
+            .collect();
+        assert_round_trip(&samples);
+        assert!(compress(&samples).bytes().len() < 192, "under 1.6 bytes a sample");
+    }
+
+    #[test]
+    fn the_bits_lie_as_prometheus_lays_them() {
+        let chunk = compress(&[
+            Sample { time: 1, value: 1.0 },
+            Sample { time: 3, value: 1.0 },
+            Sample { time: 5, value: 1.0 },
+        ]);
+        // Count, zigzag 1, the float's eight bytes, delta 2, then the bits: xor 0, change 0, xor 0.
+        assert_eq!(chunk.bytes(), [0, 3, 2, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0, 2, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            start in -10_000_000_000_i64..10_000_000_000_000,
+            steps in prop::collection::vec(
+                (prop_oneof![Just(15_000_i64), 1..20_000_i64, 1..5_000_000_000_i64],
+                 prop_oneof![any::<f64>(), Just(f64::from_bits(super::super::STALE_BITS)), (0..100_i32).prop_map(f64::from)]),
+                1..120,
+            ),
+        ) {
+            let mut time = start;
+            let samples: Vec<Sample> = steps
+                .into_iter()
+                .map(|(step, value)| {
+                    time += step;
+                    Sample { time, value }
+                })
+                .collect();
+            assert_round_trip(&samples);
+        }
+
+        #[test]
+        fn broken_bytes_end_early_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Samples::new(&bytes).count();
+        }
+    }
+}

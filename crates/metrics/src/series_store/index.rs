@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Labels, MatchKind, Matcher};
+
+/// A series' number in its store.
+pub(crate) type SeriesNumber = u32;
+
+/// Which series have which label value.
+#[derive(Debug, Default)]
+pub(crate) struct LabelIndex {
+    /// Per label name and value the series, in ascending order.
+    postings: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<SeriesNumber>>>,
+    series: SeriesNumber,
+}
+
+impl LabelIndex {
+    /// Adds the next series, whose number is the count of those before; its labels share the index' texts.
+    pub(crate) fn add(&mut self, labels: &Labels) -> (SeriesNumber, Labels) {
+        let number = self.series;
+        self.series += 1;
+        let mut shared = Vec::with_capacity(labels.len());
+        for (name, value) in labels.pairs() {
+            let name = match self.postings.get_key_value(name) {
+                Some((known, _)) => Arc::clone(known),
+                None => Arc::clone(name),
+            };
+            let values = self.postings.entry(Arc::clone(&name)).or_default();
+            let value = match values.get_key_value(value) {
+                Some((known, _)) => Arc::clone(known),
+                None => Arc::clone(value),
+            };
+            values.entry(Arc::clone(&value)).or_default().push(number);
+            shared.push((name, value));
+        }
+        (number, Labels::new(shared))
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.postings.keys().map(|name| &**name)
+    }
+
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.postings
+            .get(name)
+            .into_iter()
+            .flat_map(|values| values.keys().map(|value| &**value))
+    }
+
+    /// The series that satisfy all matchers, in ascending order of number.
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<SeriesNumber> {
+        // A matcher that accepts the empty value also accepts series without the label: those it
+        // does not accept are taken away. The others name what to start from.
+        let mut chosen: Option<Vec<SeriesNumber>> = None;
+        for matcher in matchers.iter().filter(|matcher| !matcher.accepts("")) {
+            let having = self.with_value(matcher, true);
+            chosen = Some(match chosen {
+                None => having,
+                Some(before) => intersect(&before, &having),
+            });
+            if chosen.as_ref().is_some_and(Vec::is_empty) {
+                return Vec::new();
+            }
+        }
+        let mut chosen = chosen.unwrap_or_else(|| (0..self.series).collect());
+        for matcher in matchers.iter().filter(|matcher| matcher.accepts("")) {
+            chosen = subtract(&chosen, &self.with_value(matcher, false));
+        }
+        chosen
+    }
+
+    /// The series that have the label with a value the matcher accepts, or with one it does not.
+    fn with_value(&self, matcher: &Matcher, accepted: bool) -> Vec<SeriesNumber> {
+        let Some(values) = self.postings.get(&*matcher.name) else {
+            return Vec::new();
+        };
+        let literals: Option<&[String]> = match (&matcher.kind, accepted) {
+            (MatchKind::Equal, true) | (MatchKind::NotEqual, false) => {
+                Some(std::slice::from_ref(&matcher.value))
+            }
+            (MatchKind::Matches(pattern), true) | (MatchKind::MatchesNot(pattern), false) => {
+                pattern.literals()
+            }
+            _ => None,
+        };
+        let lists: Vec<&[SeriesNumber]> = match literals {
+            Some(literals) => literals
+                .iter()
+                .filter_map(|literal| values.get(&**literal).map(Vec::as_slice))
+                .collect(),
+            None => values
+                .iter()
+                .filter(|(value, _)| matcher.accepts(value) == accepted)
+                .map(|(_, numbers)| numbers.as_slice())
+                .collect(),
+        };
+        unite(&lists)
+    }
+}
+
+fn unite(lists: &[&[SeriesNumber]]) -> Vec<SeriesNumber> {
+    match lists {
+        [] => Vec::new(),
+        [one] => one.to_vec(),
+        several => {
+            let mut united: Vec<SeriesNumber> = several.concat();
+            united.sort_unstable();
+            united.dedup();
+            united
+        }
+    }
+}
+
+fn intersect(left: &[SeriesNumber], right: &[SeriesNumber]) -> Vec<SeriesNumber> {
+    let (few, many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    few.iter()
+        .copied()
+        .filter(|number| many.binary_search(number).is_ok())
+        .collect()
+}
+
+fn subtract(from: &[SeriesNumber], away: &[SeriesNumber]) -> Vec<SeriesNumber> {
+    from.iter()
+        .copied()
+        .filter(|number| away.binary_search(number).is_err())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_matcher() -> impl Strategy<Value = Matcher> {
+        let value = prop_oneof![Just(""), Just("x"), Just("y"), Just("x|y"), Just(".+"), Just("x?"), Just(".*")];
+        (prop_oneof![Just("a"), Just("b"), Just("c")], value, 0..4).prop_map(|(name, value, kind)| match kind {
+            0 => Matcher::equal(name, value),
+            1 => Matcher::not_equal(name, value),
+            2 => Matcher::matching(name, value).expect("valid"),
+            _ => Matcher::not_matching(name, value).expect("valid"),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_answers_as_a_walk_over_all_series_does(
+            series in prop::collection::vec(("[xyz]?", "[xy]?", "x?|x\\|y"), 0..12),
+            matchers in prop::collection::vec(any_matcher(), 0..4),
+        ) {
+            let mut index = LabelIndex::default();
+            let mut all = Vec::new();
+            for (a, b, c) in series {
+                let labels = Labels::new([("a", a.as_str()), ("b", b.as_str()), ("c", c.as_str())]);
+                let (_, shared) = index.add(&labels);
+                prop_assert_eq!(&shared, &labels);
+                all.push(labels);
+            }
+            let expected: Vec<SeriesNumber> = (0..all.len())
+                .filter(|at| matchers.iter().all(|matcher| matcher.accepts_series(&all[*at])))
+                .map(|at| at as SeriesNumber)
+                .collect();
+            prop_assert_eq!(index.select(&matchers), expected);
+        }
+    }
+}

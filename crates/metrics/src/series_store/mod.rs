@@ -1,0 +1,46 @@
+//! Time series in memory: what samples are written to and queries are answered from.
+//!
+//! ```text
+//! append(labels, time, value) ──> label index ──> Series ──> Chunk, Chunk, … (120 samples each, XOR-compressed)
+//! select(matchers) ──> label index ──> Series, sorted by labels ──> samples of a span of time
+//! ```
+//!
+//! | part | is |
+//! | --- | --- |
+//! | [`Labels`] | what names a series: sorted pairs, the metric's name among them |
+//! | [`Matcher`] | one condition on a label, as a selector writes it |
+//! | [`Pattern`] | a regular expression in Go's (RE2) syntax, anchored at both ends |
+//! | `chunk` | the compressed form of 120 samples |
+//! | `index` | which series have which label; answers matchers without touching series |
+//! | [`SeriesStore`] | all series, with limits that refuse by name and count what they refused |
+//!
+//! Pure: nothing here reads a clock, a file or the network. Times are milliseconds since the epoch.
+
+mod chunk;
+mod index;
+mod labels;
+mod matcher;
+mod pattern;
+mod store;
+
+pub use chunk::{Chunk, Sample, Samples};
+pub use labels::{Labels, METRIC_NAME};
+pub(crate) use labels::{quote, quote_bytes};
+pub use matcher::{MatchKind, Matcher};
+pub use pattern::{Pattern, PatternError};
+pub use store::{AppendError, Limits, Refusals, Series, SeriesStore};
+
+/// The value that says a series ended here: a NaN with this exact bit pattern.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// The stale marker as a value.
+#[must_use]
+pub fn stale_marker() -> f64 {
+    f64::from_bits(STALE_BITS)
+}
+
+/// Whether a value is the stale marker; other NaNs are values.
+#[must_use]
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
