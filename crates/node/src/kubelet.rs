@@ -156,7 +156,9 @@ impl Kubelet {
             departure,
             clock,
         } = parts;
-        config.memory_dir = config.memory_dir.filter(|folder| config::make_private(folder));
+        config.memory_dir = config
+            .memory_dir
+            .filter(|folder| config::make_private(folder));
         let (network, prefix) = config.pod_range;
         Self {
             shared: Arc::new(Shared {
@@ -235,6 +237,10 @@ impl Kubelet {
         }
         tasks.shutdown().await;
         self.shared.workers.lock().clear();
+        if let Some(folder) = &self.shared.config.memory_dir {
+            // Stays while a pod has something in it.
+            let _ = std::fs::remove_dir(folder);
+        }
         Ok(())
     }
 

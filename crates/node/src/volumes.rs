@@ -56,6 +56,17 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// Lets the group that the files belong to read them.
+    pub fn share_with_group(&mut self) {
+        if let Self::Files { tree, .. } = self {
+            for file in tree.values_mut() {
+                file.mode |= 0o440;
+            }
+        }
+    }
+}
+
 /// The objects that the pod's volumes refer to.
 #[must_use]
 pub fn references(pod: &Pod) -> References {

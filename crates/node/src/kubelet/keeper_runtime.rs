@@ -16,8 +16,8 @@ use super::runtime::{
     Runtime, RuntimeError, RuntimeEvent, SandboxSpec, Started, Usage,
 };
 use crate::keeper::{
-    self, Capabilities, Client, ContainerKey, ContainerState, EtcFiles, Event, Events, KeeperError,
-    Limits, Root, Sandbox, User,
+    self, Capabilities, Client, ContainerKey, ContainerState, EtcFiles, Event, Events, Ids,
+    KeeperError, Limits, Root, Sandbox, User,
 };
 
 const SIGTERM: i32 = 15;
@@ -118,9 +118,13 @@ fn limits_of(bounds: &Bounds) -> Limits {
     }
 }
 
-fn made_of(sandbox: &Sandbox) -> MadeSandbox {
+fn made_of(sandbox: &Sandbox, ids: Ids) -> MadeSandbox {
     MadeSandbox {
-        owner: Some((sandbox.owner_uid, sandbox.owner_gid)),
+        owner: match ids {
+            Ids::Range => Some((sandbox.owner_uid, sandbox.owner_gid)),
+            // The pod's one user is the one that makes its files.
+            Ids::One => None,
+        },
     }
 }
 
@@ -143,6 +147,7 @@ impl Runtime for KeeperRuntime {
         events: mpsc::UnboundedSender<RuntimeEvent>,
     ) -> Result<Vec<FoundSandbox>, RuntimeError> {
         let inventory = self.client.inventory().await.map_err(error_of)?;
+        let ids = self.client.facts().ids;
         if let Some(received) = self.events.lock().take() {
             tokio::spawn(forward(received, events, self.stopping.clone()));
         }
@@ -153,7 +158,7 @@ impl Runtime for KeeperRuntime {
                 let known = FoundSandbox {
                     uid: PodUid(sandbox.pod.clone()),
                     address: sandbox.address,
-                    made: made_of(sandbox),
+                    made: made_of(sandbox, ids),
                     containers: Vec::new(),
                 };
                 (sandbox.pod.clone(), known)
@@ -190,7 +195,7 @@ impl Runtime for KeeperRuntime {
             single_user: sandbox.single_user,
         };
         let made = self.client.create_sandbox(spec).await.map_err(error_of)?;
-        Ok(made_of(&made))
+        Ok(made_of(&made, self.client.facts().ids))
     }
 
     async fn start_container(&self, container: &ContainerSpec) -> Result<Started, RuntimeError> {

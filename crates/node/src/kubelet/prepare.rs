@@ -304,11 +304,38 @@ pub fn log_path(root: &Path, pod: &Pod, container: &str, attempt: u32) -> PathBu
         .join(format!("{attempt}.log"))
 }
 
-/// The number of a signal by the name a manifest gives it.
+/// Signals in the order of their numbers, from 1 on, as they are on x86-64 and arm64.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The number of a signal by the name a manifest gives it, as in `SIGUSR1` or `SIGRTMIN+3`.
 #[must_use]
 pub fn signal_number(name: &str) -> Option<i32> {
-    let signal: nix::sys::signal::Signal = name.parse().ok()?;
-    Some(signal as i32)
+    /// The first and the last of the real-time signals as the C library counts them.
+    const REAL_TIME: (i32, i32) = (34, 64);
+    let name = name.strip_prefix("SIG")?;
+    let (first, last) = REAL_TIME;
+    if let Some(above) = name.strip_prefix("RTMIN") {
+        let above: i32 = if above.is_empty() {
+            0
+        } else {
+            above.strip_prefix('+')?.parse().ok()?
+        };
+        return Some(first + above).filter(|number| *number <= last);
+    }
+    if let Some(below) = name.strip_prefix("RTMAX") {
+        let below: i32 = if below.is_empty() {
+            0
+        } else {
+            below.strip_prefix('-')?.parse().ok()?
+        };
+        return Some(last - below).filter(|number| *number >= first);
+    }
+    let at = SIGNALS.iter().position(|known| *known == name)?;
+    i32::try_from(at + 1).ok()
 }
 
 #[cfg(test)]
@@ -414,5 +441,22 @@ mod tests {
             memory_limit_bytes: None,
         };
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn signals_have_their_numbers() {
+        let table = [
+            ("SIGTERM", Some(15)),
+            ("SIGUSR1", Some(10)),
+            ("SIGWINCH", Some(28)),
+            ("SIGRTMIN+3", Some(37)),
+            ("SIGRTMAX", Some(64)),
+            ("SIGRTMAX-99", None),
+            ("TERM", None),
+            ("SIGNOPE", None),
+        ];
+        for (name, number) in table {
+            assert_eq!(signal_number(name), number, "{name}");
+        }
     }
 }

@@ -183,3 +183,38 @@ fn mounts_stay_inside_their_volume() {
         assert_eq!(found.as_deref().map_err(String::as_str), expected);
     }
 }
+
+#[test]
+fn what_a_volume_holds_goes_on_to_the_same_users_of_the_next_sandbox() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("v");
+    if fs::metadata("/proc/self").expect("a process").uid() != 0 {
+        println!("skipped: only root can give files away");
+        return;
+    }
+    write_folder(&place, 0o777, Some((100_000, 100_000))).expect("made");
+    fs::create_dir(place.join("d")).expect("made");
+    fs::write(place.join("d/f"), "x").expect("written");
+    chown(place.join("d"), Some(100_000), Some(100_000)).expect("given");
+    chown(place.join("d/f"), Some(101_000), Some(100_007)).expect("given");
+    write_folder(&place, 0o777, Some((300_000, 300_000))).expect("made");
+    let ids = |path: &str| {
+        let known = fs::metadata(place.join(path)).expect("there");
+        (known.uid(), known.gid())
+    };
+    assert_eq!(ids("d"), (300_000, 300_000));
+    assert_eq!(ids("d/f"), (301_000, 300_007));
+
+    let file = File {
+        bytes: b"s".to_vec(),
+        mode: 0o400,
+    };
+    let tree: Tree = [("token".to_owned(), file)].into();
+    let secret = folder.path().join("s");
+    for user in [100_000, 300_000] {
+        write_tree(&secret, &tree, Some((user, user))).expect("written");
+        let known = fs::metadata(secret.join("token")).expect("there");
+        assert_eq!((known.uid(), known.mode() & 0o777), (user, 0o400));
+    }
+}

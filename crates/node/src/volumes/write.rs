@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::Path;
 
@@ -20,12 +22,26 @@ const DATA: &str = "..data";
 /// The same while it is being replaced.
 const DATA_NEXT: &str = "..data_tmp";
 
-/// Makes a folder, if it is not there.
+/// How many user and group IDs a pod has.
+const IDS: u32 = 65_536;
+
+/// Makes a folder, if it is not there. One that is there goes on to a pod's next sandbox, where
+/// the same users have other IDs of the host: what it holds is given to those.
 ///
 /// # Errors
 /// What the host refused.
 pub fn write_folder(folder: &Path, mode: u32, owner: Owner) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    let known = fs::metadata(folder)?;
+    if let Some((user, group)) = owner
+        && known.uid() != user
+    {
+        let shift = Shift {
+            from: (known.uid(), known.gid()),
+            to: (user, group),
+        };
+        shift.apply(folder)?;
+    }
     fs::set_permissions(folder, Permissions::from_mode(mode))?;
     give(folder, owner)
 }
@@ -37,7 +53,7 @@ pub fn write_folder(folder: &Path, mode: u32, owner: Owner) -> io::Result<()> {
 pub fn write_tree(folder: &Path, tree: &Tree, owner: Owner) -> io::Result<()> {
     write_folder(folder, 0o755, owner)?;
     let current = fs::read_link(folder.join(DATA)).ok();
-    if current.is_some() && is_same(&folder.join(DATA), tree) {
+    if current.is_some() && is_same(&folder.join(DATA), tree, owner) {
         return Ok(());
     }
     let name = next_name(current.as_deref());
@@ -72,6 +88,32 @@ pub fn write_tree(folder: &Path, tree: &Tree, owner: Owner) -> io::Result<()> {
     Ok(())
 }
 
+/// From the IDs that a pod had to those it has.
+struct Shift {
+    from: (u32, u32),
+    to: (u32, u32),
+}
+
+impl Shift {
+    fn apply(&self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let known = fs::symlink_metadata(&path)?;
+            let moved = |id: u32, from: u32, to: u32| {
+                let within = id.checked_sub(from).filter(|offset| *offset < IDS)?;
+                to.checked_add(within)
+            };
+            let user = moved(known.uid(), self.from.0, self.to.0);
+            let group = moved(known.gid(), self.from.1, self.to.1);
+            lchown(&path, user, group)?;
+            if known.is_dir() {
+                self.apply(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn next_name(current: Option<&Path>) -> String {
     let number = current
         .and_then(|path| path.to_str()?.strip_prefix("..v")?.parse::<u64>().ok())
@@ -79,13 +121,15 @@ fn next_name(current: Option<&Path>) -> String {
     format!("..v{}", number + 1)
 }
 
-fn is_same(data: &Path, tree: &Tree) -> bool {
+fn is_same(data: &Path, tree: &Tree, owner: Owner) -> bool {
     let same_files = tree.iter().all(|(path, file)| {
         let place = data.join(path);
         let same_bytes = fs::read(&place).is_ok_and(|bytes| bytes == file.bytes);
-        let same_mode = fs::metadata(&place)
-            .is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == file.mode);
-        same_bytes && same_mode
+        let same_access = fs::metadata(&place).is_ok_and(|known| {
+            let same_owner = owner.is_none_or(|owner| owner == (known.uid(), known.gid()));
+            same_owner && known.permissions().mode() & 0o777 == file.mode
+        });
+        same_bytes && same_access
     });
     same_files && count_files(data) == tree.len()
 }

@@ -515,9 +515,14 @@ impl Shared {
             return Ok(BTreeMap::new());
         }
         let folder = folder.clone();
+        let group = fs_group(pod);
+        let owner = owner.map(|(user, root)| (user, root.saturating_add(group.unwrap_or(0))));
         let make = move || -> Result<_, String> {
             let mut folders = BTreeMap::new();
-            for (name, content) in contents {
+            for (name, mut content) in contents {
+                if group.is_some() {
+                    content.share_with_group();
+                }
                 let place = folder
                     .make(&name, &content, owner)
                     .map_err(|error| error.to_string())?;
@@ -583,10 +588,11 @@ impl Shared {
         // The longest paths last, so that a mount inside another is seen.
         mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let on_host = spec.host_network == Some(true);
+        let security = security(pod, container)?;
         Ok(ContainerSpec {
             run: run.clone(),
             command,
-            env: with_usual(env, &hostname(pod)),
+            env: with_usual(env, &hostname(pod), security.user),
             working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
             mounts,
             hostname: hostname(pod),
@@ -596,7 +602,7 @@ impl Shared {
                 hosts_file(pod, address, &self.config.dns.domain)
             },
             resolv_conf: dns(pod, &self.config.dns).resolv_conf(),
-            security: security(pod, container)?,
+            security,
             bounds: bounds(container.resources.as_ref()),
             log_path: log_path(&self.config.log_dir, pod, &container.name, run.attempt),
             oom_score_adj: oom_score_adj(&spec, container, self.config.allocatable.memory_bytes),
@@ -656,14 +662,26 @@ impl Shared {
     }
 }
 
+/// The group that the pod's volumes belong to, where it names one.
+fn fs_group(pod: &Pod) -> Option<u32> {
+    let security = pod.spec.as_ref()?.security_context.as_ref()?;
+    u32::try_from(security.fs_group?).ok()
+}
+
 /// What every container's environment has unless the manifest says otherwise.
-fn with_usual(mut env: Vec<(String, String)>, hostname: &str) -> Vec<(String, String)> {
+fn with_usual(
+    mut env: Vec<(String, String)>,
+    hostname: &str,
+    user: Option<u32>,
+) -> Vec<(String, String)> {
+    let is_root = user.unwrap_or(0) == 0;
     let usual = [
         (
             "PATH",
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/springtide/bin",
         ),
         ("HOSTNAME", hostname),
+        ("HOME", if is_root { "/root" } else { "/" }),
     ];
     for (name, value) in usual.into_iter().rev() {
         if !env.iter().any(|(known, _)| known == name) {
