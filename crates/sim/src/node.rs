@@ -336,10 +336,10 @@ impl Kubelet {
     }
 }
 
-/// A pod that is gone, or another one of the name, needs nothing.
+/// A pod that is gone needs nothing. Where another one has its name, the next look finds that out.
 fn unless_gone(result: kube::Result<()>) -> kube::Result<()> {
     match result {
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other,
     }
 }
