@@ -75,6 +75,7 @@ pub(crate) fn endpoint_slice() -> BuiltIn {
         prepare_update: generation::update_whole,
         validate_create: validation::discovery::create_slice,
         validate_update: validation::discovery::update_slice,
+        warnings: validation::unhonoured::endpoint_slice,
         columns: table::endpoint_slice::columns,
         cells: table::endpoint_slice::cells,
         ..plain(true)
@@ -184,6 +185,7 @@ pub(crate) fn node() -> BuiltIn {
             let unschedulable = is_true(&node["spec"], "unschedulable");
             vec![("spec.unschedulable", unschedulable.to_string())]
         },
+        warnings: validation::unhonoured::node,
         columns: table::node::columns,
         cells: table::node::cells,
         ..plain(false)
@@ -240,6 +242,7 @@ pub(crate) fn runtime_class() -> BuiltIn {
     BuiltIn {
         validate_create: validation::core::create_runtime_class,
         validate_update: validation::core::update_runtime_class,
+        warnings: validation::unhonoured::runtime_class,
         columns: table::runtime_class::columns,
         cells: table::runtime_class::cells,
         ..plain(false)
@@ -282,6 +285,7 @@ pub(crate) fn service() -> BuiltIn {
 
 pub(crate) fn service_account() -> BuiltIn {
     BuiltIn {
+        warnings: validation::unhonoured::service_account,
         columns: table::service_account::columns,
         cells: table::service_account::cells,
         ..plain(true)

@@ -18,6 +18,7 @@ pub(crate) mod policy;
 mod probe;
 pub(crate) mod resources;
 pub(crate) mod service;
+pub(crate) mod unhonoured;
 mod volume;
 
 use serde_json::Value;

@@ -1,9 +1,11 @@
-//! What Kubernetes warns about in pods and templates: accepted, and most likely not meant.
+//! Warnings about pods and templates: what Kubernetes warns about, as it is most likely not meant,
+//! and what is not honoured here.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::unhonoured;
 use crate::error::{FieldPath, quote};
 use crate::members::{has, is_true, items, text};
 use crate::quantity::Quantity;
@@ -77,6 +79,7 @@ fn spec(warnings: &mut Vec<String>, spec: &Value, path: &FieldPath) {
             path.child("terminationGracePeriodSeconds")
         ));
     }
+    unhonoured::pod_spec(warnings, spec, path);
 }
 
 fn container(warnings: &mut Vec<String>, container: &Value, path: &FieldPath) {
