@@ -27,7 +27,8 @@ use crate::openapi::OpenApi;
 use crate::request::{Query, ResourcePath, Target};
 use crate::routes::{Route, Routes};
 use crate::selection::Selection;
-use crate::{decode, list, respond, reviews, subresource, version, view, watch, write};
+use crate::versions::Asked;
+use crate::{decode, list, respond, reviews, subresource, version, versions, view, watch, write};
 
 /// What all requests share.
 pub(crate) struct Api {
@@ -218,7 +219,7 @@ async fn answer_resource(
         Method::GET | Method::HEAD if query.flag("watch").unwrap_or(false) => {
             watch::watch(&call, call.accepted()?).await
         }
-        Method::GET | Method::HEAD if named => get(&call),
+        Method::GET | Method::HEAD if named => get(&call).await,
         Method::GET | Method::HEAD => list::list(&call, call.accepted()?).await,
         Method::POST if !named && (!namespaced || call.namespace.is_some()) => {
             write::create::answer(&call, body).await
@@ -234,8 +235,11 @@ async fn answer_resource(
 }
 
 /// Answers a GET of one object: bytes that exist already.
-fn get(call: &Call<'_>) -> Result<Response, ApiError> {
+async fn get(call: &Call<'_>) -> Result<Response, ApiError> {
     let accepted = call.accepted()?;
+    if let Asked::At(revision) = Asked::parse(call.query)? {
+        versions::wait_for(&call.api.store, revision).await?;
+    }
     let key = call.route.key(call.namespace(), call.name());
     let object = call
         .api

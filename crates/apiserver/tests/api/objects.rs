@@ -414,3 +414,19 @@ async fn an_autoscaler_is_served_in_both_versions() {
     assert_eq!(patched["spec"]["maxReplicas"], 9);
     assert_eq!(patched["apiVersion"], "autoscaling/v1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_at_a_revision_that_is_ahead_waits_for_it() {
+    let server = Server::start().await;
+    server
+        .post(CONFIG_MAPS, &config_map("a", "1"))
+        .await
+        .expect(201);
+    let ahead = server.store.revision().get() + 1;
+    let path = format!("{CONFIG_MAPS}/a?resourceVersion={ahead}");
+    server.get(&path).await.refused(504, "Timeout");
+    let body = config_map("a", "2");
+    let one = format!("{CONFIG_MAPS}/a");
+    let (read, _) = tokio::join!(server.get(&path), server.put(&one, &body));
+    assert_eq!(read.expect(200)["data"]["key"], "2");
+}
