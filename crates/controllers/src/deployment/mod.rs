@@ -6,8 +6,11 @@
 
 mod conditions;
 mod plan;
+mod rollout;
+mod scaling;
 mod sets;
 mod status;
+mod strategy;
 #[cfg(test)]
 mod tests;
 

@@ -66,29 +66,20 @@ fn first_differences(one: &Pod, other: &Pod) -> Ordering {
 }
 
 /// Ready for a shorter time, more restarts, younger. Times are compared by their magnitude, so
-/// that pods of about one age go in no telling order.
+/// that pods of about one age go in no telling order; the uid decides last, so that every two pods
+/// have an order and any three agree on theirs, which sorting needs.
 fn last_differences(one: &Pod, other: &Pod, now: Timestamp) -> Ordering {
-    let by_uid = || one.uid().cmp(&other.uid());
-    if pods::is_ready(one) && pods::is_ready(other) {
-        let (ready, other_ready) = (pods::ready_since(one), pods::ready_since(other));
-        if ready != other_ready {
-            return match (ready, other_ready) {
-                (Some(one), Some(other)) => magnitude(one, now)
-                    .cmp(&magnitude(other, now))
-                    .then_with(by_uid),
-                (one, other) => one.is_some().cmp(&other.is_some()),
-            };
-        }
-    }
-    let created = |pod: &Pod| pod.creation_timestamp().map(|time| time.0);
-    restarts(one)
-        .cmp(&restarts(other))
-        .then_with(|| match (created(one), created(other)) {
-            (Some(one), Some(other)) if one != other => magnitude(one, now)
-                .cmp(&magnitude(other, now))
-                .then_with(by_uid),
-            (one, other) => one.is_some().cmp(&other.is_some()),
-        })
+    let key = |pod: &Pod| {
+        let ready = if pods::is_ready(pod) {
+            pods::ready_since(pod)
+        } else {
+            None
+        };
+        let created = pod.creation_timestamp().map(|time| time.0);
+        let age = |time: Option<Timestamp>| time.map(|time| magnitude(time, now));
+        (age(ready), restarts(pod), age(created), pod.uid())
+    };
+    key(one).cmp(&key(other))
 }
 
 /// The binary logarithm of a time's age in nanoseconds; -1 for now and the future.
@@ -256,5 +247,37 @@ mod tests {
             1
         );
         assert!(pods_to_delete(&pods, &pods, 0, NOW.parse().expect("a time")).is_empty());
+    }
+    #[test]
+    fn any_three_pods_agree_on_their_order() {
+        // Two that became ready at once, told apart by restarts, and one of about that age whose uid
+        // lies between theirs.
+        let ready_at = |time: &str, restarts: i32| {
+            json!({"status": {
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}],
+                "containerStatuses": [
+                    {"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": restarts}],
+            }})
+        };
+        let three = [
+            pod("c", &ready_at("2026-01-02T11:00:00Z", 2)),
+            pod("b", &ready_at("2026-01-02T11:00:01Z", 0)),
+            pod("a", &ready_at("2026-01-02T11:00:00Z", 0)),
+        ];
+        let now = NOW.parse().expect("a time");
+        let precedes =
+            |one: usize, other: usize| last_differences(&three[one], &three[other], now).is_lt();
+        for (one, other, third) in [
+            (0, 1, 2),
+            (1, 2, 0),
+            (2, 0, 1),
+            (0, 2, 1),
+            (2, 1, 0),
+            (1, 0, 2),
+        ] {
+            if precedes(one, other) && precedes(other, third) {
+                assert!(precedes(one, third), "{one} before {other} before {third}");
+            }
+        }
     }
 }
