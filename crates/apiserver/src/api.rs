@@ -192,6 +192,9 @@ async fn answer_resource(
         if subresource::binding::is_bindings(path) {
             return subresource::binding::create_at_collection(api, path, parts, query, body).await;
         }
+        if parts.method == Method::GET && lists_custom_kinds(path) {
+            return Ok(no_custom_kinds(api));
+        }
         return Err(ApiError::unknown_resource());
     };
     let namespaced = route.resource().namespaced;
@@ -232,6 +235,24 @@ async fn answer_resource(
         }
         _ => Err(call.not_supported()),
     }
+}
+
+fn lists_custom_kinds(path: &ResourcePath<'_>) -> bool {
+    (path.group, path.version, path.plural.as_ref())
+        == ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        && path.name.is_none()
+}
+
+/// The empty list of CustomResourceDefinitions. kubectl asks for it when a manifest has a kind that
+/// no document describes, and would complain about the missing list instead of the kind.
+fn no_custom_kinds(api: &Api) -> Response {
+    let list = serde_json::json!({
+        "kind": "CustomResourceDefinitionList",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"resourceVersion": api.store.revision().to_string()},
+        "items": [],
+    });
+    respond::json(StatusCode::OK, &list)
 }
 
 /// Answers a GET of one object: bytes that exist already.

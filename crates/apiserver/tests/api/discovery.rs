@@ -151,3 +151,17 @@ async fn openapi_has_what_kubectl_looks_for() {
         "the @ that clients ask with is not allowed in a media type"
     );
 }
+
+#[tokio::test]
+async fn there_is_a_list_of_custom_kinds_and_nothing_in_it() {
+    let server = Server::start().await;
+    let url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let list = server.get(url).await.expect(200);
+    assert_eq!(list["kind"], "CustomResourceDefinitionList");
+    assert_eq!(list["items"], json!([]));
+    server
+        .get(&format!("{url}/sandcastles"))
+        .await
+        .refused(404, "NotFound");
+    server.post(url, &json!({})).await.refused(404, "NotFound");
+}
