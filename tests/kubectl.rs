@@ -199,7 +199,8 @@ fn describe_events_and_every_output_format_show_what_runs() {
             "Ready:          True",
             "Restart Count:  0",
             "http-get http://:http/health",
-            "QoS Class:                   Burstable",
+            "QoS Class:",
+            "Burstable",
             "Successfully assigned default/web-",
             "Created",
             "Started",
@@ -680,7 +681,7 @@ fn typed_creates(cluster: &Cluster) {
         "{autoscaler}"
     );
     cluster.says(
-        "kubectl get hpa.v1.autoscaling shop -o jsonpath='{.spec.targetCPUUtilizationPercentage}'",
+        "kubectl get horizontalpodautoscalers.v1.autoscaling shop -o jsonpath='{.spec.targetCPUUtilizationPercentage}'",
         &["60"],
     );
     // No images yet: the pods say so.
