@@ -45,8 +45,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 
-/// Runs all controllers until `stop` is cancelled. A controller that panics ends alone; the
-/// others go on, and the panic is told when all have ended.
+/// Runs all controllers until `stop` is cancelled.
+///
+/// # Panics
+/// When a controller does: to start all anew is better than to go on without one of them.
 pub async fn run(context: Context, stop: CancellationToken) {
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone(), stop.clone()));
@@ -58,8 +60,10 @@ pub async fn run(context: Context, stop: CancellationToken) {
     controllers.spawn(serviceaccount::run(context.clone(), stop.clone()));
     controllers.spawn(disruption::run(context, stop));
     while let Some(ended) = controllers.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "controller ended");
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
         }
     }
 }

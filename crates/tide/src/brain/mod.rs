@@ -125,6 +125,10 @@ impl Brain {
             context("system:kube-controller-manager"),
             stop.clone(),
         ));
+        tasks.spawn(springtide_scheduler::run(
+            context("system:kube-scheduler"),
+            stop.clone(),
+        ));
         let scaling = horizontal::Options {
             sync_period: self.options.horizontal_pod_autoscaler_sync_period,
             ..horizontal::Options::default()
