@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
@@ -16,9 +16,10 @@ use support::{Cluster, Home, Kubectl, User, eventually, platform::free_node_port
 
 /// What a platform has of the machine while it runs.
 struct Footprint {
+    keeper: i32,
     processes: Vec<Process>,
+    /// Those that its processes do not share with the tests.
     namespaces: BTreeSet<PathBuf>,
-    cgroups: Vec<PathBuf>,
 }
 
 const NAMESPACES: [&str; 6] = ["net", "pid", "mnt", "ipc", "uts", "user"];
@@ -33,40 +34,26 @@ impl Footprint {
             .filter(|namespace| !own.contains(namespace))
             .collect();
         Self {
+            keeper,
             processes,
             namespaces,
-            cgroups: cgroups_of(keeper),
         }
     }
 
-    /// Checks that nothing of it is there any more.
-    fn assert_gone(&self, keeper: i32, data: &Path) {
+    /// Checks that nothing of it is there any more, and that the machine's mounts are those there
+    /// were `before`. A namespace whose processes are gone is gone unless something is mounted on
+    /// it; its number may have been given to another meanwhile.
+    fn assert_gone(&self, before: &str) {
         eventually("no process is left", || {
             !self.processes.iter().any(is_alive)
         });
-        let everyone = fs::read_dir("/proc").expect("there is /proc").flatten();
-        let used: BTreeSet<PathBuf> = everyone
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .flat_map(|pid| namespaces_of(&pid))
-            .collect();
-        let left: Vec<_> = self.namespaces.intersection(&used).collect();
-        assert!(
-            left.is_empty(),
-            "namespaces with processes in them: {left:?}"
-        );
-        assert_eq!(
-            cgroups_of(keeper),
-            Vec::<PathBuf>::new(),
-            "cgroups that are left"
-        );
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("there are mounts");
-        let data = data.to_str().expect("a plain path");
-        let left: Vec<&str> = mounts
-            .lines()
-            .filter(|line| line.contains(data) || line.contains("/run/springtide"))
-            .collect();
-        assert!(left.is_empty(), "mounts that are left: {left:?}");
+        assert_eq!(cgroups_of(self.keeper), Vec::<PathBuf>::new());
+        assert_eq!(mounts(), before);
     }
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("there are mounts")
 }
 
 fn namespaces_of(pid: &str) -> BTreeSet<PathBuf> {
@@ -191,10 +178,10 @@ fn stop_cleanly(user: User, signal: Signal) {
         return;
     };
     let home = Home::new(user);
+    let before = mounts();
     let cluster = Cluster::new(home.up(&[]), &kubectl);
     web::start(&cluster, 3, free_node_port());
-    let keeper = cluster.tide.pid();
-    let footprint = Footprint::of(keeper);
+    let footprint = Footprint::of(cluster.tide.pid());
     assert!(
         footprint.processes.len() > 6,
         "brain, and an init and a program for each pod: {:?}",
@@ -206,7 +193,7 @@ fn stop_cleanly(user: User, signal: Signal) {
     );
     let outcome = cluster.stop_by(signal);
     assert_eq!(outcome.status, Some(0), "{outcome:#?}");
-    footprint.assert_gone(keeper, &home.data());
+    footprint.assert_gone(&before);
 }
 
 #[test]
@@ -215,11 +202,11 @@ fn the_death_of_the_keeper_is_the_death_of_the_node_and_the_next_start_cleans_up
         return;
     };
     let home = Home::new(User::Myself);
+    let before = mounts();
     let cluster = Cluster::new(home.up(&[]), &kubectl);
     web::start(&cluster, 2, free_node_port());
     cluster.ok("kubectl create configmap settings --from-literal=colour=green");
-    let keeper = cluster.tide.pid();
-    let footprint = Footprint::of(keeper);
+    let footprint = Footprint::of(cluster.tide.pid());
     drop(cluster.stop_by(Signal::SIGKILL));
     eventually("everything died with it", || {
         !footprint.processes.iter().any(is_alive)
@@ -227,7 +214,7 @@ fn the_death_of_the_keeper_is_the_death_of_the_node_and_the_next_start_cleans_up
     let cluster = Cluster::new(home.up(&[]), &kubectl);
     cluster.says("kubectl get configmap settings", &["settings"]);
     cluster.comes_to_say("kubectl get deployment web", &["2/2"]);
-    footprint.assert_gone(keeper, Path::new("/nowhere/at/all"));
+    footprint.assert_gone(&before);
 }
 
 #[test]

@@ -171,7 +171,10 @@ const STEPS: &[Step] = &[
     // Horizontal Pod Autoscaler
     step(
         "kubectl scale deployment feastflow-backend feastflow-frontend --replicas=2 -n feastflow",
-        All(&["deployment.apps/feastflow-backend scaled", "deployment.apps/feastflow-frontend scaled"]),
+        All(&[
+            "deployment.apps/feastflow-backend scaled",
+            "deployment.apps/feastflow-frontend scaled",
+        ]),
     ),
     step(
         "kubectl apply -f devops/kubernetes/12-backend-hpa.yaml",
