@@ -6,7 +6,6 @@ pub(crate) mod pod;
 use serde_json::Value;
 use springtide_machinery::error::ApiError;
 
-use crate::allocate::keep_allocated;
 use crate::api::Api;
 use crate::routes::Route;
 
@@ -20,12 +19,8 @@ pub(crate) fn on_create(api: &Api, route: &Route, object: &mut Value) -> Result<
 }
 
 /// Looks at a changed object, after its defaults and before its validation.
-pub(crate) fn on_update(route: &Route, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+pub(crate) fn on_update(route: &Route, new: &mut Value) -> Result<(), ApiError> {
     match &*route.resource().collection {
-        "services" => {
-            keep_allocated(new, old);
-            Ok(())
-        }
         "namespaces" => namespace::on_create(new),
         _ => Ok(()),
     }

@@ -4,7 +4,6 @@
 //! back when the write it was made for does not happen.
 
 mod claiming;
-mod keeping;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -17,7 +16,6 @@ use springtide_machinery::error::ApiError;
 use springtide_store::{At, Store};
 
 use self::claiming::Claiming;
-pub(crate) use self::keeping::keep_allocated;
 use crate::encode;
 use crate::routes::Route;
 use crate::write::{metadata_text, refuse_invalid};

@@ -252,12 +252,9 @@ impl Target<'_> {
         strategy.prepare_update(new, old, self.part);
         metadata_mut(new)?.remove("resourceVersion");
         if self.part == Part::Main {
-            admission::on_update(route, new, old)?;
+            admission::on_update(route, new)?;
         }
-        let mut errors = strategy.validate_update(new, old, self.part);
-        if errors.is_empty() {
-            errors.extend(new_finalizers_while_deleting(new, old));
-        }
+        let errors = strategy.validate_update(new, old, self.part);
         refuse_invalid(route, self.name, &errors)?;
         if self.part == Part::Main {
             let entropy = &self.api.entropy;
@@ -300,35 +297,4 @@ pub(crate) fn check_uid(
     let why =
         format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {own}");
     Err(ApiError::conflict(route.group_resource(), name, why))
-}
-
-/// An object that is being deleted gets no further finalizers.
-fn new_finalizers_while_deleting(new: &Value, old: &Value) -> Option<FieldError> {
-    if !is_deleting(old) {
-        return None;
-    }
-    let none = Vec::new();
-    let of = |object: &Value| -> Vec<String> {
-        let list = object["metadata"]["finalizers"].as_array().unwrap_or(&none);
-        list.iter()
-            .filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
-            .collect()
-    };
-    let before = of(old);
-    let added: Vec<String> = of(new)
-        .into_iter()
-        .filter(|finalizer| !before.contains(finalizer))
-        .collect();
-    if added.is_empty() {
-        return None;
-    }
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-        added
-            .iter()
-            .map(|finalizer| format!("{finalizer:?}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    );
-    Some(FieldError::forbidden("metadata.finalizers", detail))
 }

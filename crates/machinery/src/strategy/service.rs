@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::generation::keep_all_but_status;
 use crate::members::{has, integer, items, items_mut, remove, restore, text};
 use crate::registry::Part;
+use crate::validation::unhonoured;
 
 pub(super) fn create(service: &mut Value) {
     service["status"] = json!({"loadBalancer": {}});
@@ -36,6 +37,11 @@ fn has_node_ports(spec: &Value) -> bool {
     }
 }
 
+/// Whether a balancer in front asks a port of its own whether this node has a pod.
+fn has_health_port(spec: &Value) -> bool {
+    text(spec, "type") == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local"
+}
+
 /// A client that writes the service anew without its address and node ports keeps them.
 fn keep_handed_out(after: &mut Value, before: &Value) {
     if has_address(after) && has_address(before) {
@@ -45,6 +51,12 @@ fn keep_handed_out(after: &mut Value, before: &Value) {
         if !has(after, "clusterIPs") && after["clusterIP"] == before["clusterIP"] {
             restore(after, "clusterIPs", before);
         }
+    }
+    if has_health_port(after)
+        && has_health_port(before)
+        && integer(after, "healthCheckNodePort").unwrap_or(0) == 0
+    {
+        restore(after, "healthCheckNodePort", before);
     }
     if has_node_ports(after) && has_node_ports(before) {
         let number = |port: &Value| integer(port, "nodePort").unwrap_or(0);
@@ -70,6 +82,7 @@ fn drop_what_the_type_lacks(after: &mut Value, before: &Value) {
     let former = text(before, "type");
     let lost_address = has_address(before) && !has_address(after);
     let lost_node_ports = has_node_ports(before) && !has_node_ports(after);
+    let lost_health_port = has_health_port(before) && !has_health_port(after);
     let lost_balancer = former == "LoadBalancer" && text(after, "type") != "LoadBalancer";
     let lost_outside = ["LoadBalancer", "NodePort"].contains(&former)
         && !["LoadBalancer", "NodePort"].contains(&text(after, "type"))
@@ -94,7 +107,10 @@ fn drop_what_the_type_lacks(after: &mut Value, before: &Value) {
         drop_unchanged(&["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
     }
     if lost_outside {
-        drop_unchanged(&["externalTrafficPolicy", "healthCheckNodePort"]);
+        drop_unchanged(&["externalTrafficPolicy"]);
+    }
+    if lost_health_port {
+        drop_unchanged(&["healthCheckNodePort"]);
     }
     if lost_node_ports {
         let ports = |spec: &Value| -> Vec<Value> {
@@ -110,9 +126,9 @@ fn drop_what_the_type_lacks(after: &mut Value, before: &Value) {
     }
 }
 
-/// Kubernetes' warnings, and one about what selects nothing.
+/// Kubernetes' warnings, and those about what is not honoured here.
 pub(super) fn warnings(service: &Value) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = unhonoured::service(service);
     let spec = &service["spec"];
     if text(spec, "type") == "ExternalName" && has(spec, "selector") {
         warnings.push("spec.selector is ignored for services of type 'ExternalName'".to_owned());
@@ -148,6 +164,19 @@ mod tests {
             json!({"type": "NodePort", "ports": [{"port": 80}]}),
         );
         assert_eq!(new, old);
+    }
+
+    #[test]
+    fn a_port_for_health_checks_is_kept_as_long_as_it_is_needed() {
+        let old = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30_001});
+        let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+        assert_eq!(changed(old.clone(), local), old);
+        let mut written = old.clone();
+        written["externalTrafficPolicy"] = json!("Cluster");
+        assert_eq!(
+            changed(old, written),
+            json!({"type": "LoadBalancer", "externalTrafficPolicy": "Cluster"})
+        );
     }
 
     #[test]
