@@ -80,7 +80,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "kubectl get deployments -n feastflow",
-        All(&["feastflow-backend    2/2", "feastflow-database   1/1"]),
+        All(&["feastflow-backend 2/2", "feastflow-database 1/1"]),
     ),
     step(
         "curl -s http://127.0.0.1:30080/api/restaurants",
@@ -117,7 +117,7 @@ const STEPS: &[Step] = &[
         All(&[
             "=== 2. The backend to 5 replicas (kubectl scale) ===",
             "deployment \"feastflow-backend\" successfully rolled out",
-            "feastflow-frontend   6/6",
+            "feastflow-frontend 6/6",
             "=== 6. What runs at the end ===",
         ]),
     ),
@@ -131,7 +131,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "kubectl get deployment feastflow-backend -n feastflow",
-        Soon(&["feastflow-backend   5/5"]),
+        Soon(&["feastflow-backend 5/5"]),
     ),
     step(
         "kubectl get pods -n feastflow -l component=backend",
@@ -154,7 +154,7 @@ const STEPS: &[Step] = &[
     // Monitoring Manual Scaling
     step(
         "kubectl get deployment feastflow-backend -n feastflow --watch",
-        Watched(&["NAME", "feastflow-backend   5/5"]),
+        Watched(&["NAME", "feastflow-backend 5/5"]),
     ),
     step(
         "kubectl get pods -n feastflow -l component=backend --watch",
@@ -194,10 +194,10 @@ const STEPS: &[Step] = &[
     step(
         "kubectl describe hpa feastflow-backend-hpa -n feastflow",
         Soon(&[
-            "resource cpu on pods  (as a percentage of request)",
+            "resource cpu on pods (as a percentage of request)",
             "Stabilization Window: 300 seconds",
             "Select Policy: Min",
-            "ScalingActive   True    ValidMetricFound",
+            "ScalingActive True ValidMetricFound",
         ]),
     ),
     step(
@@ -209,11 +209,7 @@ const STEPS: &[Step] = &[
          REFERENCE:.spec.scaleTargetRef.name,\
          TARGETS:.status.currentMetrics[*].resource.current.averageUtilization,\
          MINPODS:.spec.minReplicas,MAXPODS:.spec.maxReplicas,REPLICAS:.status.currentReplicas",
-        All(&[
-            "TARGETS",
-            "feastflow-backend-hpa   feastflow-backend",
-            "2         10",
-        ]),
+        All(&["TARGETS", "feastflow-backend-hpa feastflow-backend", "2 10"]),
     ),
     step(
         "kubectl describe hpa feastflow-backend-hpa -n feastflow",
@@ -231,7 +227,7 @@ const STEPS: &[Step] = &[
         All(&[
             "=== 3. Load: 10 users on http://feastflow-backend:5000/api/health for 30 s ===",
             "http_reqs",
-            "http_req_failed      0.00%",
+            "http_req_failed 0.00%",
         ]),
     ),
     instead(
@@ -239,7 +235,7 @@ const STEPS: &[Step] = &[
         "./hpa-load-test.sh --duration 3 --concurrent 2 --target frontend",
         All(&[
             "=== 3. Load: 2 users on http://feastflow-frontend/ for 3 s ===",
-            "http_req_failed      0.00%",
+            "http_req_failed 0.00%",
         ]),
     ),
     instead(
@@ -257,7 +253,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "kubectl logs -f load-generator -n feastflow",
-        All(&["p95", "http_req_failed      0.00%"]),
+        All(&["p95", "http_req_failed 0.00%"]),
     ),
     step(
         "kubectl delete pod load-generator -n feastflow",
@@ -266,7 +262,7 @@ const STEPS: &[Step] = &[
     instead(
         "tide load http://127.0.0.1:30080/api/health --vus 4 --duration 20s --watch hpa/feastflow-backend-hpa -n feastflow",
         "tide load http://127.0.0.1:30080/api/health --vus 4 --duration 5s --watch hpa/feastflow-backend-hpa -n feastflow",
-        All(&["replicas", "http_req_failed      0.00%"]),
+        All(&["replicas", "http_req_failed 0.00%"]),
     ),
     // Monitor and Adjust
     step(
@@ -288,7 +284,7 @@ const STEPS: &[Step] = &[
     // Troubleshooting
     step(
         "kubectl get deployment metrics-server -n kube-system",
-        All(&["metrics-server   1/1"]),
+        All(&["metrics-server 1/1"]),
     ),
     step(
         "kubectl logs -n kube-system deployment/metrics-server",
@@ -343,10 +339,7 @@ const STEPS: &[Step] = &[
         "kubectl describe pod <pending-pod-name> -n feastflow",
         "kubectl describe pod -n feastflow $(kubectl get pods -n feastflow -l component=backend \
          -o jsonpath='{.items[0].metadata.name}')",
-        All(&[
-            "Controlled By:  ReplicaSet/feastflow-backend-",
-            "Readiness:",
-        ]),
+        All(&["Controlled By: ReplicaSet/feastflow-backend-", "Readiness:"]),
     ),
     // Real-World Scenarios
     step(
@@ -363,7 +356,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "kubectl get hpa -n feastflow --watch",
-        Watched(&["feastflow-backend-hpa", "2         10"]),
+        Watched(&["feastflow-backend-hpa", "2 10"]),
     ),
     step(
         "kubectl top pods -n feastflow -l component=backend --sort-by=cpu",
@@ -450,7 +443,7 @@ fn perform(cluster: &Cluster, folder: &Path, line: &str, shows: &Shows) {
         Soon(said) => {
             support::until(line, support::wait::PATIENCE, || {
                 let outcome = once();
-                let says_all = said.iter().all(|text| outcome.out.contains(text));
+                let says_all = said.iter().all(|text| outcome.has_said(text));
                 if outcome.status == Some(0) && says_all {
                     Ok(())
                 } else {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::platform::{Tide, User, program};
-use super::process::{Outcome, Running, run};
+use super::process::{Outcome, Running, contains, run};
 use super::wait::{COMMAND, Deadline, PATIENCE, look_again, until};
 
 /// A kubectl program.
@@ -178,9 +178,7 @@ impl Cluster {
     pub fn comes_to_say_within(&self, bound: Duration, line: &str, said: &[&str]) -> String {
         until(line, bound, || {
             let outcome = self.run(line);
-            let says_all = said
-                .iter()
-                .all(|text| outcome.out.contains(text) || outcome.err.contains(text));
+            let says_all = said.iter().all(|text| outcome.has_said(text));
             if outcome.status == Some(0) && says_all {
                 Ok(outcome.out)
             } else {
@@ -206,7 +204,7 @@ impl Cluster {
     pub fn watches(&self, folder: &Path, line: &str, said: &[&str]) {
         let mut running = Running::start(self.command_in(folder, line));
         let deadline = Deadline::within(PATIENCE);
-        while !said.iter().all(|text| running.out().contains(text)) {
+        while !said.iter().all(|text| contains(&running.out(), text)) {
             let over = running.has_ended() || deadline.left().is_none();
             assert!(
                 !over,

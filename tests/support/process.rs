@@ -48,19 +48,40 @@ impl Outcome {
         self.expect_said(said);
     }
 
-    /// Checks that it said all of this, on either stream.
+    /// Checks that it said all of this, on either stream, however wide the gaps are.
     ///
     /// # Panics
     /// When it did not.
     #[track_caller]
     pub fn expect_said(&self, said: &[&str]) {
         for text in said {
-            assert!(
-                self.out.contains(text) || self.err.contains(text),
-                "not said: {text:?} in {self:#?}"
-            );
+            assert!(self.has_said(text), "not said: {text:?} in {self:#?}");
         }
     }
+
+    /// True if it said this, on either stream, however wide the gaps are.
+    pub fn has_said(&self, text: &str) -> bool {
+        contains(&self.out, text) || contains(&self.err, text)
+    }
+}
+
+/// True if `text` holds `part` when every gap between words of a line counts as one blank: the width
+/// of a column depends on what else is in it.
+pub fn contains(text: &str, part: &str) -> bool {
+    narrowed(text).contains(&narrowed(part))
+}
+
+fn narrowed(text: &str) -> String {
+    let mut narrow = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let is_gap = matches!(letter, ' ' | '\t');
+        if !is_gap {
+            narrow.push(letter);
+        } else if !narrow.ends_with(' ') {
+            narrow.push(' ');
+        }
+    }
+    narrow
 }
 
 /// A program that runs, in a process group of its own, with its output read as it comes.
