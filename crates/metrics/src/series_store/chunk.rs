@@ -92,7 +92,10 @@ impl Chunk {
 
     /// Adds a sample newer than the last one; there must be room.
     pub(crate) fn push(&mut self, sample: Sample) {
-        debug_assert!(sample.time > self.last.time, "samples come in the order of time");
+        debug_assert!(
+            sample.time > self.last.time,
+            "samples come in the order of time"
+        );
         debug_assert!(!self.is_full(), "a full chunk takes no sample");
         let count = self.len();
         let delta = sample.time.wrapping_sub(self.last.time) as u64;
@@ -220,7 +223,10 @@ impl<'a> Samples<'a> {
             position: 16,
             count,
             read: 0,
-            last: Sample { time: 0, value: 0.0 },
+            last: Sample {
+                time: 0,
+                value: 0.0,
+            },
             delta: 0,
             leading: 0,
             trailing: 0,
@@ -359,15 +365,27 @@ mod tests {
             })
             .collect();
         assert_round_trip(&samples);
-        assert!(compress(&samples).bytes().len() < 192, "under 1.6 bytes a sample");
+        assert!(
+            compress(&samples).bytes().len() < 192,
+            "under 1.6 bytes a sample"
+        );
     }
 
     #[test]
     fn the_bits_lie_as_prometheus_lays_them() {
         let chunk = compress(&[
-            Sample { time: 1, value: 1.0 },
-            Sample { time: 3, value: 1.0 },
-            Sample { time: 5, value: 1.0 },
+            Sample {
+                time: 1,
+                value: 1.0,
+            },
+            Sample {
+                time: 3,
+                value: 1.0,
+            },
+            Sample {
+                time: 5,
+                value: 1.0,
+            },
         ]);
         // Count, zigzag 1, the float's eight bytes, delta 2, then the bits: xor 0, change 0, xor 0.
         assert_eq!(chunk.bytes(), [0, 3, 2, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0, 2, 0]);

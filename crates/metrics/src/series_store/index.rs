@@ -112,7 +112,11 @@ fn unite(lists: &[&[SeriesNumber]]) -> Vec<SeriesNumber> {
 }
 
 fn intersect(left: &[SeriesNumber], right: &[SeriesNumber]) -> Vec<SeriesNumber> {
-    let (few, many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    let (few, many) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
     few.iter()
         .copied()
         .filter(|number| many.binary_search(number).is_ok())
@@ -133,13 +137,23 @@ mod tests {
     use super::*;
 
     fn any_matcher() -> impl Strategy<Value = Matcher> {
-        let value = prop_oneof![Just(""), Just("x"), Just("y"), Just("x|y"), Just(".+"), Just("x?"), Just(".*")];
-        (prop_oneof![Just("a"), Just("b"), Just("c")], value, 0..4).prop_map(|(name, value, kind)| match kind {
-            0 => Matcher::equal(name, value),
-            1 => Matcher::not_equal(name, value),
-            2 => Matcher::matching(name, value).expect("valid"),
-            _ => Matcher::not_matching(name, value).expect("valid"),
-        })
+        let value = prop_oneof![
+            Just(""),
+            Just("x"),
+            Just("y"),
+            Just("x|y"),
+            Just(".+"),
+            Just("x?"),
+            Just(".*")
+        ];
+        (prop_oneof![Just("a"), Just("b"), Just("c")], value, 0..4).prop_map(
+            |(name, value, kind)| match kind {
+                0 => Matcher::equal(name, value),
+                1 => Matcher::not_equal(name, value),
+                2 => Matcher::matching(name, value).expect("valid"),
+                _ => Matcher::not_matching(name, value).expect("valid"),
+            },
+        )
     }
 
     proptest! {

@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(labels.to_string(), r#"{a="3", b="2"}"#);
         assert_eq!(labels.get("c"), "");
         assert_eq!(labels.with("b", "").to_string(), r#"{a="3"}"#);
-        assert_eq!(labels.with("aa", "x").to_string(), r#"{a="3", aa="x", b="2"}"#);
+        assert_eq!(
+            labels.with("aa", "x").to_string(),
+            r#"{a="3", aa="x", b="2"}"#
+        );
     }
 
     #[test]

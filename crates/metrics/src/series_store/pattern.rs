@@ -112,7 +112,10 @@ fn rewrite_from_go(pattern: &str) -> String {
                 }
                 continue;
             }
-            '[' => match rest.strip_prefix("[:").and_then(|named| named.split_once(":]")) {
+            '[' => match rest
+                .strip_prefix("[:")
+                .and_then(|named| named.split_once(":]"))
+            {
                 Some((name, after_name)) if is_class_name(name) => {
                     rewritten.push_str(&rest[..rest.len() - after_name.len()]);
                     rest = after_name;
@@ -171,7 +174,11 @@ fn rewrite_escape<'a>(after: &'a str, in_class: bool, rewritten: &mut String) ->
             return rest;
         }
         'b' if !in_class => {
-            rewritten.push_str(if char == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
+            rewritten.push_str(if char == 'b' {
+                r"(?-u:\b)"
+            } else {
+                r"(?-u:\B)"
+            });
             return rest;
         }
         _ => {
@@ -240,7 +247,10 @@ mod tests {
     #[test]
     fn groups_are_expanded_as_go_expands_them() {
         let pattern = Pattern::new("(.*)-(?P<last>.*)").expect("valid");
-        assert_eq!(pattern.expand("a-b", "$2:${1}:$last:$$:$1x").as_deref(), Some("b:a:b:$:"));
+        assert_eq!(
+            pattern.expand("a-b", "$2:${1}:$last:$$:$1x").as_deref(),
+            Some("b:a:b:$:")
+        );
         assert_eq!(pattern.expand("ab", "$1"), None);
     }
 }

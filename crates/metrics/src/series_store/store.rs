@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::chunk::{Chunk, Sample};
 use super::index::{LabelIndex, SeriesNumber};
-use super::{Labels, Matcher, is_stale};
+use super::{Labels, Matcher};
 
 /// What a store takes at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,9 @@ pub enum AppendError {
         limit: usize,
     },
     /// A label's name or value is too long.
-    #[error("series with label {name} is refused: the label is longer than {limit} bytes, the limit")]
+    #[error(
+        "series with label {name} is refused: the label is longer than {limit} bytes, the limit"
+    )]
     LabelTooLong {
         /// Which label, cut short.
         name: String,
@@ -121,7 +123,9 @@ impl Series {
     ///
     /// Chunks outside the span are not decompressed.
     pub fn between(&self, after: i64, until: i64) -> impl Iterator<Item = Sample> {
-        let from = self.chunks.partition_point(|chunk| chunk.last().time <= after);
+        let from = self
+            .chunks
+            .partition_point(|chunk| chunk.last().time <= after);
         self.chunks[from..]
             .iter()
             .take_while(move |chunk| chunk.first_time() <= until)
@@ -283,14 +287,6 @@ impl SeriesStore {
     pub fn refusals(&self) -> Refusals {
         self.refusals
     }
-
-    /// The samples of a series after one time up to and with another, without stale markers.
-    pub(crate) fn values_between(series: &Series, after: i64, until: i64) -> Vec<Sample> {
-        series
-            .between(after, until)
-            .filter(|sample| !is_stale(sample.value))
-            .collect()
-    }
 }
 
 #[cfg(test)]
@@ -305,11 +301,16 @@ mod tests {
     fn samples_come_back_over_chunks_and_only_those_of_the_span() {
         let mut store = SeriesStore::new();
         for at in 0..1000 {
-            store.append(&series("a"), at * 10, at as f64).expect("in order");
+            store
+                .append(&series("a"), at * 10, at as f64)
+                .expect("in order");
         }
         let chosen = store.select(&[Matcher::equal("__name__", "a")]);
         assert_eq!(chosen[0].chunks().len(), 9);
-        let times: Vec<i64> = chosen[0].between(1190, 1230).map(|sample| sample.time).collect();
+        let times: Vec<i64> = chosen[0]
+            .between(1190, 1230)
+            .map(|sample| sample.time)
+            .collect();
         assert_eq!(times, [1200, 1210, 1220, 1230]);
         assert_eq!(chosen[0].between(-1, 20_000).count(), 1000);
         assert_eq!(chosen[0].between(9990, 20_000).count(), 0);
@@ -325,14 +326,29 @@ mod tests {
             label_bytes: 8,
         });
         let wide = Labels::new([("a", "1"), ("b", "1"), ("c", "1")]);
-        assert!(matches!(store.append(&wide, 0, 0.0), Err(AppendError::TooManyLabels { .. })));
+        assert!(matches!(
+            store.append(&wide, 0, 0.0),
+            Err(AppendError::TooManyLabels { .. })
+        ));
         let long = Labels::new([("a", "123456789")]);
-        assert!(matches!(store.append(&long, 0, 0.0), Err(AppendError::LabelTooLong { .. })));
+        assert!(matches!(
+            store.append(&long, 0, 0.0),
+            Err(AppendError::LabelTooLong { .. })
+        ));
         store.append(&series("a"), 10, 1.0).expect("first");
         store.append(&series("a"), 10, 1.0).expect("the same again");
-        assert!(matches!(store.append(&series("a"), 10, 2.0), Err(AppendError::Duplicate { .. })));
-        assert!(matches!(store.append(&series("a"), 9, 2.0), Err(AppendError::OutOfOrder { .. })));
-        assert!(matches!(store.append(&series("b"), 9, 2.0), Err(AppendError::TooManySeries { .. })));
+        assert!(matches!(
+            store.append(&series("a"), 10, 2.0),
+            Err(AppendError::Duplicate { .. })
+        ));
+        assert!(matches!(
+            store.append(&series("a"), 9, 2.0),
+            Err(AppendError::OutOfOrder { .. })
+        ));
+        assert!(matches!(
+            store.append(&series("b"), 9, 2.0),
+            Err(AppendError::TooManySeries { .. })
+        ));
         let refused = Refusals {
             too_many_series: 1,
             too_many_labels: 1,
@@ -350,7 +366,11 @@ mod tests {
         for name in ["c", "a", "b"] {
             store.append(&series(name), 0, 0.0).expect("in order");
         }
-        let names: Vec<&str> = store.select(&[]).iter().map(|series| series.labels().metric_name()).collect();
+        let names: Vec<&str> = store
+            .select(&[])
+            .iter()
+            .map(|series| series.labels().metric_name())
+            .collect();
         assert_eq!(names, ["a", "b", "c"]);
         let values: Vec<&str> = store.label_values("__name__").collect();
         assert_eq!(values, ["a", "b", "c"]);
