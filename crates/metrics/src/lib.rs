@@ -10,11 +10,15 @@
 //! | `series` | counters of the last seconds, and the rate they went at |
 //! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
 //! | [`run`] | scrapes every node through the API, once a second |
+//! | [`series_store`] | time series in memory: compressed chunks, an index of labels |
+//! | [`promql`] | queries over time series, as Prometheus answers them |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
 mod exposition;
+pub mod promql;
 mod scrape;
 mod series;
+pub mod series_store;
 mod serve;
 mod usage;
 

@@ -21,7 +21,9 @@ pub enum QueryError {
     #[error("{0}")]
     Execution(String),
     /// The query needs more samples at once than allowed.
-    #[error("query processing would load too many samples into memory in query execution (limit {limit})")]
+    #[error(
+        "query processing would load too many samples into memory in query execution (limit {limit})"
+    )]
     TooManySamples {
         /// The limit.
         limit: usize,
@@ -50,7 +52,10 @@ impl Position {
     /// The place of a byte offset.
     pub(crate) fn of(text: &str, offset: usize) -> Position {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line_start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         Position {
             line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
             column: before.len() - line_start + 1,

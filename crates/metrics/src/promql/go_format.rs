@@ -53,13 +53,30 @@ mod tests {
             (0.0, "0", "0", "0.0"),
             (1.0, "1", "1", "1.0"),
             (-0.1, "-0.1", "-0.1", "-0.1"),
-            (1.5e300, &format!("15{}", "0".repeat(299)), "1.5e+300", "1.5e+300"),
+            (
+                1.5e300,
+                &format!("15{}", "0".repeat(299)),
+                "1.5e+300",
+                "1.5e+300",
+            ),
             (1e-7, "0.0000001", "1e-07", "1e-07"),
-            (123_456_789.0, "123456789", "1.23456789e+08", "1.23456789e+08"),
+            (
+                123_456_789.0,
+                "123456789",
+                "1.23456789e+08",
+                "1.23456789e+08",
+            ),
             (f64::NAN, "NaN", "NaN", "NaN"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
         ] {
-            assert_eq!((plain(value).as_str(), shortest(value).as_str(), open_metrics(value).as_str()), (in_full, short, open));
+            assert_eq!(
+                (
+                    plain(value).as_str(),
+                    shortest(value).as_str(),
+                    open_metrics(value).as_str()
+                ),
+                (in_full, short, open)
+            );
         }
     }
 }

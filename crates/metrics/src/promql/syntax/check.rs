@@ -6,7 +6,9 @@ use super::tree::{Aggregate, Aggregation, Binary, Call, Cardinality, Expr, ExprK
 
 pub(super) fn check(expr: &Expr, experimental: bool) -> Result<(), Fault> {
     match &expr.kind {
-        ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Range(..) => Ok(()),
+        ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Range(..) => {
+            Ok(())
+        }
         ExprKind::Paren(inner) => check(inner, experimental),
         ExprKind::Sign { expr: inner, .. } => {
             check(inner, experimental)?;
@@ -27,7 +29,8 @@ pub(super) fn check(expr: &Expr, experimental: bool) -> Result<(), Fault> {
                 ValueType::Vector => Ok(()),
                 other => {
                     let got = other.name();
-                    let reason = format!("subquery is only allowed on instant vector, got {got} instead");
+                    let reason =
+                        format!("subquery is only allowed on instant vector, got {got} instead");
                     Err(Fault::new(expr.start, reason))
                 }
             }
@@ -50,7 +53,9 @@ fn check_binary(start: usize, binary: &Binary, experimental: bool) -> Result<(),
     }
     for side in [left, right] {
         if !matches!(side, ValueType::Scalar | ValueType::Vector) {
-            return fault("binary expression must contain only scalar and instant vector types".to_owned());
+            return fault(
+                "binary expression must contain only scalar and instant vector types".to_owned(),
+            );
         }
     }
     let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
@@ -60,7 +65,9 @@ fn check_binary(start: usize, binary: &Binary, experimental: bool) -> Result<(),
     let one_is_scalar = left == ValueType::Scalar || right == ValueType::Scalar;
     if operator.is_set() && one_is_scalar {
         let symbol = operator.symbol();
-        return fault(format!("set operator {symbol:?} not allowed in binary scalar expression"));
+        return fault(format!(
+            "set operator {symbol:?} not allowed in binary scalar expression"
+        ));
     }
     if one_is_scalar && !matching.labels.is_empty() {
         return fault("vector matching only allowed between instant vectors".to_owned());
@@ -76,23 +83,35 @@ fn check_binary(start: usize, binary: &Binary, experimental: bool) -> Result<(),
         let symbol = operator.symbol();
         return fault(format!("no grouping allowed for {symbol:?} operation"));
     }
-    let both = matching.include.iter().find(|label| matching.labels.contains(label));
+    let both = matching
+        .include
+        .iter()
+        .find(|label| matching.labels.contains(label));
     if let Some(label) = both
         && matching.on
     {
-        return fault(format!("label {label:?} must not occur in ON and GROUP clause at once"));
+        return fault(format!(
+            "label {label:?} must not occur in ON and GROUP clause at once"
+        ));
     }
     Ok(())
 }
 
 fn check_aggregate(start: usize, aggregate: &Aggregate, experimental: bool) -> Result<(), Fault> {
     check(&aggregate.expr, experimental)?;
-    let trial = matches!(aggregate.operation, Aggregation::Limitk | Aggregation::LimitRatio);
+    let trial = matches!(
+        aggregate.operation,
+        Aggregation::Limitk | Aggregation::LimitRatio
+    );
     if trial && !experimental {
-        return Err(Fault::experimental(start, "the aggregation limitk or limit_ratio"));
+        return Err(Fault::experimental(
+            start,
+            "the aggregation limitk or limit_ratio",
+        ));
     }
     expect(&aggregate.expr, ValueType::Vector, "aggregation expression")?;
-    if let (Some(parameter), Some(wanted)) = (&aggregate.parameter, aggregate.operation.parameter()) {
+    if let (Some(parameter), Some(wanted)) = (&aggregate.parameter, aggregate.operation.parameter())
+    {
         check(parameter, experimental)?;
         expect(parameter, wanted, "aggregation parameter")?;
         if wanted == ValueType::Text && !matches!(parameter.bare().kind, ExprKind::Text(_)) {
@@ -110,22 +129,28 @@ fn check_call(start: usize, call: &Call, experimental: bool) -> Result<(), Fault
     let fault = |reason: String| Err(Fault::new(start, reason));
     match signature.variadic {
         Variadic::No if got != named => {
-            return fault(format!("expected {named} argument(s) in call to {name:?}, got {got}"));
+            return fault(format!(
+                "expected {named} argument(s) in call to {name:?}, got {got}"
+            ));
         }
         Variadic::UpTo(_) | Variadic::Unbounded if got + 1 < named => {
             let least = named - 1;
-            return fault(format!("expected at least {least} argument(s) in call to {name:?}, got {got}"));
+            return fault(format!(
+                "expected at least {least} argument(s) in call to {name:?}, got {got}"
+            ));
         }
         Variadic::UpTo(more) if got > named - 1 + more => {
             let most = named - 1 + more;
-            return fault(format!("expected at most {most} argument(s) in call to {name:?}, got {got}"));
+            return fault(format!(
+                "expected at most {most} argument(s) in call to {name:?}, got {got}"
+            ));
         }
         _ => {}
     }
     if signature.experimental && !experimental {
         return Err(Fault::experimental(start, format!("the function {name}")));
     }
-    if signature.function == Function::Unsupported {
+    if matches!(signature.function, Function::Unsupported) {
         return Err(Fault::unsupported(start, format!("the function {name}")));
     }
     for (at, argument) in call.arguments.iter().enumerate() {
@@ -142,5 +167,8 @@ fn expect(expr: &Expr, wanted: ValueType, context: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let (wanted, got) = (wanted.name(), got.name());
-    Err(Fault::new(expr.start, format!("expected type {wanted} in {context}, got {got}")))
+    Err(Fault::new(
+        expr.start,
+        format!("expected type {wanted} in {context}, got {got}"),
+    ))
 }

@@ -2,8 +2,10 @@
 
 use super::tree::ValueType;
 
+use Variadic::{No, Unbounded, UpTo};
+
 /// A function, by how it is evaluated.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Function {
     Absent,
     AbsentOverTime,
@@ -85,7 +87,7 @@ pub(crate) enum OverTime {
     TimeOfMin,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Signature {
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [ValueType],
@@ -135,23 +137,23 @@ const fn trial(signature: Signature) -> Signature {
 }
 
 const fn math(name: &'static str, function: fn(f64) -> f64) -> Signature {
-    row(name, &[V], Variadic::No, V, Function::Math(function))
+    row(name, &[V], No, V, Function::Math(function))
 }
 
 const fn date(name: &'static str, part: DatePart) -> Signature {
-    row(name, &[V], Variadic::UpTo(1), V, Function::Date(part))
+    row(name, &[V], UpTo(1), V, Function::Date(part))
 }
 
 const fn over(name: &'static str, function: OverTime) -> Signature {
-    row(name, &[M], Variadic::No, V, Function::OverTime(function))
+    row(name, &[M], No, V, Function::OverTime(function))
 }
 
 const fn native(name: &'static str) -> Signature {
-    row(name, &[V], Variadic::No, V, Function::OfNativeHistograms)
+    row(name, &[V], No, V, Function::OfNativeHistograms)
 }
 
 const fn constant(name: &'static str, function: Function) -> Signature {
-    row(name, &[], Variadic::No, S, function)
+    row(name, &[], No, S, function)
 }
 
 /// The function of a name; names are case-sensitive.
@@ -177,8 +179,6 @@ fn degrees(radians: f64) -> f64 {
 fn radians(degrees: f64) -> f64 {
     degrees * std::f64::consts::PI / 180.0
 }
-
-use Variadic::{No, Unbounded, UpTo};
 
 /// Sorted by name.
 static TABLE: &[Signature] = &[
@@ -207,16 +207,40 @@ static TABLE: &[Signature] = &[
     math("deg", degrees),
     over("delta", OverTime::Delta),
     over("deriv", OverTime::Deriv),
-    trial(row("double_exponential_smoothing", &[M, S, S], No, V, Function::OverTime(OverTime::Smoothing))),
+    trial(row(
+        "double_exponential_smoothing",
+        &[M, S, S],
+        No,
+        V,
+        Function::OverTime(OverTime::Smoothing),
+    )),
     trial(constant("end", Function::End)),
     math("exp", f64::exp),
     trial(over("first_over_time", OverTime::First)),
     math("floor", f64::floor),
     native("histogram_avg"),
     native("histogram_count"),
-    row("histogram_fraction", &[S, S, V], No, V, Function::HistogramFraction),
-    row("histogram_quantile", &[S, V], No, V, Function::HistogramQuantile),
-    trial(row("histogram_quantiles", &[V, T, S], UpTo(10), V, Function::HistogramQuantiles)),
+    row(
+        "histogram_fraction",
+        &[S, S, V],
+        No,
+        V,
+        Function::HistogramFraction,
+    ),
+    row(
+        "histogram_quantile",
+        &[S, V],
+        No,
+        V,
+        Function::HistogramQuantile,
+    ),
+    trial(row(
+        "histogram_quantiles",
+        &[V, T, S],
+        UpTo(10),
+        V,
+        Function::HistogramQuantiles,
+    )),
     native("histogram_stddev"),
     native("histogram_stdvar"),
     native("histogram_sum"),
@@ -225,8 +249,20 @@ static TABLE: &[Signature] = &[
     over("increase", OverTime::Increase),
     trial(row("info", &[V, V], UpTo(1), V, Function::Unsupported)),
     over("irate", OverTime::Irate),
-    row("label_join", &[V, T, T, T], Unbounded, V, Function::LabelJoin),
-    row("label_replace", &[V, T, T, T, T], No, V, Function::LabelReplace),
+    row(
+        "label_join",
+        &[V, T, T, T],
+        Unbounded,
+        V,
+        Function::LabelJoin,
+    ),
+    row(
+        "label_replace",
+        &[V, T, T, T, T],
+        No,
+        V,
+        Function::LabelReplace,
+    ),
     over("last_over_time", OverTime::Last),
     math("ln", f64::ln),
     math("log10", f64::log10),
@@ -239,9 +275,21 @@ static TABLE: &[Signature] = &[
     date("minute", DatePart::Minute),
     date("month", DatePart::Month),
     constant("pi", Function::Pi),
-    row("predict_linear", &[M, S], No, V, Function::OverTime(OverTime::PredictLinear)),
+    row(
+        "predict_linear",
+        &[M, S],
+        No,
+        V,
+        Function::OverTime(OverTime::PredictLinear),
+    ),
     over("present_over_time", OverTime::Present),
-    row("quantile_over_time", &[S, M], No, V, Function::OverTime(OverTime::Quantile)),
+    row(
+        "quantile_over_time",
+        &[S, M],
+        No,
+        V,
+        Function::OverTime(OverTime::Quantile),
+    ),
     math("rad", radians),
     trial(constant("range", Function::Range)),
     over("rate", OverTime::Rate),
@@ -252,8 +300,20 @@ static TABLE: &[Signature] = &[
     math("sin", f64::sin),
     math("sinh", f64::sinh),
     row("sort", &[V], No, V, Function::Sort),
-    trial(row("sort_by_label", &[V, T], Unbounded, V, Function::SortByLabel)),
-    trial(row("sort_by_label_desc", &[V, T], Unbounded, V, Function::SortByLabelDesc)),
+    trial(row(
+        "sort_by_label",
+        &[V, T],
+        Unbounded,
+        V,
+        Function::SortByLabel,
+    )),
+    trial(row(
+        "sort_by_label_desc",
+        &[V, T],
+        Unbounded,
+        V,
+        Function::SortByLabelDesc,
+    )),
     row("sort_desc", &[V], No, V, Function::SortDesc),
     math("sqrt", f64::sqrt),
     trial(constant("start", Function::Start)),

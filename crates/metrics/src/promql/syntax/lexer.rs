@@ -156,16 +156,11 @@ impl<'a> Lexer<'a> {
     fn word(&mut self) -> Token<'a> {
         let colon_ends = self.in_brackets;
         let rest = self.rest();
-        let is_part = |char: char| char == '_' || char.is_ascii_alphanumeric() || (char == ':' && !colon_ends);
+        let is_part = |char: char| {
+            char == '_' || char.is_ascii_alphanumeric() || (char == ':' && !colon_ends)
+        };
         let length = rest.find(|char| !is_part(char)).unwrap_or(rest.len());
-        let word = self.take(length);
-        if word.eq_ignore_ascii_case("inf") {
-            return Token::Number(f64::INFINITY);
-        }
-        if word.eq_ignore_ascii_case("nan") {
-            return Token::Number(f64::NAN);
-        }
-        Token::Word(word)
+        Token::Word(self.take(length))
     }
 
     fn quoted(&mut self, quote: char) -> Result<Token<'a>, Fault> {
@@ -194,12 +189,15 @@ impl<'a> Lexer<'a> {
         let mut length = 0;
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
         while let Some(byte) = bytes.get(length) {
-            let hexadecimal = bytes.len() > 1 && bytes[0] == b'0' && matches!(bytes[1], b'x' | b'X');
+            let hexadecimal =
+                bytes.len() > 1 && bytes[0] == b'0' && matches!(bytes[1], b'x' | b'X');
             let signed_exponent = matches!(byte, b'+' | b'-')
                 && !hexadecimal
                 && length > 0
                 && matches!(bytes[length - 1], b'e' | b'E')
-                && bytes[..length - 1].iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_'));
+                && bytes[..length - 1]
+                    .iter()
+                    .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_'));
             if !is_word(byte) && !signed_exponent {
                 break;
             }
@@ -237,7 +235,10 @@ pub(crate) fn parse_number(text: &str) -> Option<f64> {
     if let Some(octal) = digits.strip_prefix("0o") {
         return whole(octal, 8);
     }
-    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
+    if digits.len() > 1
+        && digits.starts_with('0')
+        && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
+    {
         return whole(&digits, 8);
     }
     let plain = digits.starts_with(|char: char| char.is_ascii_digit() || char == '.');
@@ -265,8 +266,12 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
         let digits = rest.find(|char: char| !char.is_ascii_digit())?;
         let count: i64 = rest[..digits].parse().ok()?;
         let after = &rest[digits..];
-        let unit = after.find(|char: char| char.is_ascii_digit()).unwrap_or(after.len());
-        let at = allowed.iter().position(|(name, _)| *name == &after[..unit])?;
+        let unit = after
+            .find(|char: char| char.is_ascii_digit())
+            .unwrap_or(after.len());
+        let at = allowed
+            .iter()
+            .position(|(name, _)| *name == &after[..unit])?;
         total = total.checked_add(count.checked_mul(allowed[at].1)?)?;
         allowed = &allowed[at + 1..];
         rest = &after[unit..];
@@ -372,7 +377,10 @@ mod tests {
     fn texts_keep_bytes_and_raw_texts_keep_backslashes() {
         assert_eq!(unquote(r#""a\xc5z""#).as_deref(), Some(&b"a\xc5z"[..]));
         assert_eq!(unquote(r"`\d+`").as_deref(), Some(&br"\d+"[..]));
-        assert_eq!(unquote(r#""\u00e4\101\n""#).as_deref(), Some("äA\n".as_bytes()));
+        assert_eq!(
+            unquote(r#""\u00e4\101\n""#).as_deref(),
+            Some("äA\n".as_bytes())
+        );
         assert_eq!(unquote(r#""\q""#), None);
         assert_eq!(unquote(r#""\'""#), None);
     }

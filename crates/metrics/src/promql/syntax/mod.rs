@@ -10,9 +10,10 @@ mod lexer;
 mod parser;
 mod tree;
 
-pub(crate) use functions::{DatePart, Function, OverTime, signature};
-pub(crate) use parser::parse;
+pub(crate) use functions::{DatePart, Function, OverTime};
+pub(crate) use lexer::parse_duration;
+pub(crate) use parser::{parse, parse_labels};
 pub(crate) use tree::{
-    Aggregate, Aggregation, Binary, Call, Cardinality, Expr, ExprKind, Grouping, Matching, Operator, Pin, Selector,
-    Subquery, ValueType,
+    Aggregate, Aggregation, Binary, Call, Cardinality, Expr, ExprKind, Grouping, Matching,
+    Operator, Pin, Selector, Subquery, ValueType,
 };

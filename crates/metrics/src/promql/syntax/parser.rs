@@ -1,14 +1,14 @@
 //! Builds the tree from tokens: precedence climbing over the binary operators, suffixes on operands.
 
 use crate::promql::error::{Position, QueryError};
-use crate::series_store::{METRIC_NAME, Matcher};
+use crate::series_store::{Labels, METRIC_NAME, MatchKind, Matcher};
 
 use super::check::check;
 use super::functions::signature;
 use super::lexer::{Token, tokens, unquote};
 use super::tree::{
-    Aggregate, Aggregation, Binary, Call, Cardinality, Expr, ExprKind, Grouping, Matching, Operator, Pin, Selector,
-    Subquery,
+    Aggregate, Aggregation, Binary, Call, Cardinality, Expr, ExprKind, Grouping, Matching,
+    Operator, Pin, Selector, Subquery,
 };
 
 /// How deep parts may nest: what walks the tree recurses.
@@ -78,6 +78,23 @@ pub(crate) fn parse(text: &str, experimental: bool) -> Result<Expr, QueryError> 
     read().map_err(|fault: Fault| fault.into_error(text))
 }
 
+/// Reads labels as they name a series: `name{a="b"}`, only with `=`.
+pub(crate) fn parse_labels(text: &str) -> Option<Labels> {
+    if text.trim() == "{}" {
+        return Some(Labels::empty());
+    }
+    let expr = parse(text, false).ok()?;
+    let ExprKind::Selector(selector) = expr.kind else {
+        return None;
+    };
+    let pairs = selector.matchers.iter().map(|matcher| match matcher.kind {
+        MatchKind::Equal => Some((matcher.name.as_str(), matcher.value.as_str())),
+        _ => None,
+    });
+    let pairs: Vec<(&str, &str)> = pairs.collect::<Option<_>>()?;
+    Some(Labels::new(pairs))
+}
+
 struct Parser<'a> {
     tokens: &'a [(usize, Token<'a>)],
     next: usize,
@@ -94,7 +111,9 @@ impl<'a> Parser<'a> {
     }
 
     fn after_next(&self) -> Token<'a> {
-        self.tokens.get(self.next + 1).map_or(Token::End, |(_, token)| *token)
+        self.tokens
+            .get(self.next + 1)
+            .map_or(Token::End, |(_, token)| *token)
     }
 
     fn start(&self) -> usize {
@@ -117,6 +136,15 @@ impl<'a> Parser<'a> {
         found
     }
 
+    /// Takes a sign, if there is one; whether it was a minus.
+    fn take_sign(&mut self) -> bool {
+        let negative = self.take(Token::Minus);
+        if !negative {
+            self.take(Token::Plus);
+        }
+        negative
+    }
+
     fn take_word(&mut self, word: &str) -> bool {
         let found = matches!(self.peek(), Token::Word(found) if found.eq_ignore_ascii_case(word));
         if found {
@@ -130,11 +158,17 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let found = describe(self.peek());
-        Err(Fault::new(self.start(), format!("unexpected {found} in {context}, expected {expected}")))
+        Err(Fault::new(
+            self.start(),
+            format!("unexpected {found} in {context}, expected {expected}"),
+        ))
     }
 
     fn unexpected(&self, context: &str) -> Fault {
-        Fault::new(self.start(), format!("unexpected {} in {context}", describe(self.peek())))
+        Fault::new(
+            self.start(),
+            format!("unexpected {} in {context}", describe(self.peek())),
+        )
     }
 
     /// An expression whose operators all bind tighter than a bound.
@@ -151,7 +185,11 @@ impl<'a> Parser<'a> {
             self.advance();
             let (returns_bool, matching) = self.binary_modifiers()?;
             // Only `^` groups from the right.
-            let right_bound = if operator == Operator::Power { binding - 1 } else { binding };
+            let right_bound = if operator == Operator::Power {
+                binding - 1
+            } else {
+                binding
+            };
             let right = self.expression(right_bound)?;
             let binary = Binary {
                 operator,
@@ -160,7 +198,10 @@ impl<'a> Parser<'a> {
                 returns_bool,
                 matching,
             };
-            left = bounded(Expr::new(binary.left.start, ExprKind::Binary(Box::new(binary))))?;
+            left = bounded(Expr::new(
+                binary.left.start,
+                ExprKind::Binary(Box::new(binary)),
+            ))?;
         }
         self.depth -= 1;
         Ok(left)
@@ -174,7 +215,9 @@ impl<'a> Parser<'a> {
                 ("unless", Operator::Unless, 2),
                 ("atan2", Operator::Atan2, 5),
             ];
-            let found = operators.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(word));
+            let found = operators
+                .into_iter()
+                .find(|(name, ..)| name.eq_ignore_ascii_case(word));
             found.map(|(_, operator, binding)| (operator, binding))
         };
         Some(match self.peek() {
@@ -205,7 +248,11 @@ impl<'a> Parser<'a> {
             matching.labels = self.label_list()?;
             let group_left = self.take_word("group_left");
             if group_left || self.take_word("group_right") {
-                matching.cardinality = if group_left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
+                matching.cardinality = if group_left {
+                    Cardinality::ManyToOne
+                } else {
+                    Cardinality::OneToMany
+                };
                 if self.peek() == Token::LeftParen {
                     matching.include = self.label_list()?;
                 }
@@ -218,22 +265,20 @@ impl<'a> Parser<'a> {
     fn fill_modifiers(&mut self, matching: &mut Matching) -> Result<(), Fault> {
         while let Token::Word(word) = self.peek() {
             let word = word.to_ascii_lowercase();
-            if !matches!(word.as_str(), "fill" | "fill_left" | "fill_right") || self.after_next() != Token::LeftParen {
+            if !matches!(word.as_str(), "fill" | "fill_left" | "fill_right")
+                || self.after_next() != Token::LeftParen
+            {
                 break;
             }
             self.advance();
             self.advance();
-            let negative = match self.peek() {
-                Token::Minus => true,
-                Token::Plus => false,
-                _ => {
-                    self.next -= 1;
-                    false
+            let negative = self.take_sign();
+            let number = match self.advance() {
+                Token::Number(number) => number,
+                Token::Word(word) => {
+                    special_number(word).ok_or_else(|| self.unexpected("fill modifier"))?
                 }
-            };
-            self.advance();
-            let Token::Number(number) = self.advance() else {
-                return Err(self.unexpected("fill modifier"));
+                _ => return Err(self.unexpected("fill modifier")),
             };
             self.expect(Token::RightParen, "fill modifier", "\")\"")?;
             let value = Some(if negative { -number } else { number });
@@ -281,7 +326,10 @@ impl<'a> Parser<'a> {
                 let pin = self.pin()?;
                 self.set_pin(&mut expr, start, pin)?;
             } else if matches!(self.peek(), Token::Word("anchored" | "smoothed")) {
-                return Err(Fault::unsupported(start, format!("the modifier {}", describe(self.peek()))));
+                return Err(Fault::unsupported(
+                    start,
+                    format!("the modifier {}", describe(self.peek())),
+                ));
             } else {
                 return bounded(expr);
             }
@@ -293,10 +341,16 @@ impl<'a> Parser<'a> {
         let range = self.positive_duration("range")?;
         if self.take(Token::RightBracket) {
             let ExprKind::Selector(selector) = expr.kind else {
-                return Err(Fault::new(start, "ranges only allowed for vector selectors"));
+                return Err(Fault::new(
+                    start,
+                    "ranges only allowed for vector selectors",
+                ));
             };
             if selector.offset.is_some() {
-                return Err(Fault::new(start, "no offset modifiers allowed before range"));
+                return Err(Fault::new(
+                    start,
+                    "no offset modifiers allowed before range",
+                ));
             }
             if selector.pin.is_some() {
                 return Err(Fault::new(start, "no @ modifiers allowed before range"));
@@ -339,13 +393,15 @@ impl<'a> Parser<'a> {
             ExprKind::Selector(selector) | ExprKind::Range(selector, _) => &mut selector.pin,
             ExprKind::Subquery(subquery) => &mut subquery.pin,
             _ => {
-                let reason =
-                    "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
+                let reason = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
                 return Err(Fault::new(start, reason));
             }
         };
         if place.replace(pin).is_some() {
-            return Err(Fault::new(start, "@ <timestamp> may not be set multiple times"));
+            return Err(Fault::new(
+                start,
+                "@ <timestamp> may not be set multiple times",
+            ));
         }
         Ok(())
     }
@@ -359,10 +415,7 @@ impl<'a> Parser<'a> {
                 return Ok(pin);
             }
         }
-        let negative = self.take(Token::Minus);
-        if !negative {
-            self.take(Token::Plus);
-        }
+        let negative = self.take_sign();
         let seconds = match self.advance() {
             Token::Number(seconds) => seconds,
             Token::Duration(milliseconds) => milliseconds as f64 / 1000.0,
@@ -373,26 +426,36 @@ impl<'a> Parser<'a> {
         };
         let milliseconds = (seconds * 1000.0).round();
         if !milliseconds.is_finite() || milliseconds.abs() >= MAX_MILLISECONDS {
-            return Err(Fault::new(start, format!("timestamp out of bounds for @ modifier: {seconds}")));
+            return Err(Fault::new(
+                start,
+                format!("timestamp out of bounds for @ modifier: {seconds}"),
+            ));
         }
         let milliseconds = milliseconds as i64;
-        Ok(Pin::At(if negative { -milliseconds } else { milliseconds }))
+        Ok(Pin::At(if negative {
+            -milliseconds
+        } else {
+            milliseconds
+        }))
     }
 
     fn signed_duration(&mut self, context: &str) -> Result<i64, Fault> {
-        let negative = self.take(Token::Minus);
-        if !negative {
-            self.take(Token::Plus);
-        }
+        let negative = self.take_sign();
         let milliseconds = self.duration(context)?;
-        Ok(if negative { -milliseconds } else { milliseconds })
+        Ok(if negative {
+            -milliseconds
+        } else {
+            milliseconds
+        })
     }
 
     fn positive_duration(&mut self, context: &str) -> Result<i64, Fault> {
         let start = self.start();
         let milliseconds = self.duration(context)?;
         // What follows a duration ends it; an operator would make it an expression.
-        if !matches!(self.peek(), Token::Colon | Token::RightBracket | Token::End) && self.peek_operator().is_some() {
+        if !matches!(self.peek(), Token::Colon | Token::RightBracket | Token::End)
+            && self.peek_operator().is_some()
+        {
             return Err(Fault::unsupported(start, "a duration expression"));
         }
         if milliseconds <= 0 {
@@ -412,12 +475,17 @@ impl<'a> Parser<'a> {
                 }
                 Ok(milliseconds as i64)
             }
-            Token::LeftParen | Token::Minus | Token::Plus => Err(Fault::unsupported(start, "a duration expression")),
+            Token::LeftParen | Token::Minus | Token::Plus => {
+                Err(Fault::unsupported(start, "a duration expression"))
+            }
             Token::Word("step" | "range" | "min" | "max" | "min_of" | "max_of") => {
                 Err(Fault::unsupported(start, "a duration expression"))
             }
             other => {
-                let reason = format!("unexpected {} in {context}, expected number or duration", describe(other));
+                let reason = format!(
+                    "unexpected {} in {context}, expected number or duration",
+                    describe(other)
+                );
                 Err(Fault::new(start, reason))
             }
         }
@@ -432,11 +500,15 @@ impl<'a> Parser<'a> {
             }
             Token::Duration(milliseconds) => {
                 self.advance();
-                Ok(Expr::new(start, ExprKind::Number(milliseconds as f64 / 1000.0)))
+                Ok(Expr::new(
+                    start,
+                    ExprKind::Number(milliseconds as f64 / 1000.0),
+                ))
             }
             Token::Quoted(quoted) => {
                 self.advance();
-                let text = unquote(quoted).ok_or_else(|| Fault::new(start, "invalid escape in string literal"))?;
+                let text = unquote(quoted)
+                    .ok_or_else(|| Fault::new(start, "invalid escape in string literal"))?;
                 Ok(Expr::new(start, ExprKind::Text(text)))
             }
             Token::LeftParen => {
@@ -466,29 +538,56 @@ impl<'a> Parser<'a> {
             self.advance();
             return self.call(start, word);
         }
-        let reserved = ["on", "ignoring", "group_left", "group_right", "bool", "atan2"];
-        if reserved.iter().any(|reserved| reserved.eq_ignore_ascii_case(word)) {
-            return Err(Fault::new(start, format!("unexpected <{}>", word.to_ascii_lowercase())));
+        if let Some(number) = special_number(word) {
+            self.advance();
+            return Ok(Expr::new(start, ExprKind::Number(number)));
+        }
+        let reserved = [
+            "on",
+            "ignoring",
+            "group_left",
+            "group_right",
+            "bool",
+            "atan2",
+        ];
+        if reserved
+            .iter()
+            .any(|reserved| reserved.eq_ignore_ascii_case(word))
+        {
+            return Err(Fault::new(
+                start,
+                format!("unexpected <{}>", word.to_ascii_lowercase()),
+            ));
         }
         self.advance();
         self.selector(start, Some(word))
     }
 
-    fn aggregate(&mut self, start: usize, name: &str, operation: Aggregation) -> Result<Expr, Fault> {
+    fn aggregate(
+        &mut self,
+        start: usize,
+        name: &str,
+        operation: Aggregation,
+    ) -> Result<Expr, Fault> {
         let mut grouping = self.grouping()?;
         let mut arguments = self.arguments("aggregation")?;
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
-        let wanted = if operation.parameter().is_some() { 2 } else { 1 };
+        let wanted = if operation.parameter().is_some() {
+            2
+        } else {
+            1
+        };
         if arguments.is_empty() {
             let reason = format!("no arguments for aggregate expression {name:?} provided");
             return Err(Fault::new(start, reason));
         }
         if arguments.len() != wanted {
             let got = arguments.len();
-            let reason =
-                format!("wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}");
+            let reason = format!(
+                "wrong number of arguments for aggregate expression provided, expected {wanted}, got {got}"
+            );
             return Err(Fault::new(start, reason));
         }
         let Some(expr) = arguments.pop() else {
@@ -514,10 +613,16 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self, start: usize, name: &str) -> Result<Expr, Fault> {
         let Some(signature) = signature(name) else {
-            return Err(Fault::new(start, format!("unknown function with name {name:?}")));
+            return Err(Fault::new(
+                start,
+                format!("unknown function with name {name:?}"),
+            ));
         };
         let arguments = self.arguments("function call")?;
-        let call = Call { signature, arguments };
+        let call = Call {
+            signature,
+            arguments,
+        };
         bounded(Expr::new(start, ExprKind::Call(Box::new(call))))
     }
 
@@ -535,7 +640,10 @@ impl<'a> Parser<'a> {
             let comma = self.start();
             self.expect(Token::Comma, context, "\",\" or \")\"")?;
             if self.peek() == Token::RightParen {
-                return Err(Fault::new(comma, "trailing commas not allowed in function call args"));
+                return Err(Fault::new(
+                    comma,
+                    "trailing commas not allowed in function call args",
+                ));
             }
         }
     }
@@ -548,13 +656,12 @@ impl<'a> Parser<'a> {
             let start = self.start();
             let label = match self.advance() {
                 Token::Word(word) if !word.contains(':') => word.to_owned(),
-                Token::Number(number) if !number.is_finite() => {
-                    // `inf` and `nan` are names here, but how they were written is gone.
-                    return Err(Fault::unsupported(start, "a label named inf or nan"));
-                }
                 Token::Quoted(quoted) => text_of(quoted, start)?,
                 other => {
-                    let reason = format!("unexpected {} in grouping opts, expected label", describe(other));
+                    let reason = format!(
+                        "unexpected {} in grouping opts, expected label",
+                        describe(other)
+                    );
                     return Err(Fault::new(start, reason));
                 }
             };
@@ -606,9 +713,6 @@ impl<'a> Parser<'a> {
         let start = self.start();
         let (name, quoted) = match self.advance() {
             Token::Word(word) if !word.contains(':') => (word.to_owned(), false),
-            Token::Number(number) if !number.is_finite() => {
-                return Err(Fault::unsupported(start, "a label named inf or nan"));
-            }
             Token::Quoted(quoted) => (text_of(quoted, start)?, true),
             other => {
                 let reason = format!(
@@ -623,7 +727,10 @@ impl<'a> Parser<'a> {
         }
         let operator = self.advance();
         let value_start = self.start();
-        if !matches!(operator, Token::Assign | Token::NotEqual | Token::Matches | Token::MatchesNot) {
+        if !matches!(
+            operator,
+            Token::Assign | Token::NotEqual | Token::Matches | Token::MatchesNot
+        ) {
             let reason = format!(
                 "unexpected {} in label matching, expected label matching operator",
                 describe(operator)
@@ -632,7 +739,10 @@ impl<'a> Parser<'a> {
         }
         let Token::Quoted(quoted) = self.advance() else {
             self.next -= 1;
-            let reason = format!("unexpected {} in label matching, expected string", describe(self.peek()));
+            let reason = format!(
+                "unexpected {} in label matching, expected string",
+                describe(self.peek())
+            );
             return Err(Fault::new(value_start, reason));
         };
         let value = text_of(quoted, value_start)?;
@@ -657,12 +767,24 @@ fn bounded(expr: Expr) -> Result<Expr, Fault> {
     Ok(expr)
 }
 
+/// The numbers that are written as words, in any case.
+fn special_number(word: &str) -> Option<f64> {
+    if word.eq_ignore_ascii_case("inf") {
+        Some(f64::INFINITY)
+    } else if word.eq_ignore_ascii_case("nan") {
+        Some(f64::NAN)
+    } else {
+        None
+    }
+}
+
 fn too_deep(start: usize) -> Fault {
     Fault::new(start, format!("query nests deeper than {MAX_DEPTH} levels"))
 }
 
 fn text_of(quoted: &str, start: usize) -> Result<String, Fault> {
-    let bytes = unquote(quoted).ok_or_else(|| Fault::new(start, "invalid escape in string literal"))?;
+    let bytes =
+        unquote(quoted).ok_or_else(|| Fault::new(start, "invalid escape in string literal"))?;
     String::from_utf8(bytes).map_err(|_| Fault::new(start, "text is not UTF-8"))
 }
 
@@ -735,7 +857,11 @@ mod tests {
             ("a atan2 b * c", "((a atan2 b) * c)"),
             ("a OR b", "(a or b)"),
         ] {
-            assert_eq!(parse(text, false).map(|expr| shape(&expr)).as_deref(), Ok(expected), "{text}");
+            assert_eq!(
+                parse(text, false).map(|expr| shape(&expr)).as_deref(),
+                Ok(expected),
+                "{text}"
+            );
         }
     }
 
@@ -743,20 +869,56 @@ mod tests {
     fn what_is_no_query_is_refused_with_its_place() {
         for (text, expected) in [
             ("", "1:1: parse error: no expression found in input"),
-            ("foo bar", "1:5: parse error: unexpected identifier \"bar\" in expression"),
-            ("rate(foo)", "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector"),
-            ("foo[5m", "1:7: parse error: unexpected end of input in subquery or range selector, expected \":\" or \"]\""),
-            ("{a=~\".*\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
-            ("1 > 2", "1:1: parse error: comparisons between scalars must use BOOL modifier"),
-            ("foo offset 1m offset 1m", "1:15: parse error: offset may not be set multiple times"),
-            ("sum(foo) offset 1m", "1:10: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"),
-            ("foo{a=\"(\"", "1:10: parse error: unexpected end of input in label matching, expected \",\" or \"}\""),
-            ("nope(foo)", "1:1: parse error: unknown function with name \"nope\""),
-            ("foo[0s]", "1:5: parse error: duration must be greater than 0"),
+            (
+                "foo bar",
+                "1:5: parse error: unexpected identifier \"bar\" in expression",
+            ),
+            (
+                "rate(foo)",
+                "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
+            ),
+            (
+                "foo[5m",
+                "1:7: parse error: unexpected end of input in subquery or range selector, expected \":\" or \"]\"",
+            ),
+            (
+                "{a=~\".*\"}",
+                "1:1: parse error: vector selector must contain at least one non-empty matcher",
+            ),
+            (
+                "1 > 2",
+                "1:1: parse error: comparisons between scalars must use BOOL modifier",
+            ),
+            (
+                "foo offset 1m offset 1m",
+                "1:15: parse error: offset may not be set multiple times",
+            ),
+            (
+                "sum(foo) offset 1m",
+                "1:10: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+            ),
+            (
+                "foo{a=\"(\"",
+                "1:10: parse error: unexpected end of input in label matching, expected \",\" or \"}\"",
+            ),
+            (
+                "nope(foo)",
+                "1:1: parse error: unknown function with name \"nope\"",
+            ),
+            (
+                "foo[0s]",
+                "1:5: parse error: duration must be greater than 0",
+            ),
             ("foo[1e30]", "1:5: parse error: duration out of range"),
             ("\"", "1:1: parse error: unterminated quoted string"),
-            ("foo[5m] smoothed", "the modifier identifier \"smoothed\" is not supported"),
-            ("mad_over_time(foo[5m])", "the function mad_over_time is experimental and not enabled"),
+            (
+                "foo[5m] smoothed",
+                "the modifier identifier \"smoothed\" is not supported",
+            ),
+            (
+                "mad_over_time(foo[5m])",
+                "the function mad_over_time is experimental and not enabled",
+            ),
         ] {
             let error = parse(text, false).expect_err(text);
             assert_eq!(error.to_string(), expected, "{text}");
@@ -778,7 +940,10 @@ mod tests {
             "foo # comment\n + bar",
         ] {
             let outcome = parse(text, false);
-            assert!(outcome.is_ok() || text.starts_with("a:b"), "{text}: {outcome:?}");
+            assert!(
+                outcome.is_ok() || text.starts_with("a:b"),
+                "{text}: {outcome:?}"
+            );
         }
     }
 

@@ -103,7 +103,10 @@ pub(crate) enum Operator {
 impl Operator {
     pub(crate) fn is_comparison(self) -> bool {
         use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
-        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
+        matches!(
+            self,
+            Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual
+        )
     }
 
     pub(crate) fn is_set(self) -> bool {
@@ -249,15 +252,26 @@ impl Call {
 impl Expr {
     pub(crate) fn new(start: usize, kind: ExprKind) -> Expr {
         let below = match &kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Range(..) => 0,
+            ExprKind::Number(_)
+            | ExprKind::Text(_)
+            | ExprKind::Selector(_)
+            | ExprKind::Range(..) => 0,
             ExprKind::Subquery(subquery) => subquery.expr.depth,
             ExprKind::Paren(expr) | ExprKind::Sign { expr, .. } => expr.depth,
             ExprKind::Binary(binary) => binary.left.depth.max(binary.right.depth),
             ExprKind::Aggregate(aggregate) => {
-                let parameter = aggregate.parameter.as_ref().map_or(0, |parameter| parameter.depth);
+                let parameter = aggregate
+                    .parameter
+                    .as_ref()
+                    .map_or(0, |parameter| parameter.depth);
                 aggregate.expr.depth.max(parameter)
             }
-            ExprKind::Call(call) => call.arguments.iter().map(|argument| argument.depth).max().unwrap_or(0),
+            ExprKind::Call(call) => call
+                .arguments
+                .iter()
+                .map(|argument| argument.depth)
+                .max()
+                .unwrap_or(0),
         };
         Expr {
             start,
@@ -276,7 +290,11 @@ impl Expr {
             ExprKind::Binary(binary) => {
                 let scalars = binary.left.value_type() == ValueType::Scalar
                     && binary.right.value_type() == ValueType::Scalar;
-                if scalars { ValueType::Scalar } else { ValueType::Vector }
+                if scalars {
+                    ValueType::Scalar
+                } else {
+                    ValueType::Vector
+                }
             }
             ExprKind::Call(call) => call.signature.returns,
         }

@@ -1,0 +1,279 @@
+//! Reads stored series: the newest value of each step, and windows of samples.
+
+use crate::series_store::{Labels, Sample, is_stale};
+
+use crate::promql::error::QueryError;
+use crate::promql::query::Span;
+use crate::promql::source::StoredSeries;
+use crate::promql::syntax::{Expr, ExprKind, Pin, Selector, Subquery};
+use crate::promql::value::SeriesValues;
+
+use super::{Evaluator, Row, Steps, is_absent};
+
+/// A series with the samples of all windows, and where its windows lie.
+pub(super) struct Windows {
+    pub(super) series: Vec<WindowedSeries>,
+    pub(super) shape: WindowShape,
+}
+
+pub(super) struct WindowedSeries {
+    pub(super) labels: Labels,
+    pub(super) drops_name: bool,
+    /// In the order of time, without stale markers.
+    pub(super) samples: Vec<Sample>,
+}
+
+/// Where the window of a step lies: after `until - range`, up to and with `until`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WindowShape {
+    /// Milliseconds.
+    pub(super) range: i64,
+    /// Milliseconds back.
+    offset: i64,
+    /// One time for all steps.
+    pinned: Option<i64>,
+}
+
+// === impl WindowShape ===
+
+impl WindowShape {
+    /// The window of a step: the time it starts after and the time it ends with.
+    pub(super) fn window(&self, step_time: i64) -> (i64, i64) {
+        let until = self.pinned.unwrap_or(step_time) - self.offset;
+        (until - self.range, until)
+    }
+
+    /// The span that holds the windows of all steps.
+    fn hull(&self, steps: &Steps) -> (i64, i64) {
+        let (after, _) = self.window(steps.start);
+        let (_, until) = self.window(steps.last());
+        (after, until)
+    }
+}
+
+/// Slides a window over samples in the order of time.
+pub(super) struct Slider<'a> {
+    samples: &'a [Sample],
+    from: usize,
+    to: usize,
+}
+
+// === impl Slider ===
+
+impl<'a> Slider<'a> {
+    pub(super) fn new(samples: &'a [Sample]) -> Slider<'a> {
+        Slider {
+            samples,
+            from: 0,
+            to: 0,
+        }
+    }
+
+    /// The samples of a window that lies not before the one asked for last.
+    pub(super) fn slide(&mut self, after: i64, until: i64) -> &'a [Sample] {
+        while self.to < self.samples.len() && self.samples[self.to].time <= until {
+            self.to += 1;
+        }
+        while self.from < self.to && self.samples[self.from].time <= after {
+            self.from += 1;
+        }
+        &self.samples[self.from..self.to]
+    }
+}
+
+impl Evaluator<'_> {
+    fn pinned(&self, pin: Option<Pin>) -> Option<i64> {
+        pin.map(|pin| match pin {
+            Pin::At(time) => time,
+            Pin::Start => self.query.start,
+            Pin::End => self.query.last(),
+        })
+    }
+
+    fn lookback(&self) -> i64 {
+        i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
+    /// The series a selector names with the samples of a span, NaNs made canonical.
+    fn stored(
+        &self,
+        selector: &Selector,
+        after: i64,
+        until: i64,
+    ) -> Result<Vec<StoredSeries>, QueryError> {
+        let limit = self.options.max_samples;
+        let left = self.samples_left.get();
+        let selected = self.source.select(&selector.matchers, after, until, left);
+        let mut stored = selected.ok_or(QueryError::TooManySamples { limit })?;
+        self.charge(stored.iter().map(|series| series.samples.len()).sum())?;
+        for sample in stored.iter_mut().flat_map(|series| &mut series.samples) {
+            if sample.value.is_nan() && !is_stale(sample.value) {
+                sample.value = f64::NAN;
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The newest value of each series at each step.
+    pub(super) fn select_values(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+    ) -> Result<Vec<Row>, QueryError> {
+        self.select_instant(selector, steps, |sample| sample.value)
+    }
+
+    /// When the newest value of each series was sampled, in seconds.
+    pub(super) fn select_times(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+    ) -> Result<Vec<Row>, QueryError> {
+        self.select_instant(selector, steps, |sample| sample.time as f64 / 1000.0)
+    }
+
+    fn select_instant(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+        read: impl Fn(Sample) -> f64,
+    ) -> Result<Vec<Row>, QueryError> {
+        if steps.count == 0 {
+            return Ok(Vec::new());
+        }
+        let shape = WindowShape {
+            range: self.lookback(),
+            offset: selector.offset.unwrap_or(0),
+            pinned: self.pinned(selector.pin),
+        };
+        let (after, until) = shape.hull(steps);
+        let mut rows = Vec::new();
+        for series in self.stored(selector, after, until)? {
+            let mut values = self.room(steps)?;
+            let mut slider = Slider::new(&series.samples);
+            let mut any = false;
+            for (value, time) in values.iter_mut().zip(steps.times()) {
+                let (after, until) = shape.window(time);
+                let newest = slider.slide(after, until).last();
+                if let Some(sample) = newest.filter(|sample| !is_stale(sample.value)) {
+                    *value = read(*sample);
+                    any = true;
+                }
+            }
+            if any {
+                rows.push(Row {
+                    labels: series.labels,
+                    drops_name: false,
+                    values,
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The windows of a range vector.
+    pub(super) fn windows(&self, expr: &Expr, steps: &Steps) -> Result<Windows, QueryError> {
+        match &expr.bare().kind {
+            ExprKind::Range(selector, range) => self.range_windows(selector, *range, steps),
+            ExprKind::Subquery(subquery) => self.subquery_windows(subquery, steps),
+            _ => Err(QueryError::execution("expected a range vector")),
+        }
+    }
+
+    fn range_windows(
+        &self,
+        selector: &Selector,
+        range: i64,
+        steps: &Steps,
+    ) -> Result<Windows, QueryError> {
+        let shape = WindowShape {
+            range,
+            offset: selector.offset.unwrap_or(0),
+            pinned: self.pinned(selector.pin),
+        };
+        let mut series = Vec::new();
+        if steps.count > 0 {
+            let (after, until) = shape.hull(steps);
+            for mut stored in self.stored(selector, after, until)? {
+                stored.samples.retain(|sample| !is_stale(sample.value));
+                if !stored.samples.is_empty() {
+                    series.push(WindowedSeries {
+                        labels: stored.labels,
+                        drops_name: false,
+                        samples: stored.samples,
+                    });
+                }
+            }
+        }
+        Ok(Windows { series, shape })
+    }
+
+    fn subquery_windows(&self, subquery: &Subquery, steps: &Steps) -> Result<Windows, QueryError> {
+        let shape = WindowShape {
+            range: subquery.range,
+            offset: subquery.offset.unwrap_or(0),
+            pinned: self.pinned(subquery.pin),
+        };
+        let mut series = Vec::new();
+        if steps.count == 0 {
+            return Ok(Windows { series, shape });
+        }
+        let default_step = i64::try_from(self.options.default_step.as_millis()).unwrap_or(i64::MAX);
+        let step = subquery.step.unwrap_or(default_step).max(1);
+        let (after, until) = shape.hull(steps);
+        // Steps are multiples of the step, whatever the query's time: the first after the hull's start.
+        let start = after
+            .div_euclid(step)
+            .saturating_add(1)
+            .saturating_mul(step);
+        let inner = Steps::of(Span {
+            start,
+            end: until,
+            step,
+        });
+        if inner.count > self.options.max_samples {
+            let limit = self.options.max_samples;
+            return Err(QueryError::TooManySamples { limit });
+        }
+        for row in self.vector(&subquery.expr, &inner)? {
+            let values = row.values.iter().zip(inner.times());
+            let present = values.filter(|(value, _)| !is_absent(**value));
+            let samples: Vec<Sample> = present
+                .map(|(value, time)| Sample {
+                    time,
+                    value: *value,
+                })
+                .collect();
+            if !samples.is_empty() {
+                self.charge(samples.len())?;
+                series.push(WindowedSeries {
+                    labels: row.labels,
+                    drops_name: row.drops_name,
+                    samples,
+                });
+            }
+        }
+        Ok(Windows { series, shape })
+    }
+
+    /// A range vector as an answer of its own.
+    pub(crate) fn matrix(&self, expr: &Expr, at: i64) -> Result<Vec<SeriesValues>, QueryError> {
+        let steps = Steps::once(at);
+        let windows = self.windows(expr, &steps)?;
+        let (after, until) = windows.shape.window(at);
+        let mut answer = Vec::new();
+        for series in windows.series {
+            let samples = Slider::new(&series.samples).slide(after, until).to_vec();
+            if samples.is_empty() {
+                continue;
+            }
+            let labels = if series.drops_name {
+                series.labels.without_name()
+            } else {
+                series.labels
+            };
+            answer.push(SeriesValues { labels, samples });
+        }
+        Ok(answer)
+    }
+}
