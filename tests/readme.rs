@@ -9,6 +9,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use support::feastflow::{FeastFlow, source};
@@ -407,8 +408,13 @@ fn the_page_and_this_test_have_the_same_commands() {
     assert_eq!(page, known);
 }
 
+/// The page puts load on what it starts and shows what that does: another platform under load beside
+/// it would take the CPU that it needs.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn follow(user: User, kubectl: Option<Kubectl>) {
     let Some(kubectl) = kubectl else { return };
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let home = Home::new(user);
     let tide = home.up(&["--horizontal-pod-autoscaler-sync-period", "1s"]);
     let mut cluster = Cluster::new(tide, &kubectl);
