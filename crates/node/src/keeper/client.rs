@@ -14,8 +14,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use super::protocol::{
-    ContainerKey, ContainerSpec, ContainerState, Event, ExecOutcome, Facts, Frames, Inventory,
-    KeeperError, Listen, Message, Order, Reply, Request, Sandbox, SandboxSpec, Started, encode,
+    ContainerKey, ContainerSpec, ContainerState, Event, ExecOutcome, ExecStdio, ExecStreams, Facts,
+    Frames, Inventory, KeeperError, Listen, Message, Order, Reply, Request, Sandbox, SandboxSpec,
+    Started, encode,
 };
 use crate::cgroups::Usage;
 use crate::sys;
@@ -178,6 +179,43 @@ impl Client {
             Reply::Exec(outcome) => Ok(outcome),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Runs a command in a running container, as its user and in its cgroup, with streams. `stdin`
+    /// says whether it reads one; with a terminal it always does.
+    ///
+    /// # Errors
+    /// As [`Client::exec`].
+    pub async fn exec_stream(
+        &self,
+        key: &ContainerKey,
+        argv: Vec<String>,
+        stdin: bool,
+        terminal: bool,
+    ) -> Result<ExecStreams, KeeperError> {
+        let request = Request::ExecStream {
+            key: key.clone(),
+            argv,
+            stdin,
+            terminal,
+        };
+        let Answer { reply, descriptors } = self.ask(request).await?;
+        if !matches!(reply, Reply::Streams) {
+            return Err(unexpected(reply));
+        }
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || descriptors.next().ok_or(KeeperError::Gone);
+        let end = next()?;
+        let stdio = if terminal {
+            ExecStdio::Terminal(next()?)
+        } else {
+            ExecStdio::Pipes {
+                stdout: next()?,
+                stderr: next()?,
+                stdin: if stdin { Some(next()?) } else { None },
+            }
+        };
+        Ok(ExecStreams { end, stdio })
     }
 
     /// What the keeper holds: what a new brain adopts.

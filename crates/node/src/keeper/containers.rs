@@ -16,7 +16,7 @@ use super::protocol::{
 };
 use super::service::{Keeper, OrderId, Source};
 use crate::cgroups::{self, Group, Location};
-use crate::sandbox::{self, Place, PreparedMount, Process, Report, RootPlan, sentence};
+use crate::sandbox::{self, Place, PreparedMount, Process, Report, RootPlan, Stdio, sentence};
 use crate::sys::{self, Attributes, Ended, Pid};
 
 /// A pipe that is waited for.
@@ -369,8 +369,11 @@ impl Keeper {
             env: &spec.env,
             working_dir: spec.working_dir.as_deref(),
             oom_score_adj: spec.oom_score_adj,
-            stdout: to_out.as_fd(),
-            stderr: to_error.as_fd(),
+            stdio: Stdio::Given {
+                stdin: None,
+                stdout: to_out.as_fd(),
+                stderr: to_error.as_fd(),
+            },
         };
         sandbox::start_process(&process, &to_report).map_err(create("fork"))?;
         Ok((out, error, report))

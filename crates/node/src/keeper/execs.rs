@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::containers::{Starting, Watched, create};
 use super::protocol::{ContainerKey, ExecOutcome, KeeperError, Reply};
 use super::service::{Keeper, OrderId, Source};
-use crate::sandbox::{self, Place, Process};
+use crate::sandbox::{self, Place, Process, Stdio};
 use crate::sys::{self, Ended, Pid};
 
 /// What of an exec'd command's output is kept, in bytes.
@@ -75,8 +75,11 @@ impl Keeper {
             env: &spec.env,
             working_dir: spec.working_dir.as_deref(),
             oom_score_adj: spec.oom_score_adj,
-            stdout: to_output.as_fd(),
-            stderr: to_output.as_fd(),
+            stdio: Stdio::Given {
+                stdin: None,
+                stdout: to_output.as_fd(),
+                stderr: to_output.as_fd(),
+            },
         };
         sandbox::start_process(&process, &to_report).map_err(create("fork"))?;
         drop((to_output, to_report));

@@ -19,6 +19,7 @@ mod pods;
 mod privileges;
 mod protocol;
 mod service;
+mod streams;
 mod upgrade;
 
 use std::ffi::OsString;
@@ -28,8 +29,9 @@ use std::process::ExitCode;
 
 pub use client::{Client, Events};
 pub use protocol::{
-    Container, ContainerKey, ContainerSpec, ContainerState, EtcFiles, Event, ExecOutcome, Exit,
-    Facts, Ids, Inventory, KeeperError, Listen, Mount, Root, Sandbox, SandboxSpec, Started, User,
+    Container, ContainerKey, ContainerSpec, ContainerState, EtcFiles, Event, ExecOutcome,
+    ExecStdio, ExecStreams, Exit, Facts, Ids, Inventory, KeeperError, Listen, Mount, Root, Sandbox,
+    SandboxSpec, Started, User, resize_terminal,
 };
 
 pub use crate::cgroups::{CgroupMode, Limits, Location, Usage};

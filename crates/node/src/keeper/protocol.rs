@@ -5,7 +5,9 @@
 //! whether its predecessor's was carried out.
 
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -223,6 +225,42 @@ pub struct ExecOutcome {
     pub output: Vec<u8>,
 }
 
+/// A command that runs in a container, as whoever runs it sees it. Dropping the streams leaves
+/// the command to itself: it reads the end of its input and cannot write; one with a terminal is
+/// hung up.
+#[derive(Debug)]
+pub struct ExecStreams {
+    /// Gives the exit code in decimal (128 + signal when killed by one) and ends, when the command
+    /// has ended. Ends without when the keeper does not know.
+    pub end: OwnedFd,
+    /// What it reads and writes.
+    pub stdio: ExecStdio,
+}
+
+/// The other side of what an exec'd command reads and writes.
+#[derive(Debug)]
+pub enum ExecStdio {
+    /// A pipe each.
+    Pipes {
+        /// To be read.
+        stdout: OwnedFd,
+        /// To be read.
+        stderr: OwnedFd,
+        /// To be written; its closing is the end of the command's input.
+        stdin: Option<OwnedFd>,
+    },
+    /// The controlling side of its terminal, to be read and written.
+    Terminal(OwnedFd),
+}
+
+/// Sets the size of a terminal in characters, by its controlling side.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn resize_terminal(control: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    crate::sys::resize_terminal(control, rows, columns)
+}
+
 /// Which ids of the host a pod can be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ids {
@@ -321,6 +359,12 @@ pub(crate) enum Request {
         argv: Vec<String>,
         limit: Duration,
     },
+    ExecStream {
+        key: ContainerKey,
+        argv: Vec<String>,
+        stdin: bool,
+        terminal: bool,
+    },
     Inventory,
     Listen {
         name: String,
@@ -339,6 +383,8 @@ pub(crate) enum Reply {
     Sandbox(Sandbox),
     Started(Started),
     Exec(ExecOutcome),
+    /// With the descriptors of [`ExecStreams`], in its order.
+    Streams,
     Inventory(Inventory),
     /// With the socket.
     Listening(SocketAddr),

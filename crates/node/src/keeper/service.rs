@@ -18,6 +18,7 @@ use super::protocol::{
     Container, ContainerKey, ContainerState, Event, Facts, Inventory, KeeperError, Listen, Message,
     Order, Reply, Request,
 };
+use super::streams::StreamRecord;
 use super::{BRAIN_GIVES_UP, Config, privileges, upgrade};
 use crate::cgroups::{Cgroups, Group};
 use crate::network::{self, Mesh};
@@ -40,6 +41,7 @@ pub(super) enum Source {
     Report(ContainerKey),
     ExecOutput(u64),
     ExecReport(u64),
+    StreamReport(u64),
 }
 
 /// How long pods get to end when the keeper was asked to stop and the brain does not say that it
@@ -66,6 +68,7 @@ pub(super) struct Keeper {
     pub(super) sandboxes: BTreeMap<String, SandboxRecord>,
     pub(super) containers: BTreeMap<ContainerKey, ContainerRecord>,
     pub(super) execs: BTreeMap<u64, ExecRecord>,
+    pub(super) streams: BTreeMap<u64, StreamRecord>,
     listeners: BTreeMap<String, (Listen, OwnedFd)>,
     /// Processes that ended before their start was reported.
     pub(super) unclaimed: BTreeMap<Pid, (Ended, Timestamp)>,
@@ -180,6 +183,7 @@ pub(super) fn run(mut config: Config) -> Result<ExitCode, String> {
         sandboxes: BTreeMap::new(),
         containers: BTreeMap::new(),
         execs: BTreeMap::new(),
+        streams: BTreeMap::new(),
         listeners: BTreeMap::new(),
         unclaimed: BTreeMap::new(),
         emptying: Vec::new(),
@@ -223,6 +227,7 @@ impl Keeper {
                     Source::Report(key) => self.read_report(&key),
                     Source::ExecOutput(id) => self.read_exec_output(id),
                     Source::ExecReport(id) => self.read_exec_report(id),
+                    Source::StreamReport(id) => self.read_stream_report(id),
                 }
             }
             if let Some(code) = self.act_on_time()? {
@@ -338,7 +343,8 @@ impl Keeper {
             let now = self.now();
             if !(self.init_ended(pid)
                 || self.main_ended(pid, ended, now)
-                || self.exec_ended(pid, ended))
+                || self.exec_ended(pid, ended)
+                || self.stream_ended(pid, ended))
             {
                 // A joiner, an adopted orphan, or one whose report was not read yet.
                 self.unclaimed.insert(pid, (ended, now));
@@ -350,7 +356,8 @@ impl Keeper {
 
     fn forget_unclaimed(&mut self) {
         let awaits_report = self.containers.values().any(ContainerRecord::awaits_report)
-            || self.execs.values().any(ExecRecord::awaits_report);
+            || self.execs.values().any(ExecRecord::awaits_report)
+            || self.streams.values().any(StreamRecord::awaits_report);
         if !awaits_report {
             self.unclaimed.clear();
         }
@@ -389,6 +396,12 @@ impl Keeper {
                 Some(Reply::Done)
             }
             Request::Exec { key, argv, limit } => self.start_exec(order, &key, &argv, limit),
+            Request::ExecStream {
+                key,
+                argv,
+                stdin,
+                terminal,
+            } => self.start_stream(order, &key, &argv, stdin, terminal),
             Request::Inventory => Some(Reply::Inventory(self.inventory())),
             Request::Listen { name, listen } => match self.listen(name, listen) {
                 Ok((socket, reply)) => {
@@ -518,7 +531,7 @@ impl Keeper {
         self.send(order, reply, Vec::new());
     }
 
-    fn send(&mut self, order: OrderId, reply: Reply, descriptors: Vec<OwnedFd>) {
+    pub(super) fn send(&mut self, order: OrderId, reply: Reply, descriptors: Vec<OwnedFd>) {
         if order.brain == self.facts.restarts {
             self.brain.send(
                 &Message::Reply {

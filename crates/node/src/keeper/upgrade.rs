@@ -16,6 +16,7 @@ use super::containers::{CarriedContainer, ContainerRecord};
 use super::pods::{CarriedSandbox, SandboxRecord};
 use super::protocol::{Facts, Listen};
 use super::service::Keeper;
+use super::streams::StreamRecord;
 use crate::cgroups::Group;
 use crate::network::CarriedMesh;
 use crate::sys::{self, Pid};
@@ -78,6 +79,7 @@ impl Keeper {
     /// Whether nothing is half done that could not be carried on.
     pub(super) fn can_upgrade(&self) -> bool {
         self.execs.is_empty()
+            && !self.streams.values().any(StreamRecord::awaits_report)
             && !self.containers.values().any(ContainerRecord::awaits_report)
             && !self.sandboxes.values().any(SandboxRecord::is_being_removed)
     }

@@ -55,8 +55,20 @@ pub(crate) struct Process<'a> {
     pub(crate) env: &'a [(String, String)],
     pub(crate) working_dir: Option<&'a Path>,
     pub(crate) oom_score_adj: i32,
-    pub(crate) stdout: BorrowedFd<'a>,
-    pub(crate) stderr: BorrowedFd<'a>,
+    pub(crate) stdio: Stdio<'a>,
+}
+
+/// What a process reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stdio<'a> {
+    /// What it is given; without a stdin it reads /dev/null.
+    Given {
+        stdin: Option<BorrowedFd<'a>>,
+        stdout: BorrowedFd<'a>,
+        stderr: BorrowedFd<'a>,
+    },
+    /// A terminal of its own in the container, whose controlling side is sent over this socket.
+    Terminal(BorrowedFd<'a>),
 }
 
 /// Where commands are looked for when the environment does not say.
@@ -139,15 +151,24 @@ fn become_container(process: &Process<'_>, report: RawFd) -> Result<(), KeeperEr
     sys::hide_from_tracers().map_err(create("hide the new process"))?;
     sys::setsid().map_err(create("start a session"))?;
     sys::leave_keys();
-    sys::redirect(process.stdout, 1).map_err(create("redirect stdout"))?;
-    sys::redirect(process.stderr, 2).map_err(create("redirect stderr"))?;
+    if let Stdio::Given { stdout, stderr, .. } = process.stdio {
+        sys::redirect(stdout, 1).map_err(create("redirect stdout"))?;
+        sys::redirect(stderr, 2).map_err(create("redirect stderr"))?;
+    }
     if let Place::New(plan) = process.place {
         sys::set_umask(0);
         root::enter(plan).map_err(KeeperError::Create)?;
     }
-    // The container's own.
-    let null = fs::File::open("/dev/null").map_err(create("open /dev/null"))?;
-    sys::redirect(null.as_fd(), 0).map_err(create("redirect stdin"))?;
+    if let Stdio::Given {
+        stdin: Some(stdin), ..
+    } = process.stdio
+    {
+        sys::redirect(stdin, 0).map_err(create("redirect stdin"))?;
+    } else {
+        // The container's own.
+        let null = fs::File::open("/dev/null").map_err(create("open /dev/null"))?;
+        sys::redirect(null.as_fd(), 0).map_err(create("redirect stdin"))?;
+    }
     sys::set_umask(0o022);
     sys::limit_open_files(1 << 20).map_err(create("limit open files"))?;
     sys::limit_core_dumps().map_err(create("limit core dumps"))?;
@@ -162,12 +183,27 @@ fn become_container(process: &Process<'_>, report: RawFd) -> Result<(), KeeperEr
     };
     sys::set_capabilities(own).map_err(create("set capabilities"))?;
     sys::set_no_new_privileges().map_err(create("give up privileges"))?;
+    if let Stdio::Terminal(socket) = process.stdio {
+        // Only now, so that it belongs to the container's user.
+        use_terminal(socket).map_err(create("open a terminal"))?;
+    }
     sys::die_with_parent().map_err(create("be tied to the keeper"))?;
     sys::reset_signals();
     sys::close_rest_on_exec();
     debug_assert!(report > 2, "the report is no standard stream");
     enter_working_dir(process.working_dir)?;
     execute(process.argv, process.env)
+}
+
+/// Makes a terminal, sends its controlling side over `socket`, and uses the other.
+fn use_terminal(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (control, used) = sys::open_terminal()?;
+    sys::send_with_descriptors(socket, &[0], &[control.as_fd()])?;
+    sys::control_by(used.as_fd())?;
+    for standard in 0..=2 {
+        sys::redirect(used.as_fd(), standard)?;
+    }
+    Ok(())
 }
 
 fn check_ids(ids: &PodIds, user: &User) -> Result<(), KeeperError> {

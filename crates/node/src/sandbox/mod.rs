@@ -11,7 +11,7 @@ mod root;
 
 pub use capabilities::{Capabilities, CapabilityError};
 
-pub(crate) use container::{Place, Process, Report, start as start_process};
+pub(crate) use container::{Place, Process, Report, Stdio, start as start_process};
 pub(crate) use ids::{IdSource, PodIds};
 pub(crate) use init::{Namespaces, start as start_init};
 pub(crate) use root::{PreparedMount, RootPlan, sentence};

@@ -7,9 +7,11 @@ mod mount;
 mod poll;
 mod process;
 mod socket;
+mod terminal;
 
 pub(crate) use identity::*;
 pub(crate) use mount::*;
 pub(crate) use poll::*;
 pub(crate) use process::*;
 pub(crate) use socket::*;
+pub(crate) use terminal::*;

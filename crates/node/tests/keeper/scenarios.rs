@@ -1,7 +1,9 @@
 //! What a keeper does for its brain.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -10,7 +12,8 @@ use std::time::Duration;
 
 use springtide_node::MeshNamespace;
 use springtide_node::keeper::{
-    Capabilities, ContainerState, Event, Ids, Inventory, KeeperError, Limits, Listen, Mount, User,
+    Capabilities, ContainerState, Event, ExecStdio, ExecStreams, Ids, Inventory, KeeperError,
+    Limits, Listen, Mount, User, resize_terminal,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -28,6 +31,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!(a_container_runs_as_the_user_it_asks_for),
         scenario!(capabilities_are_what_was_asked_for),
         scenario!(commands_run_in_a_running_container),
+        scenario!(commands_can_be_talked_with),
+        scenario!(a_command_with_a_terminal_has_one),
         scenario!(pods_reach_each_other_and_service_addresses),
         scenario!(limits_hold_and_use_is_measured),
         scenario!(containers_of_a_pod_share_its_network_and_memory),
@@ -291,6 +296,99 @@ async fn commands_run_in_a_running_container(mut node: Node) {
         .await
         .unwrap_err();
     assert_eq!(gone, KeeperError::NoContainer(key));
+}
+
+/// Everything that comes out of a descriptor, until its end.
+async fn read_all(from: OwnedFd) -> String {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        // A terminal whose programs have all ended gives an error after what they wrote.
+        let _ = fs::File::from(from).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    tokio::time::timeout(SECONDS_5, read)
+        .await
+        .expect("an end in time")
+        .expect("reading")
+}
+
+async fn commands_can_be_talked_with(mut node: Node) {
+    node.pod("web", 5).await;
+    let key = node.start_script("web", "echo up; exec sleep 1000").await;
+    node.wait_for_output(&key, "up").await;
+    let script = "read word; echo out $word $(cat); echo err >&2; exit 3";
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let ExecStreams { end, stdio } = node
+        .client
+        .exec_stream(&key, argv, true, false)
+        .await
+        .unwrap();
+    let ExecStdio::Pipes {
+        stdout,
+        stderr,
+        stdin: Some(stdin),
+    } = stdio
+    else {
+        panic!("no pipes: {stdio:?}");
+    };
+    let mut stdin = fs::File::from(stdin);
+    stdin.write_all(b"one\ntwo\n").unwrap();
+    drop(stdin);
+    assert_eq!(read_all(stdout).await, "out one two\n");
+    assert_eq!(read_all(stderr).await, "err\n");
+    assert_eq!(read_all(end).await, "3");
+    // Without a stdin it reads nothing.
+    let streams = node
+        .client
+        .exec_stream(&key, vec!["cat".to_owned()], false, false)
+        .await
+        .unwrap();
+    assert_eq!(read_all(streams.end).await, "0");
+    for terminal in [false, true] {
+        let argv = vec!["no-such".to_owned()];
+        let error = node.client.exec_stream(&key, argv, true, terminal).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            r#"exec: "no-such": executable file not found in $PATH"#
+        );
+    }
+    node.client.signal(&key, 15).await.unwrap();
+    node.exit(&key).await;
+}
+
+async fn a_command_with_a_terminal_has_one(mut node: Node) {
+    node.pod("web", 5).await;
+    let key = node.start_script("web", "echo up; exec sleep 1000").await;
+    node.wait_for_output(&key, "up").await;
+    // The terminal's size is there when it is asked for, as the line comes later.
+    let script = "read word; tty; echo $TERM; stty size; echo $word >/dev/tty; sleep 1000";
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let ExecStreams { end, stdio } = node
+        .client
+        .exec_stream(&key, argv, true, true)
+        .await
+        .unwrap();
+    let ExecStdio::Terminal(control) = stdio else {
+        panic!("no terminal: {stdio:?}");
+    };
+    resize_terminal(control.as_fd(), 33, 99).unwrap();
+    let mut keys = fs::File::from(control.try_clone().unwrap());
+    keys.write_all(b"word\n").unwrap();
+    let mut shown = String::new();
+    let mut screen = tokio::fs::File::from_std(fs::File::from(control.try_clone().unwrap()));
+    while !shown.contains("99\r\nword\r\n") {
+        let mut bytes = [0; 256];
+        let read = screen.read(&mut bytes);
+        let count = tokio::time::timeout(SECONDS_5, read).await;
+        let count = count.expect("an answer in time").expect("the terminal");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert_eq!(shown, "word\r\n/dev/pts/0\r\nxterm\r\n33 99\r\nword\r\n");
+    // Ctrl-C.
+    keys.write_all(&[3]).unwrap();
+    assert_eq!(read_all(end).await, "130");
+    node.client.signal(&key, 15).await.unwrap();
+    node.exit(&key).await;
 }
 
 /// Fetches a line from a TCP server, with nothing but the shell.
