@@ -2,6 +2,7 @@
 
 pub(crate) mod binding;
 mod eviction;
+mod exec;
 mod log;
 mod proxy;
 mod scale;
@@ -42,9 +43,8 @@ pub(crate) async fn answer(call: &Call<'_>, name: &str, body: Body) -> Result<Re
             eviction::create(call, body).await
         }
         Subresource::Proxy if &*resource.collection == "nodes" => proxy::answer(call, body).await,
-        Subresource::Exec
-        | Subresource::Attach
-        | Subresource::PortForward
+        Subresource::Exec | Subresource::Attach => exec::answer(call, name).await,
+        Subresource::PortForward
         | Subresource::Token
         | Subresource::Proxy
         | Subresource::Finalize

@@ -1,4 +1,7 @@
-//! The kubelet's HTTP API: logs, pods, measurements.
+//! The kubelet's HTTP API: logs, commands, pods, measurements.
+
+mod attach;
+mod exec;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use serde_json::json;
@@ -26,6 +29,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/pods", get(pods))
         .route("/metrics/resource", get(metrics))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs))
+        .route("/exec/{namespace}/{pod}/{container}", any(exec::answer))
+        .route("/attach/{namespace}/{pod}/{container}", any(attach::answer))
         .with_state(shared)
 }
 
@@ -47,7 +52,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(header::CONTENT_TYPE, kind)], shared.stats.text()).into_response()
 }
 
-/// Why no log can be shown, in Kubernetes' words.
+/// Why no log can be shown, or no command run, in Kubernetes' words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum LogError {
     #[error("pod \"{0}\" does not exist")]
@@ -96,23 +101,26 @@ async fn logs(
         &container,
         run.attempt,
     );
-    let id = run.container_id();
-    let alive = move || {
-        let snapshots = shared.snapshots();
-        let mut statuses = snapshots
-            .iter()
-            .filter(|snapshot| snapshot.pod.metadata.uid.as_deref() == Some(run.pod.0.as_str()));
-        statuses.any(|snapshot| {
-            status_of(&snapshot.status, &container).is_some_and(|status| {
-                let state = status.state.as_ref();
-                let running = state.is_some_and(|state| state.running.is_some());
-                running && status.container_id.as_deref() == Some(id.as_str())
-            })
-        })
-    };
+    let alive = move || is_running(&shared, &run);
     let body = Body::from_stream(stream(path, options, alive));
     let kind = [(header::CONTENT_TYPE, "text/plain")];
     Ok((kind, body).into_response())
+}
+
+/// Whether the run is under way, as far as its pod's status says.
+fn is_running(shared: &Shared, run: &ContainerRun) -> bool {
+    let id = run.container_id();
+    let snapshots = shared.snapshots();
+    let mut statuses = snapshots
+        .iter()
+        .filter(|snapshot| snapshot.pod.metadata.uid.as_deref() == Some(run.pod.0.as_str()));
+    statuses.any(|snapshot| {
+        status_of(&snapshot.status, &run.container).is_some_and(|status| {
+            let state = status.state.as_ref();
+            let running = state.is_some_and(|state| state.running.is_some());
+            running && status.container_id.as_deref() == Some(id.as_str())
+        })
+    })
 }
 
 fn status_of<'a>(status: &'a PodStatus, container: &str) -> Option<&'a ContainerStatus> {

@@ -126,7 +126,11 @@ fn names<'p>(pod: &'p Value, field: &str) -> Vec<&'p str> {
 }
 
 /// The container that is asked for, or the only one.
-fn container<'a>(pod: &'a Value, name: &str, wanted: Option<&'a str>) -> Result<&'a str, ApiError> {
+pub(super) fn container<'a>(
+    pod: &'a Value,
+    name: &str,
+    wanted: Option<&'a str>,
+) -> Result<&'a str, ApiError> {
     let containers = names(pod, "containers");
     let init = names(pod, "initContainers");
     match (wanted, containers.as_slice()) {

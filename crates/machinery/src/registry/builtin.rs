@@ -115,6 +115,8 @@ const ROWS: [Row; 17] = [
         subresources: &[
             STATUS,
             || Subresource::Log,
+            || Subresource::Exec,
+            || Subresource::Attach,
             || Subresource::Binding,
             || Subresource::Eviction,
         ],

@@ -16,8 +16,8 @@ use super::runtime::{
     Runtime, RuntimeError, RuntimeEvent, SandboxSpec, Started, Usage,
 };
 use crate::keeper::{
-    self, Capabilities, Client, ContainerKey, ContainerState, EtcFiles, Event, Events, Ids,
-    KeeperError, Limits, Root, Sandbox, User,
+    self, Capabilities, Client, ContainerKey, ContainerState, EtcFiles, Event, Events, ExecStreams,
+    Ids, KeeperError, Limits, Root, Sandbox, User,
 };
 
 const SIGTERM: i32 = 15;
@@ -272,6 +272,20 @@ impl Runtime for KeeperRuntime {
             code: outcome.code,
             output: String::from_utf8_lossy(&outcome.output).into_owned(),
         })
+    }
+
+    async fn exec_stream(
+        &self,
+        run: &ContainerRun,
+        command: &[String],
+        stdin: bool,
+        terminal: bool,
+    ) -> Result<ExecStreams, RuntimeError> {
+        let key = key_of(run);
+        let streams = self
+            .client
+            .exec_stream(&key, command.to_vec(), stdin, terminal);
+        streams.await.map_err(error_of)
     }
 
     async fn acknowledge(&self, run: &ContainerRun) -> Result<(), RuntimeError> {

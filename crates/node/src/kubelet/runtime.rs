@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+use crate::keeper::ExecStreams;
+
 /// The UID of a pod, which names its sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodUid(pub String);
@@ -308,6 +310,18 @@ pub trait Runtime: Send + Sync + 'static {
         command: &[String],
         limit: Duration,
     ) -> Result<ExecEnd, RuntimeError>;
+
+    /// Runs a program inside a running container, for someone who talks with it.
+    async fn exec_stream(
+        &self,
+        _run: &ContainerRun,
+        _command: &[String],
+        _stdin: bool,
+        _terminal: bool,
+    ) -> Result<ExecStreams, RuntimeError> {
+        let message = "commands cannot be run in containers of this runtime class";
+        Err(RuntimeError::Refused(message.to_owned()))
+    }
 
     /// Says that an exit has been written down, and need not be told again.
     async fn acknowledge(&self, run: &ContainerRun) -> Result<(), RuntimeError>;
