@@ -24,10 +24,14 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (config_maps, clients) = (number(6000)?, number(16)?);
-    let client = Client::try_default().await.context("KUBECONFIG names no cluster")?;
+    let client = Client::try_default()
+        .await
+        .context("KUBECONFIG names no cluster")?;
     let namespace = json!({"metadata": {"name": NAMESPACE}}).to_string();
     let namespaces = Request::new("/api/v1/namespaces");
-    client.request_text(namespaces.create(&PostParams::default(), namespace.into_bytes())?).await?;
+    client
+        .request_text(namespaces.create(&PostParams::default(), namespace.into_bytes())?)
+        .await?;
 
     let creates = create(&client, config_maps, clients).await?;
     let gets = repeat(clients, |request| {
@@ -66,7 +70,11 @@ async fn create(client: &Client, config_maps: usize, clients: usize) -> Result<f
                 "metadata": {"name": format!("settings-{number}"), "labels": {"app": "bench"}},
                 "data": {"number": number.to_string(), "text": "x".repeat(200)},
             });
-            send(client, path().create(&PostParams::default(), body.to_string().into_bytes())).await?;
+            send(
+                client,
+                path().create(&PostParams::default(), body.to_string().into_bytes()),
+            )
+            .await?;
         }
     });
     try_join_all(workers).await?;
@@ -74,7 +82,10 @@ async fn create(client: &Client, config_maps: usize, clients: usize) -> Result<f
 }
 
 /// Lets clients repeat a request for the measured period.
-async fn repeat<F: Future<Output = Result<usize>>>(clients: usize, request: impl Fn(usize) -> F) -> Result<f64> {
+async fn repeat<F: Future<Output = Result<usize>>>(
+    clients: usize,
+    request: impl Fn(usize) -> F,
+) -> Result<f64> {
     let sent = AtomicUsize::new(0);
     let started = Instant::now();
     let workers = (0..clients).map(|_| async {
@@ -88,7 +99,10 @@ async fn repeat<F: Future<Output = Result<usize>>>(clients: usize, request: impl
 }
 
 /// Sends a request and returns the length of its answer in bytes.
-async fn send(client: &Client, request: Result<http::Request<Vec<u8>>, kube::core::request::Error>) -> Result<usize> {
+async fn send(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<usize> {
     Ok(client.request_text(request?).await?.len())
 }
 
