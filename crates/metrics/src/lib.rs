@@ -1,4 +1,5 @@
-//! The resource metrics API, `metrics.k8s.io/v1beta1`: what nodes, pods and containers use right now.
+//! Metrics: the resource metrics API, `metrics.k8s.io/v1beta1`, which says what nodes, pods and containers use right
+//! now; and time series with PromQL over them.
 //!
 //! ```text
 //! kubelets ── /api/v1/nodes/NAME/proxy/metrics/resource ──> scrape ──> Usage ──> Router ──> kubectl top, autoscaler

@@ -23,6 +23,9 @@ pub struct Options {
     /// Whether a metric's name is kept until the whole query is evaluated, so that `label_replace`
     /// still sees it (Prometheus' feature `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// Whether the labels `__type__` and `__unit__` belong to the metric's name and go with it
+    /// (Prometheus' feature `type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
     /// How many samples a query may hold at once.
     pub max_samples: usize,
 }
@@ -35,6 +38,7 @@ impl Default for Options {
             default_step: Duration::from_mins(1),
             experimental: false,
             delayed_name_removal: false,
+            type_and_unit_labels: false,
             max_samples: 50_000_000,
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct Judge {
     store: SeriesStore,
     /// Series with native histograms, which are not stored.
     native: Vec<Labels>,
+    /// Why what was loaded is not all that was to be loaded.
+    unreadable: Option<String>,
 }
 
 impl Judge {
@@ -39,8 +41,14 @@ impl Judge {
                     return Some(Verdict::Failed(reason));
                 }
             }
+            CommandKind::Eval(_) if self.unreadable.is_some() => {
+                return Some(Verdict::Refused("follows what is unreadable".to_owned()));
+            }
             CommandKind::Eval(eval) => return Some(self.judge(eval)),
-            CommandKind::Unreadable(reason) => return Some(Verdict::Failed(reason.clone())),
+            CommandKind::Unreadable(reason) => {
+                self.unreadable = Some(reason.clone());
+                return Some(Verdict::Refused(format!("unreadable: {reason}")));
+            }
         }
         None
     }
@@ -82,6 +90,7 @@ impl Judge {
             lookback: Duration::from_mins(5),
             experimental: true,
             delayed_name_removal: true,
+            type_and_unit_labels: true,
             ..Options::default()
         };
         let expected = &eval.expected;

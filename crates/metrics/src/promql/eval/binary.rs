@@ -100,7 +100,7 @@ impl Evaluator<'_> {
             one,
             many_fill,
             one_fill,
-            delayed_name_removal: self.options.delayed_name_removal,
+            evaluator: self,
             many_is_there: presence(many, steps.count),
         };
         let mut rows = Vec::new();
@@ -180,7 +180,7 @@ struct Pairing<'a> {
     /// What stands in for a missing series of each side.
     many_fill: Option<f64>,
     one_fill: Option<f64>,
-    delayed_name_removal: bool,
+    evaluator: &'a Evaluator<'a>,
     /// At which steps the many side has anything: where it has nothing, nothing can be ambiguous.
     many_is_there: Vec<bool>,
 }
@@ -304,12 +304,12 @@ impl Pairing<'_> {
     fn new_row(&self, many: &Labels, one: &Labels, many_drops_name: bool, steps: &Steps) -> Row {
         let is_bool = self.binary.returns_bool;
         let mut labels = self.result_labels(many, one);
-        if is_bool && !self.delayed_name_removal {
-            labels = labels.without_name();
+        if is_bool && !self.evaluator.options.delayed_name_removal {
+            labels = self.evaluator.without_name(&labels);
         }
         Row {
             labels,
-            drops_name: self.delayed_name_removal && (is_bool || many_drops_name),
+            drops_name: self.evaluator.options.delayed_name_removal && (is_bool || many_drops_name),
             values: vec![absent(); steps.count],
         }
     }
@@ -320,7 +320,8 @@ impl Pairing<'_> {
         let one_to_one = matching.cardinality == Cardinality::OneToOne;
         let mut labels = many.without(|name| {
             let is_listed = matching.labels.iter().any(|listed| listed == name);
-            (without_name && name == METRIC_NAME) || (one_to_one && is_listed != matching.on)
+            (without_name && self.evaluator.names_metric(name))
+                || (one_to_one && is_listed != matching.on)
         });
         for name in &matching.include {
             labels = labels.with(name, one.get(name));
@@ -379,7 +380,7 @@ fn restrict(rows: Vec<Row>, others: &[Row], matching: &Matching, matched: bool) 
 }
 
 /// An operator on numbers; comparisons give 1 or 0.
-fn operate(operator: Operator, left: f64, right: f64) -> f64 {
+pub(super) fn operate(operator: Operator, left: f64, right: f64) -> f64 {
     let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
     match operator {
         Operator::Add => left + right,

@@ -19,7 +19,7 @@ mod sums;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::series_store::{Labels, is_stale, stale_marker};
+use crate::series_store::{Labels, METRIC_NAME, is_stale, stale_marker};
 
 use super::annotations::{Annotations, Severity};
 use super::error::{Position, QueryError};
@@ -247,6 +247,16 @@ impl<'a> Evaluator<'a> {
         self.annotations.borrow_mut().add(severity, message, place);
     }
 
+    /// Whether a label says what the metric is, rather than which of its series this is.
+    fn names_metric(&self, label: &str) -> bool {
+        label == METRIC_NAME
+            || (self.options.type_and_unit_labels && matches!(label, "__type__" | "__unit__"))
+    }
+
+    fn without_name(&self, labels: &Labels) -> Labels {
+        labels.without(|label| self.names_metric(label))
+    }
+
     /// The rows of a function whose results are no longer the metric itself: without its name, now or at the end.
     fn drop_names(&self, mut rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
         if self.options.delayed_name_removal {
@@ -256,7 +266,7 @@ impl<'a> Evaluator<'a> {
             return Ok(rows);
         }
         for row in &mut rows {
-            row.labels = row.labels.without_name();
+            row.labels = self.without_name(&row.labels);
         }
         merge(rows)
     }
@@ -265,7 +275,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn finish(&self, mut rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
         for row in &mut rows {
             if row.drops_name {
-                row.labels = row.labels.without_name();
+                row.labels = self.without_name(&row.labels);
                 row.drops_name = false;
             }
         }

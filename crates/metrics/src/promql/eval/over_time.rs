@@ -1,14 +1,17 @@
 //! Functions of a window of samples: rates, regressions, and what ends in `_over_time`.
 
+use std::num::NonZero;
+
 use crate::promql::annotations::about_metric;
 use crate::promql::error::QueryError;
 use crate::promql::go_format::shortest;
+use crate::promql::query::Cancel;
 use crate::promql::syntax::{Call, Expr, ExprKind, OverTime, ValueType};
 use crate::series_store::{Labels, Sample, quote};
 
-use super::select::Slider;
+use super::select::{Slider, WindowShape, WindowedSeries};
 use super::sums::{Mean, Sum, linear_regression, quantile, variance};
-use super::{Evaluator, Row, Steps, is_absent};
+use super::{Evaluator, Row, Steps, absent, is_absent};
 
 /// A window with samples in it.
 struct Window<'a> {
@@ -46,42 +49,32 @@ impl Evaluator<'_> {
             self.warn_of_quantiles(&call.arguments[0], &parameters[0]);
         }
         let windows = self.windows(matrix, steps)?;
+        self.charge(windows.series.len() * steps.count)?;
+        let reduction = Reduction {
+            function,
+            shape: windows.shape,
+            steps: *steps,
+            parameters,
+            cancel: self.cancel,
+        };
         let mut rows = Vec::with_capacity(windows.series.len());
-        for series in windows.series {
-            let mut row = Row {
-                labels: series.labels,
+        for (series, values) in windows
+            .series
+            .iter()
+            .zip(reduction.of_all(&windows.series)?)
+        {
+            let row = Row {
+                labels: series.labels.clone(),
                 drops_name: series.drops_name,
-                values: self.room(steps)?,
+                values,
             };
-            let mut slider = Slider::new(&series.samples);
-            for (step, at) in steps.times().enumerate() {
-                let (after, until) = windows.shape.window(at);
-                let samples = slider.slide(after, until);
-                if samples.is_empty() {
-                    continue;
-                }
-                let parameter =
-                    |index: usize| parameters.get(index).map_or(0.0, |values| values[step]);
-                let window = Window {
-                    samples,
-                    after,
-                    until,
-                    at,
-                    parameters: [parameter(0), parameter(1)],
-                };
-                if let Some(value) = reduce(function, &window)? {
-                    row.values[step] = value;
-                }
+            if row.is_void() {
+                continue;
             }
-            if !row.is_void() {
-                if matches!(function, OverTime::Rate | OverTime::Increase) {
-                    self.inform_of_no_counter(matrix, row.labels.metric_name());
-                }
-                rows.push(row);
+            if matches!(function, OverTime::Rate | OverTime::Increase) {
+                self.inform_of_no_counter(matrix, row.labels.metric_name());
             }
-            if self.cancel.is_cancelled() {
-                return Err(QueryError::Cancelled);
-            }
+            rows.push(row);
         }
         if matches!(function, OverTime::First | OverTime::Last) {
             return Ok(rows);
@@ -156,6 +149,91 @@ impl Evaluator<'_> {
             drops_name: false,
             values,
         }])
+    }
+}
+
+/// A function over the windows of series, which needs no more than this.
+struct Reduction<'a> {
+    function: OverTime,
+    shape: WindowShape,
+    steps: Steps,
+    /// The function's scalar arguments, a value a step each.
+    parameters: Vec<Vec<f64>>,
+    cancel: &'a Cancel,
+}
+
+/// Samples and steps below which threads cost more than they save.
+const WORTH_A_THREAD: usize = 250_000;
+
+// === impl Reduction ===
+
+impl Reduction<'_> {
+    /// The values of all series, in parallel where that pays; the result does not depend on it.
+    fn of_all(&self, series: &[WindowedSeries]) -> Result<Vec<Vec<f64>>, QueryError> {
+        let work: usize = series
+            .iter()
+            .map(|series| series.samples.len() + self.steps.count)
+            .sum();
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = (work / WORTH_A_THREAD)
+            .clamp(1, cores)
+            .min(series.len().max(1));
+        if threads == 1 {
+            return series.iter().map(|series| self.of(series)).collect();
+        }
+        let share = series.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let shares = series.chunks(share).map(|share| {
+                let reduce = move || {
+                    share
+                        .iter()
+                        .map(|series| self.of(series))
+                        .collect::<Result<Vec<_>, _>>()
+                };
+                scope.spawn(reduce)
+            });
+            // Starts all before it waits for the first.
+            let running: Vec<_> = shares.collect();
+            let mut all = Vec::with_capacity(series.len());
+            for share in running {
+                let values = share
+                    .join()
+                    .map_err(|_| QueryError::execution("evaluation panicked"))??;
+                all.extend(values);
+            }
+            Ok(all)
+        })
+    }
+
+    fn of(&self, series: &WindowedSeries) -> Result<Vec<f64>, QueryError> {
+        if self.cancel.is_cancelled() {
+            return Err(QueryError::Cancelled);
+        }
+        let mut values = vec![absent(); self.steps.count];
+        let mut slider = Slider::new(&series.samples);
+        for (step, at) in self.steps.times().enumerate() {
+            let (after, until) = self.shape.window(at);
+            let samples = slider.slide(after, until);
+            if samples.is_empty() {
+                continue;
+            }
+            let parameter = |index: usize| {
+                self.parameters
+                    .get(index)
+                    .map_or(0.0, |values| values[step])
+            };
+            let window = Window {
+                samples,
+                after,
+                until,
+                at,
+                parameters: [parameter(0), parameter(1)],
+            };
+            if let Some(value) = reduce(self.function, &window)? {
+                values[step] = value;
+            }
+        }
+        Ok(values)
     }
 }
 

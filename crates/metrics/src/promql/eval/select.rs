@@ -5,9 +5,10 @@ use crate::series_store::{Labels, Sample, is_stale};
 use crate::promql::error::QueryError;
 use crate::promql::query::Span;
 use crate::promql::source::StoredSeries;
-use crate::promql::syntax::{Expr, ExprKind, Pin, Selector, Subquery};
+use crate::promql::syntax::{Expr, ExprKind, Length, Operator, Pin, Selector, Subquery};
 use crate::promql::value::SeriesValues;
 
+use super::binary::operate;
 use super::{Evaluator, Row, Steps, is_absent};
 
 /// A series with the samples of all windows, and where its windows lie.
@@ -27,7 +28,7 @@ pub(super) struct WindowedSeries {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowShape {
     /// Milliseconds.
-    pub(super) range: i64,
+    range: i64,
     /// Milliseconds back.
     offset: i64,
     /// One time for all steps.
@@ -90,6 +91,55 @@ impl Evaluator<'_> {
         })
     }
 
+    /// A length in milliseconds.
+    fn length(&self, length: &Length) -> Result<i64, QueryError> {
+        if let Length::Fixed(milliseconds) = length {
+            return Ok(*milliseconds);
+        }
+        let milliseconds = (self.seconds(length)? * 1000.0).round();
+        // As for lengths in the text: a few of them can be added without overflow.
+        if milliseconds.abs() < 1e18 {
+            return Ok(milliseconds as i64);
+        }
+        Err(QueryError::execution("duration out of range"))
+    }
+
+    fn seconds(&self, length: &Length) -> Result<f64, QueryError> {
+        let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
+        Ok(match length {
+            Length::Fixed(milliseconds) => seconds(*milliseconds),
+            Length::Step => seconds(self.query.step),
+            Length::QueryRange => seconds(self.query.last() - self.query.start),
+            Length::Negative(length) => -self.seconds(length)?,
+            Length::Least(left, right) => self.seconds(left)?.min(self.seconds(right)?),
+            Length::Greatest(left, right) => self.seconds(left)?.max(self.seconds(right)?),
+            Length::Computed(operator, left, right) => {
+                let (left, right) = (self.seconds(left)?, self.seconds(right)?);
+                if right == 0.0 && matches!(operator, Operator::Divide | Operator::Modulo) {
+                    let what = if *operator == Operator::Divide {
+                        "division"
+                    } else {
+                        "modulo"
+                    };
+                    return Err(QueryError::Execution(format!("{what} by zero")));
+                }
+                operate(*operator, left, right)
+            }
+        })
+    }
+
+    fn positive(&self, length: &Length) -> Result<i64, QueryError> {
+        let milliseconds = self.length(length)?;
+        if milliseconds <= 0 {
+            return Err(QueryError::execution("duration must be greater than 0"));
+        }
+        Ok(milliseconds)
+    }
+
+    fn offset(&self, offset: Option<&Length>) -> Result<i64, QueryError> {
+        offset.map_or(Ok(0), |length| self.length(length))
+    }
+
     fn lookback(&self) -> i64 {
         i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX / 4)
     }
@@ -143,7 +193,7 @@ impl Evaluator<'_> {
         }
         let shape = WindowShape {
             range: self.lookback(),
-            offset: selector.offset.unwrap_or(0),
+            offset: self.offset(selector.offset.as_ref())?,
             pinned: self.pinned(selector.pin),
         };
         let (after, until) = shape.hull(steps);
@@ -174,7 +224,7 @@ impl Evaluator<'_> {
     /// The windows of a range vector.
     pub(super) fn windows(&self, expr: &Expr, steps: &Steps) -> Result<Windows, QueryError> {
         match &expr.bare().kind {
-            ExprKind::Range(selector, range) => self.range_windows(selector, *range, steps),
+            ExprKind::Range(selector, range) => self.range_windows(selector, range, steps),
             ExprKind::Subquery(subquery) => self.subquery_windows(subquery, steps),
             _ => Err(QueryError::execution("expected a range vector")),
         }
@@ -183,12 +233,12 @@ impl Evaluator<'_> {
     fn range_windows(
         &self,
         selector: &Selector,
-        range: i64,
+        range: &Length,
         steps: &Steps,
     ) -> Result<Windows, QueryError> {
         let shape = WindowShape {
-            range,
-            offset: selector.offset.unwrap_or(0),
+            range: self.positive(range)?,
+            offset: self.offset(selector.offset.as_ref())?,
             pinned: self.pinned(selector.pin),
         };
         let mut series = Vec::new();
@@ -210,8 +260,8 @@ impl Evaluator<'_> {
 
     fn subquery_windows(&self, subquery: &Subquery, steps: &Steps) -> Result<Windows, QueryError> {
         let shape = WindowShape {
-            range: subquery.range,
-            offset: subquery.offset.unwrap_or(0),
+            range: self.positive(&subquery.range)?,
+            offset: self.offset(subquery.offset.as_ref())?,
             pinned: self.pinned(subquery.pin),
         };
         let mut series = Vec::new();
@@ -219,7 +269,10 @@ impl Evaluator<'_> {
             return Ok(Windows { series, shape });
         }
         let default_step = i64::try_from(self.options.default_step.as_millis()).unwrap_or(i64::MAX);
-        let step = subquery.step.unwrap_or(default_step).max(1);
+        let step = match &subquery.step {
+            Some(step) => self.positive(step)?,
+            None => default_step.max(1),
+        };
         let (after, until) = shape.hull(steps);
         // Steps are multiples of the step, whatever the query's time: the first after the hull's start.
         let start = after
@@ -268,7 +321,7 @@ impl Evaluator<'_> {
                 continue;
             }
             let labels = if series.drops_name {
-                series.labels.without_name()
+                self.without_name(&series.labels)
             } else {
                 series.labels
             };

@@ -38,8 +38,8 @@ pub(crate) enum ExprKind {
     /// A text's bytes: escapes can make what is not UTF-8.
     Text(Vec<u8>),
     Selector(Selector),
-    /// A selector with the milliseconds its window is long.
-    Range(Selector, i64),
+    /// A selector and how long its window is.
+    Range(Selector, Length),
     Subquery(Box<Subquery>),
     Paren(Box<Expr>),
     /// A sign before an expression that is no number literal.
@@ -55,9 +55,25 @@ pub(crate) enum ExprKind {
 #[derive(Debug, Clone)]
 pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
-    /// Milliseconds back from the time of evaluation.
-    pub(crate) offset: Option<i64>,
+    /// How far back from the time of evaluation.
+    pub(crate) offset: Option<Length>,
     pub(crate) pin: Option<Pin>,
+}
+
+/// A length of time, which may depend on the query it is part of.
+#[derive(Debug, Clone)]
+pub(crate) enum Length {
+    /// Milliseconds.
+    Fixed(i64),
+    /// The query's step.
+    Step,
+    /// From the query's first time to its last.
+    QueryRange,
+    Negative(Box<Length>),
+    /// An operator on the lengths in seconds.
+    Computed(Operator, Box<Length>, Box<Length>),
+    Least(Box<Length>, Box<Length>),
+    Greatest(Box<Length>, Box<Length>),
 }
 
 /// The `@` modifier.
@@ -72,11 +88,10 @@ pub(crate) enum Pin {
 #[derive(Debug, Clone)]
 pub(crate) struct Subquery {
     pub(crate) expr: Expr,
-    /// Milliseconds.
-    pub(crate) range: i64,
-    /// Milliseconds; the engine's default where not written.
-    pub(crate) step: Option<i64>,
-    pub(crate) offset: Option<i64>,
+    pub(crate) range: Length,
+    /// The engine's default where not written.
+    pub(crate) step: Option<Length>,
+    pub(crate) offset: Option<Length>,
     pub(crate) pin: Option<Pin>,
 }
 
