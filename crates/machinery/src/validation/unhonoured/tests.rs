@@ -137,6 +137,78 @@ const OF_SERVICES: &[&str] = &[
     "type",
 ];
 
+/// Specs of other kinds, with their fields that are honoured.
+const OF_OTHERS: &[(&str, &[&str])] = &[
+    (
+        "apps.v1.DeploymentSpec",
+        &[
+            "minReadySeconds",
+            "paused",
+            "progressDeadlineSeconds",
+            "replicas",
+            "revisionHistoryLimit",
+            "selector",
+            "strategy",
+            "template",
+        ],
+    ),
+    (
+        "apps.v1.ReplicaSetSpec",
+        &["minReadySeconds", "replicas", "selector", "template"],
+    ),
+    (
+        "autoscaling.v2.HorizontalPodAutoscalerSpec",
+        &[
+            "behavior.scaleDown.policies",
+            "behavior.scaleDown.selectPolicy",
+            "behavior.scaleDown.stabilizationWindowSeconds",
+            "behavior.scaleDown.tolerance",
+            "behavior.scaleUp.policies",
+            "behavior.scaleUp.selectPolicy",
+            "behavior.scaleUp.stabilizationWindowSeconds",
+            "behavior.scaleUp.tolerance",
+            "maxReplicas",
+            // Where there is no API for a metric, a condition says so.
+            "metrics",
+            "minReplicas",
+            "scaleTargetRef",
+        ],
+    ),
+    (
+        "core.v1.NodeSpec",
+        &[
+            // These say what is, and ask for nothing.
+            "configSource",
+            "externalID",
+            "podCIDR",
+            "podCIDRs",
+            "providerID",
+            "taints",
+            "unschedulable",
+        ],
+    ),
+    (
+        "node.v1.RuntimeClass",
+        &[
+            "apiVersion",
+            "handler",
+            "kind",
+            "metadata",
+            "overhead",
+            "scheduling",
+        ],
+    ),
+    (
+        "policy.v1.PodDisruptionBudgetSpec",
+        &[
+            "maxUnavailable",
+            "minAvailable",
+            "selector",
+            "unhealthyPodEvictionPolicy",
+        ],
+    ),
+];
+
 /// The paths of all fields below a definition that none of `known` is at or above.
 fn unknown(definition: &str, known: &BTreeSet<String>) -> Vec<String> {
     let definitions = definitions::generate();
@@ -214,6 +286,10 @@ fn every_field_is_honoured_or_warned_about() {
     assert_eq!(unknown(&core("PodSpec"), &of_pods), none);
     assert_eq!(unknown(&core("Container"), &of_containers), none);
     assert_eq!(unknown(&core("ServiceSpec"), &of_services), none);
+    for (kind, honoured) in OF_OTHERS {
+        let kind = format!("io.k8s.api.{kind}");
+        assert_eq!(unknown(&kind, &known(honoured, &[])), none, "{kind}");
+    }
 }
 
 #[test]
