@@ -1,51 +1,62 @@
-use crate::series_store::{Labels, Matcher, Sample, SeriesStore};
-
-/// One series as a source hands it out.
-#[derive(Debug, Clone)]
-pub struct StoredSeries {
-    /// What names the series.
-    pub labels: Labels,
-    /// Its samples in the order of time, stale markers among them.
-    pub samples: Vec<Sample>,
-}
+use crate::series_store::{Labels, Matcher, Sample, Series, SeriesStore};
 
 /// Where queries read series.
 pub trait SeriesSource {
-    /// The series that satisfy all matchers, sorted by labels, each with its samples after one time
-    /// up to and with another (milliseconds). Stops, and says so by `None`, when there would be more
-    /// samples than a limit.
-    fn select(
-        &self,
+    /// The series that satisfy all matchers, sorted by labels. Those without samples after one time up
+    /// to and with another (milliseconds) may be left out.
+    fn select<'s>(
+        &'s self,
         matchers: &[Matcher],
         after: i64,
         until: i64,
-        limit: usize,
-    ) -> Option<Vec<StoredSeries>>;
+    ) -> Vec<Box<dyn SourceSeries + 's>>;
+}
+
+/// A series that a source holds. Queries read several at once, each from one thread.
+pub trait SourceSeries: Send + Sync {
+    /// What names the series.
+    fn labels(&self) -> &Labels;
+
+    /// About how many samples there are after one time up to and with another.
+    fn sample_estimate(&self, after: i64, until: i64) -> usize;
+
+    /// Adds the samples after one time up to and with another to a list, in the order of time, stale markers
+    /// among them; at most a number of them.
+    fn read(&self, after: i64, until: i64, most: usize, into: &mut Vec<Sample>);
+}
+
+impl SourceSeries for &Series {
+    fn labels(&self) -> &Labels {
+        Series::labels(self)
+    }
+
+    fn sample_estimate(&self, after: i64, until: i64) -> usize {
+        let overlapping = self
+            .chunks()
+            .iter()
+            .filter(|chunk| chunk.first_time() <= until && chunk.last().time > after);
+        overlapping.map(|chunk| usize::from(chunk.len())).sum()
+    }
+
+    fn read(&self, after: i64, until: i64, most: usize, into: &mut Vec<Sample>) {
+        into.extend(self.between(after, until).take(most));
+    }
 }
 
 impl SeriesSource for SeriesStore {
-    fn select(
-        &self,
+    fn select<'s>(
+        &'s self,
         matchers: &[Matcher],
         after: i64,
         until: i64,
-        limit: usize,
-    ) -> Option<Vec<StoredSeries>> {
-        let mut left = limit;
-        let mut selected = Vec::new();
-        for series in SeriesStore::select(self, matchers) {
-            let samples: Vec<Sample> = series
-                .between(after, until)
-                .take(left.saturating_add(1))
-                .collect();
-            left = left.checked_sub(samples.len())?;
-            if !samples.is_empty() {
-                selected.push(StoredSeries {
-                    labels: series.labels().clone(),
-                    samples,
-                });
-            }
-        }
-        Some(selected)
+    ) -> Vec<Box<dyn SourceSeries + 's>> {
+        let overlaps = |series: &&Series| {
+            series.newest().time > after && series.chunks()[0].first_time() <= until
+        };
+        SeriesStore::select(self, matchers)
+            .into_iter()
+            .filter(overlaps)
+            .map(|series| Box::new(series) as Box<dyn SourceSeries + 's>)
+            .collect()
     }
 }

@@ -253,4 +253,21 @@ mod tests {
         );
         assert_eq!(pattern.expand("ab", "$1"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_pattern_makes_the_rewriting_panic(pattern in "[a-z0-9\\\\\\[\\](){}|.*+?^$&~,:QEdswbx-]{0,24}", text in "[a-z]{0,4}") {
+            if let Ok(pattern) = Pattern::new(&pattern) {
+                let _ = pattern.matches(&text);
+            }
+        }
+
+        #[test]
+        fn a_quoted_text_matches_itself_alone(text in "[ -~äß]{0,12}", other in "[ -~]{0,12}") {
+            proptest::prop_assume!(!text.contains("\\E"));
+            let pattern = Pattern::new(&format!("\\Q{text}\\E")).expect("valid");
+            proptest::prop_assert!(pattern.matches(&text));
+            proptest::prop_assert_eq!(pattern.matches(&other), other == text);
+        }
+    }
 }

@@ -57,6 +57,7 @@ impl Evaluator<'_> {
                         values,
                     });
                 }
+                self.release_rows(&rows);
                 Ok(results)
             }
         }

@@ -112,6 +112,8 @@ impl Evaluator<'_> {
             self.charge(found.len() * steps.count)?;
             rows.extend(found);
         }
+        self.release_rows(left);
+        self.release_rows(right);
         merge(rows)
     }
 }

@@ -92,6 +92,7 @@ impl Evaluator<'_> {
                 }
                 let labels = std::mem::replace(&mut row.labels, Labels::empty());
                 for value in distinct {
+                    self.charge(steps.count)?;
                     let mut part = row.clone();
                     part.labels = labels.with(&label, &open_metrics(value));
                     for (step, at_step) in phi.iter().enumerate() {

@@ -228,6 +228,16 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
+    /// Accounts for samples that are let go.
+    fn release(&self, samples: usize) {
+        self.samples_left.set(self.samples_left.get() + samples);
+    }
+
+    /// Accounts for rows that are let go.
+    fn release_rows(&self, rows: &[Row]) {
+        self.release(rows.iter().map(|row| row.values.len()).sum());
+    }
+
     /// A row's room for values, accounted for.
     fn room(&self, steps: &Steps) -> Result<Vec<f64>, QueryError> {
         self.charge(steps.count)?;

@@ -9,7 +9,7 @@ use crate::promql::query::Cancel;
 use crate::promql::syntax::{Call, Expr, ExprKind, OverTime, ValueType};
 use crate::series_store::{Labels, Sample, quote};
 
-use super::select::{Slider, WindowShape, WindowedSeries};
+use super::select::{Budget, Slider, WindowShape, WindowedSeries};
 use super::sums::{Mean, Sum, linear_regression, quantile, variance};
 use super::{Evaluator, Row, Steps, absent, is_absent};
 
@@ -49,28 +49,27 @@ impl Evaluator<'_> {
             self.warn_of_quantiles(&call.arguments[0], &parameters[0]);
         }
         let windows = self.windows(matrix, steps)?;
-        self.charge(windows.series.len() * steps.count)?;
         let reduction = Reduction {
             function,
             shape: windows.shape,
+            hull: windows.hull,
+            budget: self.budget(),
             steps: *steps,
             parameters,
             cancel: self.cancel,
         };
         let mut rows = Vec::with_capacity(windows.series.len());
-        for (series, values) in windows
-            .series
-            .iter()
-            .zip(reduction.of_all(&windows.series)?)
-        {
+        let values = reduction.of_all(&windows.series)?;
+        for (series, values) in windows.series.into_iter().zip(values) {
             let row = Row {
-                labels: series.labels.clone(),
+                labels: series.labels,
                 drops_name: series.drops_name,
                 values,
             };
             if row.is_void() {
                 continue;
             }
+            self.charge(steps.count)?;
             if matches!(function, OverTime::Rate | OverTime::Increase) {
                 self.inform_of_no_counter(matrix, row.labels.metric_name());
             }
@@ -111,8 +110,10 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Row>, QueryError> {
         let windows = self.windows(argument, steps)?;
         let mut present = vec![false; steps.count];
+        let mut buffer = Vec::new();
         for series in &windows.series {
-            let mut slider = Slider::new(&series.samples);
+            let samples = series.read(windows.hull, self.budget(), &mut buffer)?;
+            let mut slider = Slider::new(samples);
             for (present, at) in present.iter_mut().zip(steps.times()) {
                 let (after, until) = windows.shape.window(at);
                 *present |= !slider.slide(after, until).is_empty();
@@ -156,6 +157,8 @@ impl Evaluator<'_> {
 struct Reduction<'a> {
     function: OverTime,
     shape: WindowShape,
+    hull: (i64, i64),
+    budget: Budget,
     steps: Steps,
     /// The function's scalar arguments, a value a step each.
     parameters: Vec<Vec<f64>>,
@@ -169,29 +172,22 @@ const WORTH_A_THREAD: usize = 250_000;
 
 impl Reduction<'_> {
     /// The values of all series, in parallel where that pays; the result does not depend on it.
-    fn of_all(&self, series: &[WindowedSeries]) -> Result<Vec<Vec<f64>>, QueryError> {
-        let work: usize = series
-            .iter()
-            .map(|series| series.samples.len() + self.steps.count)
-            .sum();
+    fn of_all(&self, series: &[WindowedSeries<'_>]) -> Result<Vec<Vec<f64>>, QueryError> {
+        let work =
+            |series: &WindowedSeries<'_>| series.sample_estimate(self.hull) + self.steps.count;
+        let work: usize = series.iter().map(work).sum();
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = (work / WORTH_A_THREAD)
             .clamp(1, cores)
             .min(series.len().max(1));
         if threads == 1 {
-            return series.iter().map(|series| self.of(series)).collect();
+            return self.of_share(series);
         }
         let share = series.len().div_ceil(threads);
         std::thread::scope(|scope| {
-            let shares = series.chunks(share).map(|share| {
-                let reduce = move || {
-                    share
-                        .iter()
-                        .map(|series| self.of(series))
-                        .collect::<Result<Vec<_>, _>>()
-                };
-                scope.spawn(reduce)
-            });
+            let shares = series
+                .chunks(share)
+                .map(|share| scope.spawn(move || self.of_share(share)));
             // Starts all before it waits for the first.
             let running: Vec<_> = shares.collect();
             let mut all = Vec::with_capacity(series.len());
@@ -205,12 +201,32 @@ impl Reduction<'_> {
         })
     }
 
-    fn of(&self, series: &WindowedSeries) -> Result<Vec<f64>, QueryError> {
-        if self.cancel.is_cancelled() {
-            return Err(QueryError::Cancelled);
+    fn of_share(&self, series: &[WindowedSeries<'_>]) -> Result<Vec<Vec<f64>>, QueryError> {
+        let mut buffer = Vec::new();
+        let mut left = self.budget.left();
+        let mut all = Vec::with_capacity(series.len());
+        for series in series {
+            if self.cancel.is_cancelled() {
+                return Err(QueryError::Cancelled);
+            }
+            let samples = series.read(self.hull, self.budget, &mut buffer)?;
+            let values = self.of(samples)?;
+            if values.iter().any(|value| !is_absent(*value)) {
+                left = left
+                    .checked_sub(values.len())
+                    .ok_or_else(|| self.budget.exceeded())?;
+            }
+            all.push(values);
+        }
+        Ok(all)
+    }
+
+    fn of(&self, samples: &[Sample]) -> Result<Vec<f64>, QueryError> {
+        if samples.is_empty() {
+            return Ok(Vec::new());
         }
         let mut values = vec![absent(); self.steps.count];
-        let mut slider = Slider::new(&series.samples);
+        let mut slider = Slider::new(samples);
         for (step, at) in self.steps.times().enumerate() {
             let (after, until) = self.shape.window(at);
             let samples = slider.slide(after, until);

@@ -4,24 +4,100 @@ use crate::series_store::{Labels, Sample, is_stale};
 
 use crate::promql::error::QueryError;
 use crate::promql::query::Span;
-use crate::promql::source::StoredSeries;
+use crate::promql::source::SourceSeries;
 use crate::promql::syntax::{Expr, ExprKind, Length, Operator, Pin, Selector, Subquery};
 use crate::promql::value::SeriesValues;
 
 use super::binary::operate;
-use super::{Evaluator, Row, Steps, is_absent};
+use super::{Evaluator, Row, Steps, absent, is_absent};
 
-/// A series with the samples of all windows, and where its windows lie.
-pub(super) struct Windows {
-    pub(super) series: Vec<WindowedSeries>,
+/// Series, and where their windows lie.
+pub(super) struct Windows<'a> {
+    pub(super) series: Vec<WindowedSeries<'a>>,
     pub(super) shape: WindowShape,
+    /// The span that holds all windows: after a time, up to and with another.
+    pub(super) hull: (i64, i64),
 }
 
-pub(super) struct WindowedSeries {
+pub(super) struct WindowedSeries<'a> {
     pub(super) labels: Labels,
     pub(super) drops_name: bool,
-    /// In the order of time, without stale markers.
-    pub(super) samples: Vec<Sample>,
+    samples: WindowSamples<'a>,
+}
+
+/// Where a series' samples are.
+enum WindowSamples<'a> {
+    /// Read when they are needed, one series at a time.
+    Stored(Box<dyn SourceSeries + 'a>),
+    /// What a subquery gave.
+    Computed(Vec<Sample>),
+}
+
+// === impl WindowedSeries ===
+
+impl WindowedSeries<'_> {
+    /// The samples of all windows without stale markers, put in a buffer where they have to be read.
+    pub(super) fn read<'b>(
+        &'b self,
+        hull: (i64, i64),
+        budget: Budget,
+        buffer: &'b mut Vec<Sample>,
+    ) -> Result<&'b [Sample], QueryError> {
+        match &self.samples {
+            WindowSamples::Stored(series) => {
+                read_values(&**series, hull, budget, buffer)?;
+                buffer.retain(|sample| !is_stale(sample.value));
+                Ok(buffer)
+            }
+            WindowSamples::Computed(samples) => Ok(samples),
+        }
+    }
+
+    pub(super) fn sample_estimate(&self, (after, until): (i64, i64)) -> usize {
+        match &self.samples {
+            WindowSamples::Stored(series) => series.sample_estimate(after, until),
+            WindowSamples::Computed(samples) => samples.len(),
+        }
+    }
+}
+
+/// How many samples may still be held, of how many in all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    left: usize,
+    limit: usize,
+}
+
+// === impl Budget ===
+
+impl Budget {
+    pub(super) fn left(self) -> usize {
+        self.left
+    }
+
+    pub(super) fn exceeded(self) -> QueryError {
+        QueryError::TooManySamples { limit: self.limit }
+    }
+}
+
+/// Puts a series' samples in a buffer, every NaN but the stale marker made the canonical one.
+fn read_values(
+    series: &dyn SourceSeries,
+    (after, until): (i64, i64),
+    budget: Budget,
+    buffer: &mut Vec<Sample>,
+) -> Result<(), QueryError> {
+    buffer.clear();
+    series.read(after, until, budget.left.saturating_add(1), buffer);
+    if buffer.len() > budget.left {
+        return Err(budget.exceeded());
+    }
+    for sample in buffer {
+        if sample.value.is_nan() && !is_stale(sample.value) {
+            sample.value = f64::NAN;
+        }
+    }
+    Ok(())
 }
 
 /// Where the window of a step lies: after `until - range`, up to and with `until`.
@@ -82,7 +158,7 @@ impl<'a> Slider<'a> {
     }
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     fn pinned(&self, pin: Option<Pin>) -> Option<i64> {
         pin.map(|pin| match pin {
             Pin::At(time) => time,
@@ -144,24 +220,12 @@ impl Evaluator<'_> {
         i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX / 4)
     }
 
-    /// The series a selector names with the samples of a span, NaNs made canonical.
-    fn stored(
-        &self,
-        selector: &Selector,
-        after: i64,
-        until: i64,
-    ) -> Result<Vec<StoredSeries>, QueryError> {
-        let limit = self.options.max_samples;
-        let left = self.samples_left.get();
-        let selected = self.source.select(&selector.matchers, after, until, left);
-        let mut stored = selected.ok_or(QueryError::TooManySamples { limit })?;
-        self.charge(stored.iter().map(|series| series.samples.len()).sum())?;
-        for sample in stored.iter_mut().flat_map(|series| &mut series.samples) {
-            if sample.value.is_nan() && !is_stale(sample.value) {
-                sample.value = f64::NAN;
-            }
+    /// What reading one series may take. What was read is let go before the next, so it is not charged.
+    pub(super) fn budget(&self) -> Budget {
+        Budget {
+            left: self.samples_left.get(),
+            limit: self.options.max_samples,
         }
-        Ok(stored)
     }
 
     /// The newest value of each series at each step.
@@ -196,11 +260,16 @@ impl Evaluator<'_> {
             offset: self.offset(selector.offset.as_ref())?,
             pinned: self.pinned(selector.pin),
         };
-        let (after, until) = shape.hull(steps);
+        let hull = shape.hull(steps);
         let mut rows = Vec::new();
-        for series in self.stored(selector, after, until)? {
-            let mut values = self.room(steps)?;
-            let mut slider = Slider::new(&series.samples);
+        let mut samples = Vec::new();
+        for series in self.source.select(&selector.matchers, hull.0, hull.1) {
+            if self.cancel.is_cancelled() {
+                return Err(QueryError::Cancelled);
+            }
+            read_values(&*series, hull, self.budget(), &mut samples)?;
+            let mut values = vec![absent(); steps.count];
+            let mut slider = Slider::new(&samples);
             let mut any = false;
             for (value, time) in values.iter_mut().zip(steps.times()) {
                 let (after, until) = shape.window(time);
@@ -211,8 +280,9 @@ impl Evaluator<'_> {
                 }
             }
             if any {
+                self.charge(steps.count)?;
                 rows.push(Row {
-                    labels: series.labels,
+                    labels: series.labels().clone(),
                     drops_name: false,
                     values,
                 });
@@ -222,7 +292,7 @@ impl Evaluator<'_> {
     }
 
     /// The windows of a range vector.
-    pub(super) fn windows(&self, expr: &Expr, steps: &Steps) -> Result<Windows, QueryError> {
+    pub(super) fn windows(&self, expr: &Expr, steps: &Steps) -> Result<Windows<'a>, QueryError> {
         match &expr.bare().kind {
             ExprKind::Range(selector, range) => self.range_windows(selector, range, steps),
             ExprKind::Subquery(subquery) => self.subquery_windows(subquery, steps),
@@ -235,45 +305,55 @@ impl Evaluator<'_> {
         selector: &Selector,
         range: &Length,
         steps: &Steps,
-    ) -> Result<Windows, QueryError> {
+    ) -> Result<Windows<'a>, QueryError> {
         let shape = WindowShape {
             range: self.positive(range)?,
             offset: self.offset(selector.offset.as_ref())?,
             pinned: self.pinned(selector.pin),
         };
+        let hull = shape.hull(steps);
         let mut series = Vec::new();
         if steps.count > 0 {
-            let (after, until) = shape.hull(steps);
-            for mut stored in self.stored(selector, after, until)? {
-                stored.samples.retain(|sample| !is_stale(sample.value));
-                if !stored.samples.is_empty() {
-                    series.push(WindowedSeries {
-                        labels: stored.labels,
-                        drops_name: false,
-                        samples: stored.samples,
-                    });
-                }
+            for stored in self.source.select(&selector.matchers, hull.0, hull.1) {
+                series.push(WindowedSeries {
+                    labels: stored.labels().clone(),
+                    drops_name: false,
+                    samples: WindowSamples::Stored(stored),
+                });
             }
         }
-        Ok(Windows { series, shape })
+        Ok(Windows {
+            series,
+            shape,
+            hull,
+        })
     }
 
-    fn subquery_windows(&self, subquery: &Subquery, steps: &Steps) -> Result<Windows, QueryError> {
+    fn subquery_windows(
+        &self,
+        subquery: &Subquery,
+        steps: &Steps,
+    ) -> Result<Windows<'a>, QueryError> {
         let shape = WindowShape {
             range: self.positive(&subquery.range)?,
             offset: self.offset(subquery.offset.as_ref())?,
             pinned: self.pinned(subquery.pin),
         };
+        let hull = shape.hull(steps);
         let mut series = Vec::new();
         if steps.count == 0 {
-            return Ok(Windows { series, shape });
+            return Ok(Windows {
+                series,
+                shape,
+                hull,
+            });
         }
         let default_step = i64::try_from(self.options.default_step.as_millis()).unwrap_or(i64::MAX);
         let step = match &subquery.step {
             Some(step) => self.positive(step)?,
             None => default_step.max(1),
         };
-        let (after, until) = shape.hull(steps);
+        let (after, until) = hull;
         // Steps are multiples of the step, whatever the query's time: the first after the hull's start.
         let start = after
             .div_euclid(step)
@@ -289,6 +369,7 @@ impl Evaluator<'_> {
             return Err(QueryError::TooManySamples { limit });
         }
         for row in self.vector(&subquery.expr, &inner)? {
+            self.release(inner.count);
             let values = row.values.iter().zip(inner.times());
             let present = values.filter(|(value, _)| !is_absent(**value));
             let samples: Vec<Sample> = present
@@ -302,11 +383,15 @@ impl Evaluator<'_> {
                 series.push(WindowedSeries {
                     labels: row.labels,
                     drops_name: row.drops_name,
-                    samples,
+                    samples: WindowSamples::Computed(samples),
                 });
             }
         }
-        Ok(Windows { series, shape })
+        Ok(Windows {
+            series,
+            shape,
+            hull,
+        })
     }
 
     /// A range vector as an answer of its own.
@@ -316,14 +401,17 @@ impl Evaluator<'_> {
         let (after, until) = windows.shape.window(at);
         let mut answer = Vec::new();
         for series in windows.series {
-            let samples = Slider::new(&series.samples).slide(after, until).to_vec();
+            let mut buffer = Vec::new();
+            let all = series.read(windows.hull, self.budget(), &mut buffer)?;
+            let samples = Slider::new(all).slide(after, until).to_vec();
             if samples.is_empty() {
                 continue;
             }
+            self.charge(samples.len())?;
             let labels = if series.drops_name {
                 self.without_name(&series.labels)
             } else {
-                series.labels
+                series.labels.clone()
             };
             answer.push(SeriesValues { labels, samples });
         }
