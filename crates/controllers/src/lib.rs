@@ -19,6 +19,7 @@
 //! | [`garbage`] | ownerReferences | deletion of what has no owner any more |
 //! | [`serviceaccount`] | Namespace | its ServiceAccount `default` |
 //! | [`disruption`] | PodDisruptionBudget, Pods | its status |
+//! | [`expiry`] | Events | nothing of those an hour old |
 
 mod claims;
 pub mod deployment;
@@ -26,6 +27,7 @@ pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 mod error;
+pub mod expiry;
 pub mod garbage;
 mod kinds;
 pub mod namespace;
@@ -58,7 +60,8 @@ pub async fn run(context: Context, stop: CancellationToken) {
     controllers.spawn(namespace::run(context.clone(), stop.clone()));
     controllers.spawn(garbage::run(context.clone(), stop.clone()));
     controllers.spawn(serviceaccount::run(context.clone(), stop.clone()));
-    controllers.spawn(disruption::run(context, stop));
+    controllers.spawn(disruption::run(context.clone(), stop.clone()));
+    controllers.spawn(expiry::run(context, stop));
     while let Some(ended) = controllers.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

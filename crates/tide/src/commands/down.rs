@@ -7,7 +7,7 @@ use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::data_folder::{DataFolder, DataFolderArgument, Instance};
+use crate::data_folder::{DataFolderArgument, Instance};
 
 /// How long an instance may take to stop before it is ended.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,10 @@ impl Down {
         let folder = self.data_folder.folder()?;
         match folder.instance()? {
             Some(instance) => {
-                stop(&instance)?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()?;
+                runtime.block_on(stop(&instance))?;
                 println!("stopped");
             }
             None => println!("nothing runs on {}", folder.path().display()),
@@ -36,16 +39,10 @@ impl Down {
     }
 }
 
-/// Stops the instance on `folder`, if one runs.
-pub(crate) fn stop_if_running(folder: &DataFolder) -> anyhow::Result<()> {
-    folder
-        .instance()?
-        .map_or(Ok(()), |instance| stop(&instance))
-}
-
-fn stop(instance: &Instance) -> anyhow::Result<()> {
+/// Stops an instance, and returns when it has stopped.
+pub(crate) async fn stop(instance: &Instance) -> anyhow::Result<()> {
     tell(instance, Signal::SIGTERM)?;
-    if ends_within(instance, PATIENCE)? {
+    if ends_within(instance, PATIENCE).await {
         return Ok(());
     }
     eprintln!(
@@ -53,7 +50,7 @@ fn stop(instance: &Instance) -> anyhow::Result<()> {
         instance.pid
     );
     tell(instance, Signal::SIGKILL)?;
-    if ends_within(instance, PATIENCE)? {
+    if ends_within(instance, PATIENCE).await {
         return Ok(());
     }
     bail!("process {} does not end", instance.pid)
@@ -68,17 +65,11 @@ fn tell(instance: &Instance, signal: Signal) -> anyhow::Result<()> {
     }
 }
 
-fn ends_within(instance: &Instance, limit: Duration) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    let ended = runtime.block_on(async {
-        let wait = async {
-            while instance.is_alive() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::time::timeout(limit, wait).await.is_ok()
-    });
-    Ok(ended)
+async fn ends_within(instance: &Instance, limit: Duration) -> bool {
+    let ended = async {
+        while instance.is_alive() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(limit, ended).await.is_ok()
 }

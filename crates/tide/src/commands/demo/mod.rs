@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
@@ -43,12 +43,11 @@ impl Demo {
             .enable_all()
             .build()?;
         let outcome = runtime.block_on(async {
-            let interrupted = tokio::signal::ctrl_c();
-            tokio::select! {
-                biased;
-                outcome = show() => outcome,
-                _ = interrupted => anyhow::bail!("interrupted"),
-            }
+            introduce();
+            let platform = unless_interrupted(Platform::start()).await?;
+            let outcome = unless_interrupted(show(&platform)).await;
+            platform.stop().await?;
+            outcome
         })?;
         let complaints = outcome.complaints();
         for complaint in &complaints {
@@ -62,11 +61,17 @@ impl Demo {
     }
 }
 
-async fn show() -> anyhow::Result<Outcome> {
-    println!(
-        "FeastFlow: a web page, an ordering API and a database, in {} pods on this machine.",
-        5
-    );
+/// What `work` came to, unless Ctrl-C comes first.
+async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
+}
+
+fn introduce() {
+    println!("FeastFlow: a web page, an ordering API and a database, in 5 pods on this machine.");
     println!(
         "The HorizontalPodAutoscaler keeps the API at 2 to 10 replicas, at 70 % of 0.2 cores each. For this\n\
          demonstration it looks every {} s instead of 15, waits {} s instead of 300 before it removes replicas,\n\
@@ -75,7 +80,9 @@ async fn show() -> anyhow::Result<Outcome> {
         story::SCALE_DOWN_WINDOW_SECONDS,
         story::POLICY_PERIOD_SECONDS
     );
-    let platform = Platform::start().await?;
+}
+
+async fn show(platform: &Platform) -> anyhow::Result<Outcome> {
     println!("platform {}", platform.ready_line());
     platform
         .apply_feastflow()
@@ -94,7 +101,7 @@ async fn show() -> anyhow::Result<Outcome> {
         story.rush_rate()
     );
     println!("{}", story::HEADING);
-    let outcome = drive(&platform, &story, &url).await?;
+    let outcome = drive(platform, &story, &url).await?;
     println!("\n{}", outcome.summary());
     Ok(outcome)
 }

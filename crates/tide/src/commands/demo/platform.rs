@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::story;
-use crate::commands::down::stop_if_running;
+use crate::commands::down::stop;
 use crate::commands::status::client;
 use crate::data_folder::DataFolder;
 
@@ -43,18 +43,15 @@ const AVAILABLE_LIMIT: Duration = Duration::from_secs(120);
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The running platform; dropping it stops it and removes its folder.
+/// The running platform. [`Platform::stop`] stops it; what is dropped without that is killed, and
+/// its pods with it.
 pub(crate) struct Platform {
     // Dropped in this order: the process first, then its folder.
-    _process: Process,
+    child: Child,
     client: Client,
     ready_line: String,
-    _folder: TempDir,
-}
-
-struct Process {
-    child: Child,
     folder: DataFolder,
+    _temporary: TempDir,
 }
 
 /// How the backend's autoscaling stands.
@@ -66,16 +63,6 @@ pub(crate) struct Autoscaling {
     pub ready: i32,
     /// CPU as a part of what is requested, as the autoscaler last saw it.
     pub cpu_percent: Option<i32>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Err(error) = stop_if_running(&self.folder) {
-            eprintln!("tide: the demonstration's platform could not be stopped: {error:#}");
-        }
-        // Ends one that had not come far enough to say that it runs; one that has ended is no error.
-        let _ = self.child.start_kill();
-    }
 }
 
 // === impl Platform ===
@@ -100,13 +87,10 @@ impl Platform {
             .arg(format!("{}s", story::SYNC_SECONDS))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .context("the platform cannot be started")?;
         let output = child.stdout.take().context("the platform has no output")?;
-        let process = Process {
-            child,
-            folder: folder.clone(),
-        };
         let mut lines = BufReader::new(output).lines();
         let mut ready_line = String::new();
         let until_ready = async {
@@ -124,11 +108,21 @@ impl Platform {
             .map_err(|_| anyhow!("the platform was not ready within {READY_LIMIT:?}"))??;
         let client = client(&folder).await?;
         Ok(Self {
-            _process: process,
+            child,
             client,
             ready_line,
-            _folder: temporary,
+            folder,
+            _temporary: temporary,
         })
+    }
+
+    /// Stops it and its pods, and removes its folder.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(instance) = self.folder.instance()? {
+            stop(&instance).await?;
+        }
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// A client of its API.
