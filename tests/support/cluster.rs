@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::platform::{Tide, User, program};
+use super::platform::{Tide, program};
 use super::process::{Outcome, Running, contains, run};
 use super::wait::{COMMAND, Deadline, PATIENCE, look_again, until};
 
@@ -79,8 +79,7 @@ impl Cluster {
         // kubectl by its real path: pip's program finds its payload beside itself.
         let program_path = fs::canonicalize(&kubectl.0).expect("kubectl is there");
         symlink(program_path, cluster.programs().join("kubectl")).expect("the folder is fresh");
-        symlink(program(User::Myself), cluster.programs().join("tide"))
-            .expect("the folder is fresh");
+        symlink(program(), cluster.programs().join("tide")).expect("the folder is fresh");
         cluster
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -46,6 +46,8 @@ impl User {
 pub struct Home {
     user: User,
     folder: Arc<TempDir>,
+    /// Where nobody's copy of the program is.
+    copy: Option<Arc<TempDir>>,
 }
 
 impl Home {
@@ -58,6 +60,7 @@ impl Home {
         let home = Self {
             user,
             folder: Arc::new(folder),
+            copy: (user == User::Nobody).then(program_for_everyone),
         };
         for path in [home.path().to_owned(), home.path().join("tmp")] {
             fs::create_dir_all(&path).expect("the home can be made");
@@ -108,7 +111,11 @@ impl Home {
             );
         }
         line.extend(wrapper.iter().map(OsString::from));
-        line.push(program(self.user).into());
+        let program = match &self.copy {
+            Some(folder) => folder.path().join("tide"),
+            None => program(),
+        };
+        line.push(program.into());
         let mut command = Command::new(&line[0]);
         command
             .args(&line[1..])
@@ -304,27 +311,32 @@ fn announced(out: &str) -> Option<(Duration, PathBuf)> {
     ))
 }
 
-/// The program under test, where this user can run it: nobody cannot look into root's folders.
-pub fn program(user: User) -> PathBuf {
-    static COPY: OnceLock<TempDir> = OnceLock::new();
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_tide"));
-    if user == User::Myself {
-        return built;
+/// The program under test.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_tide"))
+}
+
+/// A copy of the program that everyone can run: nobody cannot look into root's folders. All who need
+/// one at the same time share it; it goes with the last of them.
+fn program_for_everyone() -> Arc<TempDir> {
+    static COPY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = copy.upgrade() {
+        return folder;
     }
-    let copied = |folder: &TempDir| folder.path().join("tide");
-    let folder = COPY.get_or_init(|| {
-        let folder = tempfile::Builder::new()
-            .prefix("springtide-program-")
-            .tempdir()
-            .expect("a temporary folder");
-        fs::copy(&built, copied(&folder)).expect("the program can be copied");
-        for path in [folder.path().to_owned(), copied(&folder)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-                .expect("it can be made readable");
-        }
-        folder
-    });
-    copied(folder)
+    let folder = tempfile::Builder::new()
+        .prefix("springtide-program-")
+        .tempdir()
+        .expect("a temporary folder");
+    let copied = folder.path().join("tide");
+    fs::copy(program(), &copied).expect("the program can be copied");
+    for path in [folder.path(), &copied] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .expect("it can be made readable");
+    }
+    let folder = Arc::new(folder);
+    *copy = Arc::downgrade(&folder);
+    folder
 }
 
 /// A port of the range that node ports come from, free just now, and not given to another test of
