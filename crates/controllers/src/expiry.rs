@@ -120,7 +120,7 @@ mod tests {
         ];
         let names: Vec<_> = expired(events, now)
             .iter()
-            .map(|event| event.name_any())
+            .map(ResourceExt::name_any)
             .collect();
         assert_eq!(names, ["old", "once"]);
     }

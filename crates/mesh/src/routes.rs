@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn only_ready_endpoints_are_balanced() {
         let services = [service(
-            json!({"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]}),
+            &json!({"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]}),
         )];
         let endpoints = json!([
             endpoint("10.244.0.3", "c", false, false, false),
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn where_nobody_is_ready_those_who_end_still_serve() {
         let services = [service(
-            json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
+            &json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
         )];
         let endpoints = json!([
             endpoint("10.244.0.1", "a", false, true, true),
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn named_ports_find_their_own_number_and_udp_is_not_balanced() {
         let services = [service(
-            json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [
+            &json!({"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [
                 {"name": "http", "port": 80, "nodePort": 30080},
                 {"name": "admin", "port": 81},
                 {"name": "dns", "port": 53, "protocol": "UDP"},
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn the_programs_own_services_lead_to_the_host() {
         let services = [service(
-            json!({"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}),
+            &json!({"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}),
         )];
         let api: SocketAddr = "127.0.0.1:6443".parse().unwrap();
         let hosted = Hosted::from([(ObjectKey::new("shop", "api"), api)]);
@@ -414,7 +414,7 @@ mod tests {
     fn external_names_and_headless_services_have_no_address_to_listen_for() {
         let routes = plan(
             &[service(
-                json!({"type": "ExternalName", "externalName": "x.org"}),
+                &json!({"type": "ExternalName", "externalName": "x.org"}),
             )],
             &[],
             &BTreeSet::new(),

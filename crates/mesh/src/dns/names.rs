@@ -92,9 +92,8 @@ fn of_service(name: &str, namespace: &str, view: &impl View) -> Meaning {
     }
     if is_headless(&service) {
         let slices = view.slices(namespace, name);
-        let addresses: BTreeSet<IpAddr> = published(&service, &slices)
-            .flat_map(addresses)
-            .collect();
+        let addresses: BTreeSet<IpAddr> =
+            published(&service, &slices).flat_map(addresses).collect();
         return Meaning::Addresses(addresses.into_iter().collect());
     }
     Meaning::Addresses(cluster_addresses(&service))
