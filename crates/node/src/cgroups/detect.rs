@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{CgroupMode, Group, V1Folders, kill_listed, make_folder, remove_tree};
+use super::{CgroupMode, Group, Limits, V1Folders, kill_listed, make_folder, remove_tree};
 
 /// The groups of this keeper.
 #[derive(Debug)]
@@ -55,12 +55,16 @@ impl Cgroups {
                 "the cgroup controllers {missing} cannot be written: limits on them are not enforced"
             )]
         };
-        (
-            Self {
-                root: Group::V1(folders),
-            },
-            warnings,
-        )
+        let root = Group::V1(folders);
+        // Beside everything else on the machine, which here is weighed process by process, all pods
+        // together weigh as much as its cores: as in Kubernetes. What cannot be set stays as it is.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let whole_machine = Limits {
+            cpu_request_millis: u64::try_from(cores).ok().map(|cores| cores * 1000),
+            ..Limits::default()
+        };
+        let _ = root.limit(&whole_machine);
+        (Self { root }, warnings)
     }
 
     /// What was set up before, by an older version of this process.
