@@ -361,7 +361,7 @@ async fn a_command_with_a_terminal_has_one(mut node: Node) {
     let key = node.start_script("web", "echo up; exec sleep 1000").await;
     node.wait_for_output(&key, "up").await;
     // The terminal's size is there when it is asked for, as the line comes later.
-    let script = "read word; tty; echo $TERM; stty size; echo $word >/dev/tty; sleep 1000";
+    let script = "read word; tty; echo $TERM; stty size; echo $word >/dev/tty; exec cat";
     let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
     let ExecStreams { end, stdio } = node
         .client
@@ -374,21 +374,31 @@ async fn a_command_with_a_terminal_has_one(mut node: Node) {
     resize_terminal(control.as_fd(), 33, 99).unwrap();
     let mut keys = fs::File::from(control.try_clone().unwrap());
     keys.write_all(b"word\n").unwrap();
-    let mut shown = String::new();
     let mut screen = tokio::fs::File::from_std(fs::File::from(control.try_clone().unwrap()));
-    while !shown.contains("99\r\nword\r\n") {
+    let shown = read_screen(&mut screen, "99\r\nword\r\n").await;
+    assert_eq!(shown, "word\r\n/dev/pts/0\r\nxterm\r\n33 99\r\nword\r\n");
+    // Until cat answers, a Ctrl-C could come while the shell becomes cat, and be lost there.
+    keys.write_all(b"more\n").unwrap();
+    let shown = read_screen(&mut screen, "more\r\nmore\r\n").await;
+    assert_eq!(shown, "more\r\nmore\r\n");
+    // Ctrl-C.
+    keys.write_all(&[3]).unwrap();
+    assert_eq!(read_all(end).await, "130");
+    node.client.signal(&key, 15).await.unwrap();
+    node.exit(&key).await;
+}
+
+/// What a terminal shows, up to what is awaited.
+async fn read_screen(screen: &mut tokio::fs::File, awaited: &str) -> String {
+    let mut shown = String::new();
+    while !shown.contains(awaited) {
         let mut bytes = [0; 256];
         let read = screen.read(&mut bytes);
         let count = tokio::time::timeout(SECONDS_5, read).await;
         let count = count.expect("an answer in time").expect("the terminal");
         shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
-    assert_eq!(shown, "word\r\n/dev/pts/0\r\nxterm\r\n33 99\r\nword\r\n");
-    // Ctrl-C.
-    keys.write_all(&[3]).unwrap();
-    assert_eq!(read_all(end).await, "130");
-    node.client.signal(&key, 15).await.unwrap();
-    node.exit(&key).await;
+    shown
 }
 
 /// Fetches a line from a TCP server, with nothing but the shell.
