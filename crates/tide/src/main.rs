@@ -4,6 +4,7 @@
 mod brain;
 mod commands;
 mod data_folder;
+mod manifest;
 mod platform_options;
 
 use std::process::ExitCode;

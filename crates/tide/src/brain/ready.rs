@@ -5,14 +5,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{ApiResource, DynamicObject, PostParams, TypeMeta};
-use kube::core::GroupVersionKind;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{DynamicObject, PostParams};
 use springtide_client::{Caches, Context, Seen};
 use springtide_machinery::clock::Clock;
 use springtide_node::keeper::Facts;
 
+use crate::commands::status::is_ready;
 use crate::data_folder::{DataFolder, Instance, process_start};
+use crate::manifest::locate;
 
 /// How long the node may take to be ready.
 const NODE_LIMIT: Duration = Duration::from_secs(30);
@@ -23,15 +24,7 @@ const OWN_OBJECTS: &str = include_str!("own_objects.yaml");
 pub(crate) async fn make_own_objects(context: &Context) -> anyhow::Result<()> {
     let documents: Vec<DynamicObject> = serde_saphyr::from_multiple(OWN_OBJECTS)?;
     for object in documents {
-        let types: TypeMeta = object
-            .types
-            .clone()
-            .context("an object without apiVersion and kind")?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(context.client.clone(), &namespace, &resource),
-            None => Api::all_with(context.client.clone(), &resource),
-        };
+        let (api, name) = locate(context.client.clone(), &object)?;
         // Looked for first: a second Service with a fixed address is refused for its address, not for
         // its name.
         if api.get_opt(&object.name_any()).await?.is_some() {
@@ -40,9 +33,7 @@ pub(crate) async fn make_own_objects(context: &Context) -> anyhow::Result<()> {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("{} {}", types.kind, object.name_any()));
-            }
+            Err(error) => return Err(error).context(name),
         }
     }
     Ok(())
@@ -67,16 +58,6 @@ pub(crate) async fn wait_for_node(caches: &Caches, name: &str) -> anyhow::Result
         bail!("the node {name} was not ready within {NODE_LIMIT:?}");
     }
     Ok(())
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Notes that the instance runs, and tells the user how to use it.

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use springtide_client::pods::phase;
 
 use crate::data_folder::{DataFolder, DataFolderArgument};
 
@@ -71,7 +72,8 @@ async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_ready(node: &Node) -> bool {
+/// True when the node says that it is ready.
+pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node
         .status
         .iter()
@@ -79,11 +81,4 @@ fn is_ready(node: &Node) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("Pending")
 }

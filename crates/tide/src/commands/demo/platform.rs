@@ -7,8 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams, TypeMeta};
-use kube::core::GroupVersionKind;
+use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +19,7 @@ use super::story;
 use crate::commands::down::stop;
 use crate::commands::status::client;
 use crate::data_folder::DataFolder;
+use crate::manifest::locate;
 
 /// FeastFlow's manifests, in the order they are applied in.
 const MANIFESTS: [&str; 10] = [
@@ -154,24 +154,10 @@ impl Platform {
 
     async fn create(&self, document: Value) -> anyhow::Result<()> {
         let object: DynamicObject = serde_json::from_value(document)?;
-        let types: TypeMeta = object
-            .types
-            .clone()
-            .context("a manifest without apiVersion and kind")?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let api: Api<DynamicObject> = match &object.metadata.namespace {
-            Some(namespace) => Api::namespaced_with(self.client(), namespace, &resource),
-            None => Api::all_with(self.client(), &resource),
-        };
+        let (api, name) = locate(self.client(), &object)?;
         api.create(&PostParams::default(), &object)
             .await
-            .with_context(|| {
-                format!(
-                    "{} {}",
-                    types.kind,
-                    object.metadata.name.as_deref().unwrap_or_default()
-                )
-            })?;
+            .context(name)?;
         Ok(())
     }
 
