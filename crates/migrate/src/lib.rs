@@ -1,0 +1,1 @@
+//! Moves a SQLite database to PostgreSQL, and loses nothing.
