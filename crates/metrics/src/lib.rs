@@ -7,6 +7,7 @@
 //!
 //! | part | is |
 //! | --- | --- |
+//! | [`instruments`] | counters, gauges and histograms of the parts themselves |
 //! | `exposition` | reads the Prometheus text format, with times |
 //! | `series` | counters of the last seconds, and the rate they went at |
 //! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
@@ -16,6 +17,7 @@
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
 mod exposition;
+pub mod instruments;
 pub mod promql;
 mod scrape;
 mod series;
