@@ -12,7 +12,8 @@
 //! | `series` | counters of the last seconds, and the rate they went at |
 //! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
 //! | [`run`] | scrapes every node through the API, once a second |
-//! | [`series_store`] | time series in memory: compressed chunks, an index of labels |
+//! | [`series_store`] | what series are made of: labels, matchers, compressed chunks, an index of labels |
+//! | [`tsdb`] | the database: log, head, blocks, limits |
 //! | [`promql`] | queries over time series, as Prometheus answers them |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
@@ -23,6 +24,7 @@ mod scrape;
 mod series;
 pub mod series_store;
 mod serve;
+pub mod tsdb;
 mod usage;
 
 pub use scrape::{Options, run};

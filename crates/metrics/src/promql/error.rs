@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::source::ReadError;
+
 /// Why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
@@ -28,6 +30,9 @@ pub enum QueryError {
         /// The limit.
         limit: usize,
     },
+    /// What is stored cannot be read.
+    #[error("expanding series: {0}")]
+    Storage(#[from] ReadError),
     /// The caller gave up.
     #[error("query was canceled in expression evaluation")]
     Cancelled,

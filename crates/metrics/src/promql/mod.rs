@@ -30,5 +30,5 @@ pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{Position, QueryError};
 pub use notation::{NotationError, Point, SeriesNotation, parse_float, parse_time};
 pub use query::{Answer, Cancel, Options, Query, Span};
-pub use source::{SeriesSource, SourceSeries};
+pub use source::{ReadError, SeriesSource, SourceSeries};
 pub use value::{Element, SeriesValues, Value};

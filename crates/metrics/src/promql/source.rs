@@ -4,12 +4,28 @@ use crate::series_store::{Labels, Matcher, Sample, Series, SeriesStore};
 pub trait SeriesSource {
     /// The series that satisfy all matchers, sorted by labels. Those without samples after one time up
     /// to and with another (milliseconds) may be left out.
+    ///
+    /// # Errors
+    /// Where what is stored cannot be read.
     fn select<'s>(
         &'s self,
         matchers: &[Matcher],
         after: i64,
         until: i64,
-    ) -> Vec<Box<dyn SourceSeries + 's>>;
+    ) -> Result<Vec<Box<dyn SourceSeries + 's>>, ReadError>;
+}
+
+/// Why stored series cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(String);
+
+impl ReadError {
+    /// Says what happened.
+    #[must_use]
+    pub fn new(reason: &dyn std::fmt::Display) -> ReadError {
+        ReadError(reason.to_string())
+    }
 }
 
 /// A series that a source holds. Queries read several at once, each from one thread.
@@ -22,7 +38,16 @@ pub trait SourceSeries: Send + Sync {
 
     /// Adds the samples after one time up to and with another to a list, in the order of time, stale markers
     /// among them; at most a number of them.
-    fn read(&self, after: i64, until: i64, most: usize, into: &mut Vec<Sample>);
+    ///
+    /// # Errors
+    /// Where what is stored cannot be read.
+    fn read(
+        &self,
+        after: i64,
+        until: i64,
+        most: usize,
+        into: &mut Vec<Sample>,
+    ) -> Result<(), ReadError>;
 }
 
 impl SourceSeries for &Series {
@@ -38,8 +63,15 @@ impl SourceSeries for &Series {
         overlapping.map(|chunk| usize::from(chunk.len())).sum()
     }
 
-    fn read(&self, after: i64, until: i64, most: usize, into: &mut Vec<Sample>) {
+    fn read(
+        &self,
+        after: i64,
+        until: i64,
+        most: usize,
+        into: &mut Vec<Sample>,
+    ) -> Result<(), ReadError> {
         into.extend(self.between(after, until).take(most));
+        Ok(())
     }
 }
 
@@ -49,14 +81,12 @@ impl SeriesSource for SeriesStore {
         matchers: &[Matcher],
         after: i64,
         until: i64,
-    ) -> Vec<Box<dyn SourceSeries + 's>> {
+    ) -> Result<Vec<Box<dyn SourceSeries + 's>>, ReadError> {
         let overlaps = |series: &&Series| {
             series.newest().time > after && series.chunks()[0].first_time() <= until
         };
-        SeriesStore::select(self, matchers)
-            .into_iter()
-            .filter(overlaps)
-            .map(|series| Box::new(series) as Box<dyn SourceSeries + 's>)
-            .collect()
+        let selected = SeriesStore::select(self, matchers).into_iter();
+        let boxed = |series| Box::new(series) as Box<dyn SourceSeries + 's>;
+        Ok(selected.filter(overlaps).map(boxed).collect())
     }
 }

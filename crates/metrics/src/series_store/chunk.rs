@@ -116,6 +116,12 @@ impl Chunk {
         Samples::new(&self.bytes)
     }
 
+    /// Adds the samples after one time up to and with another to a list.
+    pub(crate) fn read(&self, after: i64, until: i64, into: &mut Vec<Sample>) {
+        let samples = self.samples().skip_while(|sample| sample.time <= after);
+        into.extend(samples.take_while(|sample| sample.time <= until));
+    }
+
     fn write_delta_change(&mut self, change: i64) {
         let fits = |bits: u32| {
             let half = 1_i64 << (bits - 1);

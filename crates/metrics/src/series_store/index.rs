@@ -1,7 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::{Labels, MatchKind, Matcher};
+use crate::tsdb::Cardinality;
+
+use super::{Labels, METRIC_NAME, MatchKind, Matcher};
 
 /// A series' number in its store.
 pub(crate) type SeriesNumber = u32;
@@ -11,14 +13,17 @@ pub(crate) type SeriesNumber = u32;
 pub(crate) struct LabelIndex {
     /// Per label name and value the series, in ascending order.
     postings: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<SeriesNumber>>>,
-    series: SeriesNumber,
+    /// All series, in ascending order.
+    all: Vec<SeriesNumber>,
+    next: SeriesNumber,
 }
 
 impl LabelIndex {
-    /// Adds the next series, whose number is the count of those before; its labels share the index' texts.
+    /// Adds a series, with the number after that of the series before; its labels share the index' texts.
     pub(crate) fn add(&mut self, labels: &Labels) -> (SeriesNumber, Labels) {
-        let number = self.series;
-        self.series += 1;
+        let number = self.next;
+        self.next += 1;
+        self.all.push(number);
         let mut shared = Vec::with_capacity(labels.len());
         for (name, value) in labels.pairs() {
             let name = match self.postings.get_key_value(name) {
@@ -34,6 +39,67 @@ impl LabelIndex {
             shared.push((name, value));
         }
         (number, Labels::new(shared))
+    }
+
+    /// Takes series away. Their numbers are not given again.
+    pub(crate) fn remove<'l>(&mut self, gone: impl Iterator<Item = (SeriesNumber, &'l Labels)>) {
+        let mut numbers = HashSet::new();
+        let mut pairs = HashSet::new();
+        for (number, labels) in gone {
+            numbers.insert(number);
+            pairs.extend(labels.pairs());
+        }
+        self.all.retain(|number| !numbers.contains(number));
+        for (name, value) in pairs {
+            let Some(values) = self.postings.get_mut(name) else {
+                continue;
+            };
+            if let Some(having) = values.get_mut(value) {
+                having.retain(|number| !numbers.contains(number));
+                if having.is_empty() {
+                    values.remove(value);
+                }
+            }
+            if values.is_empty() {
+                self.postings.remove(name);
+            }
+        }
+    }
+
+    /// How many pairs of name and value there are.
+    pub(crate) fn pair_count(&self) -> usize {
+        self.postings.values().map(BTreeMap::len).sum()
+    }
+
+    /// Which names and values have the most series.
+    pub(crate) fn cardinality(&self, most: usize) -> Cardinality {
+        let metrics = self.postings.get(METRIC_NAME).into_iter().flatten();
+        let bytes = |values: &BTreeMap<Arc<str>, Vec<SeriesNumber>>| {
+            let of_value = |(value, having): (&Arc<str>, &Vec<_>)| value.len() * having.len();
+            values.iter().map(of_value).sum::<usize>() as u64
+        };
+        let pairs = self.postings.iter().flat_map(|(name, values)| {
+            let pair = move |(value, having): (&Arc<str>, &Vec<_>)| {
+                (format!("{name}={value}"), having.len() as u64)
+            };
+            values.iter().map(pair)
+        });
+        let labels = || self.postings.iter();
+        Cardinality {
+            series_by_metric: greatest(
+                metrics.map(|(value, having)| (value.to_string(), having.len() as u64)),
+                most,
+            ),
+            values_by_label: greatest(
+                labels().map(|(name, values)| (name.to_string(), values.len() as u64)),
+                most,
+            ),
+            bytes_by_label: greatest(
+                labels().map(|(name, values)| (name.to_string(), bytes(values))),
+                most,
+            ),
+            series_by_pair: greatest(pairs, most),
+        }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -62,7 +128,7 @@ impl LabelIndex {
                 return Vec::new();
             }
         }
-        let mut chosen = chosen.unwrap_or_else(|| (0..self.series).collect());
+        let mut chosen = chosen.unwrap_or_else(|| self.all.clone());
         for matcher in matchers.iter().filter(|matcher| matcher.accepts("")) {
             chosen = subtract(&chosen, &self.with_value(matcher, false));
         }
@@ -96,6 +162,14 @@ impl LabelIndex {
         };
         unite(&lists)
     }
+}
+
+/// The entries with the greatest counts, greatest first, then by name.
+fn greatest(entries: impl Iterator<Item = (String, u64)>, most: usize) -> Vec<(String, u64)> {
+    let mut entries: Vec<(String, u64)> = entries.collect();
+    entries.sort_unstable_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
+    entries.truncate(most);
+    entries
 }
 
 fn unite(lists: &[&[SeriesNumber]]) -> Vec<SeriesNumber> {

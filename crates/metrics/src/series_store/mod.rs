@@ -24,6 +24,7 @@ mod pattern;
 mod store;
 
 pub use chunk::{Chunk, Sample, Samples};
+pub(crate) use index::{LabelIndex, SeriesNumber};
 pub use labels::{Labels, METRIC_NAME};
 pub(crate) use labels::{quote, quote_bytes};
 pub use matcher::{MatchKind, Matcher};

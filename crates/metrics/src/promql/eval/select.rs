@@ -88,7 +88,7 @@ fn read_values(
     buffer: &mut Vec<Sample>,
 ) -> Result<(), QueryError> {
     buffer.clear();
-    series.read(after, until, budget.left.saturating_add(1), buffer);
+    series.read(after, until, budget.left.saturating_add(1), buffer)?;
     if buffer.len() > budget.left {
         return Err(budget.exceeded());
     }
@@ -263,7 +263,7 @@ impl<'a> Evaluator<'a> {
         let hull = shape.hull(steps);
         let mut rows = Vec::new();
         let mut samples = Vec::new();
-        for series in self.source.select(&selector.matchers, hull.0, hull.1) {
+        for series in self.source.select(&selector.matchers, hull.0, hull.1)? {
             if self.cancel.is_cancelled() {
                 return Err(QueryError::Cancelled);
             }
@@ -314,7 +314,7 @@ impl<'a> Evaluator<'a> {
         let hull = shape.hull(steps);
         let mut series = Vec::new();
         if steps.count > 0 {
-            for stored in self.source.select(&selector.matchers, hull.0, hull.1) {
+            for stored in self.source.select(&selector.matchers, hull.0, hull.1)? {
                 series.push(WindowedSeries {
                     labels: stored.labels().clone(),
                     drops_name: false,

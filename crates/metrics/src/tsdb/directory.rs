@@ -1,0 +1,96 @@
+//! Which series are in memory.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::series_store::{LabelIndex, Labels, Matcher, SeriesNumber};
+
+use super::series::{HeadSeries, SeriesState};
+
+/// Spreads numbers that are already distinct.
+#[derive(Debug, Default)]
+pub(super) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing: the golden ratio's digits spread neighbours over all bits.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// The series in memory, found by number, by labels and by matchers.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    by_number: HashMap<SeriesNumber, Arc<HeadSeries>, BuildHasherDefault<NumberHasher>>,
+    by_labels: HashMap<Labels, SeriesNumber>,
+    index: LabelIndex,
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    pub(super) fn with_number(&self, number: SeriesNumber) -> Option<&Arc<HeadSeries>> {
+        self.by_number.get(&number)
+    }
+
+    pub(super) fn with_labels(&self, labels: &Labels) -> Option<&Arc<HeadSeries>> {
+        self.by_number.get(self.by_labels.get(labels)?)
+    }
+
+    /// The series with these labels, which is made where there is none; and whether it was made.
+    pub(super) fn add(&mut self, labels: &Labels) -> (Arc<HeadSeries>, bool) {
+        if let Some(known) = self.with_labels(labels) {
+            return (Arc::clone(known), false);
+        }
+        let (number, shared) = self.index.add(labels);
+        let series = Arc::new(HeadSeries {
+            number,
+            labels: shared.clone(),
+            state: Mutex::new(SeriesState::default()),
+        });
+        self.by_labels.insert(shared, number);
+        self.by_number.insert(number, Arc::clone(&series));
+        (series, true)
+    }
+
+    /// Takes series away.
+    pub(super) fn remove(&mut self, gone: &[Arc<HeadSeries>]) {
+        for series in gone {
+            self.by_number.remove(&series.number);
+            self.by_labels.remove(&series.labels);
+        }
+        let labels = gone.iter().map(|series| (series.number, &series.labels));
+        self.index.remove(labels);
+    }
+
+    /// The series that satisfy all matchers, in no order.
+    pub(super) fn select(&self, matchers: &[Matcher]) -> Vec<Arc<HeadSeries>> {
+        let numbers = self.index.select(matchers).into_iter();
+        numbers
+            .filter_map(|number| self.by_number.get(&number).cloned())
+            .collect()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<HeadSeries>> {
+        self.select(&[])
+    }
+
+    pub(super) fn index(&self) -> &LabelIndex {
+        &self.index
+    }
+}
