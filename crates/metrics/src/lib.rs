@@ -15,11 +15,13 @@
 //! | [`series_store`] | what series are made of: labels, matchers, compressed chunks, an index of labels |
 //! | [`tsdb`] | the database: log, head, blocks, limits |
 //! | [`promql`] | queries over time series, as Prometheus answers them |
+//! | [`rules`] | recording and alerting rules |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
 mod exposition;
 pub mod instruments;
 pub mod promql;
+pub mod rules;
 mod scrape;
 mod series;
 pub mod series_store;
