@@ -15,7 +15,7 @@ pub use doubt::{Doubt, DoubtKind, ObjectKind, Skipped};
 pub use key::{
     CheckPlan, Collation, ForeignKeyPlan, IdentityPlan, IndexColumn, IndexPlan, KeyPart, KeyPlan, ReferentialAction,
 };
-pub use table::{ColumnPlan, Generated, RowKey, TablePlan};
+pub use table::{ColumnPlan, FOLLOWED_ROWID, Generated, RowKey, TablePlan};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,10 @@ impl Plan {
         format!("{}.{}", quote_name(&self.schema), quote_name(&table.target))
     }
 }
+
+/// Begins the name of every table and trigger that following changes adds to the source. They are
+/// no part of its schema: reading the schema and its digest leave them out.
+pub const SOURCE_PREFIX: &str = "_tide_migrate_";
 
 /// Quotes a name for SQL, of PostgreSQL and of SQLite alike.
 #[must_use]

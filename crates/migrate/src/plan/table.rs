@@ -84,7 +84,19 @@ pub struct Generated {
     pub expression: String,
 }
 
+/// The column of the target that holds a row's rowid while changes are followed, where no column
+/// of the table is the rowid: `bigint`, before all others, with a unique index of its own. The copy
+/// makes it when changes are to be followed; finishing or rolling back drops it.
+pub const FOLLOWED_ROWID: &str = "springtide rowid";
+
 impl TablePlan {
+    /// Whether the target's table needs [`FOLLOWED_ROWID`] while changes are followed: its rows
+    /// can be told apart in the source by nothing that is copied.
+    #[must_use]
+    pub fn needs_followed_rowid(&self) -> bool {
+        matches!(self.key, RowKey::Rowid { column: None, .. })
+    }
+
     /// Finds a column's position by its name in the source.
     #[must_use]
     pub fn column(&self, source: &str) -> Option<usize> {
