@@ -8,6 +8,8 @@
 //!
 //! | part | is |
 //! | --- | --- |
+//! | [`connection`] | PostgreSQL as libpq names it, and every failure as a sentence |
 //! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
 
+pub mod connection;
 pub mod plan;

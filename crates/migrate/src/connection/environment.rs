@@ -28,12 +28,19 @@ impl Environment {
         let user = account
             .map(|(name, _)| name)
             .or_else(|| variables.get("USER").cloned());
-        Self { variables, home, user }
+        Self {
+            variables,
+            home,
+            user,
+        }
     }
 
     /// The value of a variable; an empty one counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -42,6 +49,11 @@ fn account_of(uid: u32) -> Option<(String, PathBuf)> {
     let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
     accounts.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(uid)).then(|| (fields[0].to_owned(), PathBuf::from(fields.get(5).unwrap_or(&"/"))))
+        (fields.get(2)?.parse() == Ok(uid)).then(|| {
+            (
+                fields[0].to_owned(),
+                PathBuf::from(fields.get(5).unwrap_or(&"/")),
+            )
+        })
     })
 }

@@ -52,7 +52,12 @@ impl Target {
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, ConnectionError> {
         let settings = Settings::parse(text, environment)?;
         let tls = tls::client_config(&settings)?;
-        Ok(Self(Arc::new(Inner { settings, tls, preferred_host: AtomicU8::new(0), pooled: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner {
+            settings,
+            tls,
+            preferred_host: AtomicU8::new(0),
+            pooled: AtomicBool::new(false),
+        })))
     }
 
     /// The settings that sessions are opened with.
@@ -64,8 +69,19 @@ impl Target {
     /// The target for messages: database, user and hosts; never the password.
     #[must_use]
     pub fn describe(&self) -> String {
-        let hosts: Vec<String> = self.0.settings.hosts.iter().map(HostAddress::describe).collect();
-        format!("database {:?} as user {:?} at {}", self.0.settings.database, self.0.settings.user, hosts.join(", "))
+        let hosts: Vec<String> = self
+            .0
+            .settings
+            .hosts
+            .iter()
+            .map(HostAddress::describe)
+            .collect();
+        format!(
+            "database {:?} as user {:?} at {}",
+            self.0.settings.database,
+            self.0.settings.user,
+            hosts.join(", ")
+        )
     }
 
     /// Opens a session and finds out whether a transaction pooler stands between; to be called once,
@@ -76,8 +92,14 @@ impl Target {
     pub async fn connect_first(&self) -> Result<Session, ConnectionError> {
         let mut first = self.connect().await?;
         let second = self.connect().await?;
-        let failed = |error: &tokio_postgres::Error| ConnectionError::Pooler(QueryError::while_doing("asking the server for its processes", error).message);
-        let pooled = pooler::shares_server_process(&first, &second).await.map_err(|error| failed(&error))?;
+        let failed = |error: &tokio_postgres::Error| {
+            ConnectionError::Pooler(
+                QueryError::while_doing("asking the server for its processes", error).message,
+            )
+        };
+        let pooled = pooler::shares_server_process(&first, &second)
+            .await
+            .map_err(|error| failed(&error))?;
         if pooled {
             // Statement pooling refuses this.
             first.batch_execute("BEGIN; COMMIT").await.map_err(|error| {
@@ -102,11 +124,17 @@ impl Target {
         let count = settings.hosts.len();
         let mut order: Vec<usize> = (0..count).collect();
         let start = usize::from(self.0.preferred_host.load(Ordering::Relaxed));
-        let shuffled = if settings.shuffle_hosts { std::process::id() as usize } else { 0 };
+        let shuffled = if settings.shuffle_hosts {
+            std::process::id() as usize
+        } else {
+            0
+        };
         order.rotate_left((start + shuffled) % count);
         // prefer-standby looks for a standby first, then takes anything.
         let wishes: &[SessionAttributes] = match settings.session_attributes {
-            SessionAttributes::PreferStandby => &[SessionAttributes::Standby, SessionAttributes::Any],
+            SessionAttributes::PreferStandby => {
+                &[SessionAttributes::Standby, SessionAttributes::Any]
+            }
             ref other => std::slice::from_ref(other),
         };
         let mut failures: Vec<Failure> = Vec::new();
@@ -116,11 +144,19 @@ impl Target {
                 match self.connect_to(&settings.hosts[index], *wish).await {
                     Ok((client, driver)) => {
                         let preferred = (index + count - shuffled % count) % count;
-                        self.0.preferred_host.store(u8::try_from(preferred).unwrap_or(0), Ordering::Relaxed);
-                        return Ok(Session { client, driver, pooled: self.0.pooled.load(Ordering::Relaxed) });
+                        self.0
+                            .preferred_host
+                            .store(u8::try_from(preferred).unwrap_or(0), Ordering::Relaxed);
+                        return Ok(Session {
+                            client,
+                            driver,
+                            pooled: self.0.pooled.load(Ordering::Relaxed),
+                        });
                     }
                     // As in libpq, a wrong password is wrong for all hosts.
-                    Err(failure) if matches!(failure.reason, Reason::Password | Reason::MissingDatabase) => {
+                    Err(failure)
+                        if matches!(failure.reason, Reason::Password | Reason::MissingDatabase) =>
+                    {
                         failures = vec![failure];
                         break;
                     }
@@ -128,13 +164,29 @@ impl Target {
                 }
             }
         }
-        let reason = failures.last().map_or(Reason::Unreachable, |failure| failure.reason);
-        let messages: Vec<String> = failures.into_iter().map(|failure| failure.message).collect();
-        Err(ConnectionError::Failed { reason, message: messages.join("; ") })
+        let reason = failures
+            .last()
+            .map_or(Reason::Unreachable, |failure| failure.reason);
+        let messages: Vec<String> = failures
+            .into_iter()
+            .map(|failure| failure.message)
+            .collect();
+        Err(ConnectionError::Failed {
+            reason,
+            message: messages.join("; "),
+        })
     }
 
-    async fn connect_to(&self, host: &HostAddress, wish: SessionAttributes) -> Result<(Client, JoinHandle<()>), Failure> {
-        let limit = self.0.settings.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT);
+    async fn connect_to(
+        &self,
+        host: &HostAddress,
+        wish: SessionAttributes,
+    ) -> Result<(Client, JoinHandle<()>), Failure> {
+        let limit = self
+            .0
+            .settings
+            .connect_timeout
+            .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
         let (config, note) = self.config_for(host);
         let place = host.describe();
         // Modes in which a second attempt without, or with, TLS is made.
@@ -161,7 +213,12 @@ impl Target {
                         break;
                     }
                 }
-                Err(_) => return Err(unreachable(&place, &format!("no answer within {} s", limit.as_secs()))),
+                Err(_) => {
+                    return Err(unreachable(
+                        &place,
+                        &format!("no answer within {} s", limit.as_secs()),
+                    ));
+                }
             }
         }
         Err(failure.unwrap_or_else(|| unreachable(&place, "no attempt was made")))
@@ -184,10 +241,16 @@ impl Target {
         if let (None, Some(file)) = (&password, &settings.passfile) {
             let (name, port) = match host {
                 HostAddress::Tcp { name, port, .. } => (name.clone(), *port),
-                HostAddress::Unix { folder, port } if ["/tmp", "/var/run/postgresql", "/run/postgresql"].iter().any(|usual| folder.as_os_str() == *usual) => {
+                HostAddress::Unix { folder, port }
+                    if ["/tmp", "/var/run/postgresql", "/run/postgresql"]
+                        .iter()
+                        .any(|usual| folder.as_os_str() == *usual) =>
+                {
                     ("localhost".to_owned(), *port)
                 }
-                HostAddress::Unix { folder, port } => (folder.to_string_lossy().into_owned(), *port),
+                HostAddress::Unix { folder, port } => {
+                    (folder.to_string_lossy().into_owned(), *port)
+                }
             };
             match files::password(file, &name, port, &settings.database, &settings.user) {
                 Ok(found) => password = found,
@@ -200,49 +263,81 @@ impl Target {
         (config, note)
     }
 
-    async fn attempt(&self, host: &HostAddress, config: &Config, encrypt: bool) -> Result<(Client, JoinHandle<()>), AttemptError> {
+    async fn attempt(
+        &self,
+        host: &HostAddress,
+        config: &Config,
+        encrypt: bool,
+    ) -> Result<(Client, JoinHandle<()>), AttemptError> {
         match host {
             HostAddress::Unix { folder, port } => {
                 let path = folder.join(format!(".s.PGSQL.{port}"));
-                let stream = if let Some(name) = path.to_str().and_then(|path| path.strip_prefix('@')) {
-                    connect_abstract(name).await
-                } else {
-                    UnixStream::connect(&path).await
-                };
-                let stream = stream.map_err(|error| AttemptError::Unreachable(error.to_string()))?;
+                let stream =
+                    if let Some(name) = path.to_str().and_then(|path| path.strip_prefix('@')) {
+                        connect_abstract(name).await
+                    } else {
+                        UnixStream::connect(&path).await
+                    };
+                let stream =
+                    stream.map_err(|error| AttemptError::Unreachable(error.to_string()))?;
                 self.start(stream, "localhost", config, false).await
             }
-            HostAddress::Tcp { name, address, port } => {
+            HostAddress::Tcp {
+                name,
+                address,
+                port,
+            } => {
                 let stream = match address {
                     Some(address) => TcpStream::connect((*address, *port)).await,
                     None => TcpStream::connect((name.as_str(), *port)).await,
                 };
-                let stream = stream.map_err(|error| AttemptError::Unreachable(error.to_string()))?;
-                set_socket_options(&stream, &self.0.settings).map_err(|error| AttemptError::Unreachable(error.to_string()))?;
+                let stream =
+                    stream.map_err(|error| AttemptError::Unreachable(error.to_string()))?;
+                set_socket_options(&stream, &self.0.settings)
+                    .map_err(|error| AttemptError::Unreachable(error.to_string()))?;
                 self.start(stream, name, config, encrypt).await
             }
         }
     }
 
-    async fn start<S>(&self, stream: S, name: &str, config: &Config, encrypt: bool) -> Result<(Client, JoinHandle<()>), AttemptError>
+    async fn start<S>(
+        &self,
+        stream: S,
+        name: &str,
+        config: &Config,
+        encrypt: bool,
+    ) -> Result<(Client, JoinHandle<()>), AttemptError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut config = config.clone();
         match self.0.tls.as_ref().filter(|_| encrypt) {
             Some(tls) => {
-                let name = ServerName::try_from(name.to_owned()).map_err(|_| AttemptError::Unreachable(format!("{name:?} is no host name that TLS can check")))?;
+                let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+                    AttemptError::Unreachable(format!(
+                        "{name:?} is no host name that TLS can check"
+                    ))
+                })?;
                 config.ssl_mode(tokio_postgres::config::SslMode::Require);
                 if self.0.settings.ssl_direct {
                     config.ssl_negotiation(tokio_postgres::config::SslNegotiation::Direct);
                 }
-                let handshake = Handshake { config: Arc::clone(tls), name };
-                let (client, connection) = config.connect_raw(stream, handshake).await.map_err(AttemptError::Postgres)?;
+                let handshake = Handshake {
+                    config: Arc::clone(tls),
+                    name,
+                };
+                let (client, connection) = config
+                    .connect_raw(stream, handshake)
+                    .await
+                    .map_err(AttemptError::Postgres)?;
                 Ok((client, drive(connection)))
             }
             None => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-                let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(AttemptError::Postgres)?;
+                let (client, connection) = config
+                    .connect_raw(stream, NoTls)
+                    .await
+                    .map_err(AttemptError::Postgres)?;
                 Ok((client, drive(connection)))
             }
         }
@@ -261,7 +356,11 @@ impl Session {
     /// pooler, one of the same name may be left from another client.
     #[must_use]
     pub fn begin_with_statements(&self) -> &'static str {
-        if self.pooled { "BEGIN; DEALLOCATE ALL" } else { "BEGIN" }
+        if self.pooled {
+            "BEGIN; DEALLOCATE ALL"
+        } else {
+            "BEGIN"
+        }
     }
 }
 
@@ -332,7 +431,10 @@ fn set_socket_options(stream: &TcpStream, settings: &Settings) -> std::io::Resul
         }
     }
     if let Some(limit) = settings.tcp_user_timeout {
-        sockopt::set_tcp_user_timeout(stream, u32::try_from(limit.as_millis()).unwrap_or(u32::MAX))?;
+        sockopt::set_tcp_user_timeout(
+            stream,
+            u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+        )?;
     }
     Ok(())
 }
@@ -340,53 +442,98 @@ fn set_socket_options(stream: &TcpStream, settings: &Settings) -> std::io::Resul
 fn unreachable(place: &str, said: &str) -> Failure {
     Failure {
         reason: Reason::Unreachable,
-        message: format!("no PostgreSQL answers at {place}: {said}; check host and port, and that the server runs and listens there"),
+        message: format!(
+            "no PostgreSQL answers at {place}: {said}; check host and port, and that the server runs and listens there"
+        ),
     }
 }
 
-fn explain(error: &tokio_postgres::Error, place: &str, settings: &Settings, note: Option<&str>) -> Failure {
+fn explain(
+    error: &tokio_postgres::Error,
+    place: &str,
+    settings: &Settings,
+    note: Option<&str>,
+) -> Failure {
     let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
     let Some(db) = error.as_db_error() else {
         let said = causes(error);
         if said.contains("password missing") {
             return Failure {
                 reason: Reason::Password,
-                message: format!("the server at {place} wants a password for user {:?} and none was given; set PGPASSWORD or add the user to the passfile{note}", settings.user),
+                message: format!(
+                    "the server at {place} wants a password for user {:?} and none was given; set PGPASSWORD or add the user to the passfile{note}",
+                    settings.user
+                ),
             };
         }
-        let tls = said.contains("TLS") || said.contains("certificate") || said.contains("InvalidCertificate");
+        let tls = said.contains("TLS")
+            || said.contains("certificate")
+            || said.contains("InvalidCertificate");
         let reason = if tls { Reason::Tls } else { Reason::Lost };
         let message = if said.contains("server does not support TLS") {
-            format!("the server at {place} does not offer TLS, and the sslmode asks for it; turn ssl on in postgresql.conf, or use sslmode=disable where the network can be trusted")
+            format!(
+                "the server at {place} does not offer TLS, and the sslmode asks for it; turn ssl on in postgresql.conf, or use sslmode=disable where the network can be trusted"
+            )
         } else if tls {
-            format!("no TLS with the server at {place}: {said}; check sslmode, sslrootcert and the name in the server's certificate")
+            format!(
+                "no TLS with the server at {place}: {said}; check sslmode, sslrootcert and the name in the server's certificate"
+            )
         } else {
-            format!("what answers at {place} broke off the login: {said}; check that it is a PostgreSQL server")
+            format!(
+                "what answers at {place} broke off the login: {said}; check that it is a PostgreSQL server"
+            )
         };
         return Failure { reason, message };
     };
     let said = db.message();
     let reason = reason_of(db.code());
     let message = match reason {
-        Reason::Password => format!("the password for user {:?} is wrong at {place}: {said}{note}; check the URL, PGPASSWORD or the passfile", settings.user),
-        Reason::MissingDatabase => format!("there is no database {0:?} at {place}; create it with: createdb {0}", settings.database),
-        Reason::Refused => format!("the server at {place} does not let user {:?} in: {said}{note}; see pg_hba.conf there", settings.user),
-        Reason::Busy => format!("the server at {place} takes no session now: {said}; try again, or raise max_connections"),
-        Reason::Permission => format!("user {:?} may not use database {:?} at {place}: {said}", settings.user, settings.database),
-        _ => format!("the login at {place} failed: {said} (SQLSTATE {})", db.code().code()),
+        Reason::Password => format!(
+            "the password for user {:?} is wrong at {place}: {said}{note}; check the URL, PGPASSWORD or the passfile",
+            settings.user
+        ),
+        Reason::MissingDatabase => format!(
+            "there is no database {0:?} at {place}; create it with: createdb {0}",
+            settings.database
+        ),
+        Reason::Refused => format!(
+            "the server at {place} does not let user {:?} in: {said}{note}; see pg_hba.conf there",
+            settings.user
+        ),
+        Reason::Busy => format!(
+            "the server at {place} takes no session now: {said}; try again, or raise max_connections"
+        ),
+        Reason::Permission => format!(
+            "user {:?} may not use database {:?} at {place}: {said}",
+            settings.user, settings.database
+        ),
+        _ => format!(
+            "the login at {place} failed: {said} (SQLSTATE {})",
+            db.code().code()
+        ),
     };
     Failure { reason, message }
 }
 
-async fn check_session(client: &Client, wish: SessionAttributes, place: &str) -> Result<(), Failure> {
+async fn check_session(
+    client: &Client,
+    wish: SessionAttributes,
+    place: &str,
+) -> Result<(), Failure> {
     if wish == SessionAttributes::Any {
         return Ok(());
     }
     let asked = client
-        .query_typed_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'", &[])
+        .query_typed_one(
+            "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
+            &[],
+        )
         .await
         .and_then(|row| Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, bool>(1)?)));
-    let (recovery, read_only) = asked.map_err(|error| Failure { reason: Reason::Lost, message: format!("the server at {place} does not say what it is: {error}") })?;
+    let (recovery, read_only) = asked.map_err(|error| Failure {
+        reason: Reason::Lost,
+        message: format!("the server at {place} does not say what it is: {error}"),
+    })?;
     let (fits, wanted) = match wish {
         SessionAttributes::Any | SessionAttributes::PreferStandby => (true, ""),
         SessionAttributes::ReadWrite => (!read_only, "one that takes writes"),
@@ -397,5 +544,10 @@ async fn check_session(client: &Client, wish: SessionAttributes, place: &str) ->
     if fits {
         return Ok(());
     }
-    Err(Failure { reason: Reason::WrongServer, message: format!("the server at {place} is not {wanted}, which target_session_attrs asks for") })
+    Err(Failure {
+        reason: Reason::WrongServer,
+        message: format!(
+            "the server at {place} is not {wanted}, which target_session_attrs asks for"
+        ),
+    })
 }

@@ -79,23 +79,52 @@ impl QueryError {
         let Some(db) = error.as_db_error() else {
             let lost = error.is_closed() || is_io(error);
             let (reason, message) = if lost {
-                (Reason::Lost, format!("the connection to PostgreSQL was lost while {doing} ({}); run the same command again to resume", causes(error)))
+                (
+                    Reason::Lost,
+                    format!(
+                        "the connection to PostgreSQL was lost while {doing} ({}); run the same command again to resume",
+                        causes(error)
+                    ),
+                )
             } else {
                 (Reason::Other, format!("{doing} failed: {}", causes(error)))
             };
-            return Self { reason, message, code: None, constraint: None, server_message: None };
+            return Self {
+                reason,
+                message,
+                code: None,
+                constraint: None,
+                server_message: None,
+            };
         };
         let reason = reason_of(db.code());
         let said = db.message();
-        let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let hint = db.hint().map(|hint| format!("; PostgreSQL's hint: {hint}")).unwrap_or_default();
+        let detail = db
+            .detail()
+            .map(|detail| format!(" ({detail})"))
+            .unwrap_or_default();
+        let hint = db
+            .hint()
+            .map(|hint| format!("; PostgreSQL's hint: {hint}"))
+            .unwrap_or_default();
         let message = match reason {
-            Reason::DiskFull => format!("the disk of the PostgreSQL server is full while {doing}: {said}; make room there, then run the same command again to resume"),
-            Reason::Lost => format!("PostgreSQL ended the session while {doing}: {said}; run the same command again to resume"),
+            Reason::DiskFull => format!(
+                "the disk of the PostgreSQL server is full while {doing}: {said}; make room there, then run the same command again to resume"
+            ),
+            Reason::Lost => format!(
+                "PostgreSQL ended the session while {doing}: {said}; run the same command again to resume"
+            ),
             Reason::Permission => format!("the user lacks a right for {doing}: {said}{hint}"),
-            Reason::Timeout => format!("PostgreSQL cancelled {doing}: {said}; raise statement_timeout or lock_timeout, for example with options=-cstatement_timeout=0"),
-            Reason::Busy => format!("PostgreSQL has no room for {doing} now: {said}; run the same command again to resume"),
-            _ => format!("{doing} failed: {said}{detail}{hint} (SQLSTATE {})", db.code().code()),
+            Reason::Timeout => format!(
+                "PostgreSQL cancelled {doing}: {said}; raise statement_timeout or lock_timeout, for example with options=-cstatement_timeout=0"
+            ),
+            Reason::Busy => format!(
+                "PostgreSQL has no room for {doing} now: {said}; run the same command again to resume"
+            ),
+            _ => format!(
+                "{doing} failed: {said}{detail}{hint} (SQLSTATE {})",
+                db.code().code()
+            ),
         };
         Self {
             reason,

@@ -13,7 +13,9 @@ pub(super) fn read_service(
     named: Option<&str>,
     environment: &Environment,
 ) -> Result<Vec<(String, String)>, ConnectionError> {
-    let system = environment.get("PGSYSCONFDIR").unwrap_or("/etc/postgresql-common");
+    let system = environment
+        .get("PGSYSCONFDIR")
+        .unwrap_or("/etc/postgresql-common");
     let candidates: Vec<PathBuf> = match named {
         Some(named) => vec![PathBuf::from(named)],
         None => environment
@@ -27,16 +29,30 @@ pub(super) fn read_service(
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(ConnectionError::Settings(format!("cannot read the service file {}: {error}", file.display()))),
+            Err(error) => {
+                return Err(ConnectionError::Settings(format!(
+                    "cannot read the service file {}: {error}",
+                    file.display()
+                )));
+            }
         };
         if let Some(options) = service_in(&text, service) {
             return options.map_err(|line| {
-                ConnectionError::Settings(format!("{} line {line}: an option is written keyword=value", file.display()))
+                ConnectionError::Settings(format!(
+                    "{} line {line}: an option is written keyword=value",
+                    file.display()
+                ))
             });
         }
     }
-    let places: Vec<String> = candidates.iter().map(|file| file.display().to_string()).collect();
-    Err(ConnectionError::Settings(format!("there is no service {service:?} in {}", places.join(" or "))))
+    let places: Vec<String> = candidates
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    Err(ConnectionError::Settings(format!(
+        "there is no service {service:?} in {}",
+        places.join(" or ")
+    )))
 }
 
 /// The options of one section; none when it is missing, and the number of a line that is no option.
@@ -47,7 +63,10 @@ fn service_in(text: &str, service: &str) -> Option<Result<Vec<(String, String)>,
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             if options.is_some() {
                 break;
             }
@@ -55,7 +74,9 @@ fn service_in(text: &str, service: &str) -> Option<Result<Vec<(String, String)>,
                 options = Some(Vec::new());
             }
         } else if let Some(options) = &mut options {
-            let Some((option, value)) = line.split_once('=') else { return Some(Err(index + 1)) };
+            let Some((option, value)) = line.split_once('=') else {
+                return Some(Err(index + 1));
+            };
             options.push((option.trim().to_owned(), value.trim().to_owned()));
         }
     }
@@ -66,10 +87,21 @@ fn service_in(text: &str, service: &str) -> Option<Result<Vec<(String, String)>,
 ///
 /// # Errors
 /// Says that the file can be read by others, for which libpq, too, passes it over.
-pub(super) fn password(file: &Path, host: &str, port: u16, database: &str, user: &str) -> Result<Option<String>, String> {
-    let Ok(metadata) = std::fs::metadata(file) else { return Ok(None) };
+pub(super) fn password(
+    file: &Path,
+    host: &str,
+    port: u16,
+    database: &str,
+    user: &str,
+) -> Result<Option<String>, String> {
+    let Ok(metadata) = std::fs::metadata(file) else {
+        return Ok(None);
+    };
     if !metadata.is_file() {
-        return Err(format!("the passfile {} is not a plain file and was passed over", file.display()));
+        return Err(format!(
+            "the passfile {} is not a plain file and was passed over",
+            file.display()
+        ));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(format!(
@@ -77,11 +109,19 @@ pub(super) fn password(file: &Path, host: &str, port: u16, database: &str, user:
             file.display()
         ));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read the passfile {}: {error}", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read the passfile {}: {error}", file.display()))?;
     let wanted = [host, &port.to_string(), database, user];
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
         let fields = passfile_fields(line);
-        let matches = fields.len() == 5 && wanted.iter().zip(&fields).all(|(wanted, field)| field == "*" || field == wanted);
+        let matches = fields.len() == 5
+            && wanted
+                .iter()
+                .zip(&fields)
+                .all(|(wanted, field)| field == "*" || field == wanted);
         if matches {
             return Ok(fields.into_iter().next_back());
         }

@@ -8,7 +8,10 @@
 use tokio_postgres::Client;
 
 /// Whether two open sessions were served by one server process.
-pub(super) async fn shares_server_process(first: &Client, second: &Client) -> Result<bool, tokio_postgres::Error> {
+pub(super) async fn shares_server_process(
+    first: &Client,
+    second: &Client,
+) -> Result<bool, tokio_postgres::Error> {
     // A pooler may have several idle processes and take the one it used last or longest ago.
     for _ in 0..4 {
         let one = process(first).await?;
@@ -21,6 +24,8 @@ pub(super) async fn shares_server_process(first: &Client, second: &Client) -> Re
 }
 
 async fn process(client: &Client) -> Result<i32, tokio_postgres::Error> {
-    let row = client.query_typed_one("SELECT pg_backend_pid()", &[]).await?;
+    let row = client
+        .query_typed_one("SELECT pg_backend_pid()", &[])
+        .await?;
     row.try_get(0)
 }

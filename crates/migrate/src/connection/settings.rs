@@ -93,9 +93,15 @@ impl HostAddress {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Self::Tcp { name, address: Some(address), port } if name != &address.to_string() => format!("{name} ({address}) port {port}"),
+            Self::Tcp {
+                name,
+                address: Some(address),
+                port,
+            } if name != &address.to_string() => format!("{name} ({address}) port {port}"),
             Self::Tcp { name, port, .. } => format!("{name} port {port}"),
-            Self::Unix { folder, port } => format!("the socket {}/.s.PGSQL.{port}", folder.display()),
+            Self::Unix { folder, port } => {
+                format!("the socket {}/.s.PGSQL.{port}", folder.display())
+            }
         }
     }
 }
@@ -185,7 +191,14 @@ const OPTIONS: &[(&str, &str)] = &[
 
 /// Options that change who may be talked to and that this program does not have: leaving them out
 /// would make a connection less safe than was asked for.
-const REFUSED: &[&str] = &["sslpassword", "sslcrl", "sslcrldir", "requirepeer", "require_auth", "replication"];
+const REFUSED: &[&str] = &[
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "requirepeer",
+    "require_auth",
+    "replication",
+];
 
 type Options = BTreeMap<String, String>;
 
@@ -198,14 +211,26 @@ impl Settings {
     /// Says which option is wrong, unknown, or cannot be honoured.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, ConnectionError> {
         let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        let mut options = if is_url { parse_url(text)? } else { parse_keywords(text)? };
+        let mut options = if is_url {
+            parse_url(text)?
+        } else {
+            parse_keywords(text)?
+        };
         let from_environment: Options = OPTIONS
             .iter()
-            .filter_map(|(option, variable)| Some(((*option).to_owned(), environment.get(variable)?.to_owned())))
+            .filter_map(|(option, variable)| {
+                Some(((*option).to_owned(), environment.get(variable)?.to_owned()))
+            })
             .collect();
-        let service = options.get("service").or_else(|| from_environment.get("service")).cloned();
+        let service = options
+            .get("service")
+            .or_else(|| from_environment.get("service"))
+            .cloned();
         if let Some(service) = service {
-            let named = options.get("servicefile").or_else(|| from_environment.get("servicefile")).cloned();
+            let named = options
+                .get("servicefile")
+                .or_else(|| from_environment.get("servicefile"))
+                .cloned();
             let of_service = files::read_service(&service, named.as_deref(), environment)?;
             for (option, value) in of_service {
                 check_known(&option)?;
@@ -219,17 +244,27 @@ impl Settings {
     }
 
     fn from_options(options: &Options, environment: &Environment) -> Result<Self, ConnectionError> {
-        let get = |name: &str| options.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let get = |name: &str| {
+            options
+                .get(name)
+                .map(String::as_str)
+                .filter(|value| !value.is_empty())
+        };
         if let Some(refused) = REFUSED.iter().find(|name| get(name).is_some()) {
-            return Err(invalid(format!("the connection option {refused} is not supported; leave it out, or connect through a proxy that honours it")));
+            return Err(invalid(format!(
+                "the connection option {refused} is not supported; leave it out, or connect through a proxy that honours it"
+            )));
         }
         if get("gssencmode") == Some("require") {
             return Err(invalid("gssencmode=require is not supported: GSSAPI encryption is not built in; use sslmode=verify-full instead".to_owned()));
         }
         if let Some(encoding) = get("client_encoding")
-            && !["utf8", "utf-8", "unicode", "auto"].contains(&encoding.to_ascii_lowercase().as_str())
+            && !["utf8", "utf-8", "unicode", "auto"]
+                .contains(&encoding.to_ascii_lowercase().as_str())
         {
-            return Err(invalid(format!("client_encoding={encoding} is not supported: SQLite's text travels as UTF8; leave the option out")));
+            return Err(invalid(format!(
+                "client_encoding={encoding} is not supported: SQLite's text travels as UTF8; leave the option out"
+            )));
         }
         let mut notes = Vec::new();
         let home_file = |name: &str| environment.home.as_ref().map(|home| home.join(name));
@@ -238,10 +273,16 @@ impl Settings {
         })?;
         let database = get("dbname").unwrap_or(&user).to_owned();
         let ssl_root_certificate = get("sslrootcert").map(str::to_owned).or_else(|| {
-            home_file(".postgresql/root.crt").filter(|path| path.exists()).map(|path| path.to_string_lossy().into_owned())
+            home_file(".postgresql/root.crt")
+                .filter(|path| path.exists())
+                .map(|path| path.to_string_lossy().into_owned())
         });
         let from_system = ssl_root_certificate.as_deref() == Some("system");
-        let default_mode = if from_system { SslMode::VerifyFull } else { SslMode::Prefer };
+        let default_mode = if from_system {
+            SslMode::VerifyFull
+        } else {
+            SslMode::Prefer
+        };
         let ssl_mode = match get("sslmode") {
             None => default_mode,
             Some("disable") => SslMode::Disable,
@@ -250,7 +291,13 @@ impl Settings {
             Some("require") => SslMode::Require,
             Some("verify-ca") => SslMode::VerifyCa,
             Some("verify-full") => SslMode::VerifyFull,
-            Some(other) => return Err(bad_value("sslmode", other, "disable, allow, prefer, require, verify-ca or verify-full")),
+            Some(other) => {
+                return Err(bad_value(
+                    "sslmode",
+                    other,
+                    "disable, allow, prefer, require, verify-ca or verify-full",
+                ));
+            }
         };
         if from_system && ssl_mode != SslMode::VerifyFull {
             return Err(invalid("sslrootcert=system needs sslmode=verify-full: with weaker modes anyone who has any certificate could answer".to_owned()));
@@ -259,25 +306,47 @@ impl Settings {
             None | Some("allow") => true,
             Some("disable") => false,
             Some("require") if get("sslcert").is_some() => true,
-            Some("require") => return Err(invalid("sslcertmode=require needs sslcert and sslkey".to_owned())),
-            Some(other) => return Err(bad_value("sslcertmode", other, "disable, allow or require")),
+            Some("require") => {
+                return Err(invalid(
+                    "sslcertmode=require needs sslcert and sslkey".to_owned(),
+                ));
+            }
+            Some(other) => {
+                return Err(bad_value("sslcertmode", other, "disable, allow or require"));
+            }
         };
-        let ssl_certificate = get("sslcert").map(PathBuf::from).or_else(|| home_file(".postgresql/postgresql.crt").filter(|path| path.exists()));
-        let ssl_key = get("sslkey").map(PathBuf::from).or_else(|| home_file(".postgresql/postgresql.key").filter(|path| path.exists()));
+        let ssl_certificate = get("sslcert")
+            .map(PathBuf::from)
+            .or_else(|| home_file(".postgresql/postgresql.crt").filter(|path| path.exists()));
+        let ssl_key = get("sslkey")
+            .map(PathBuf::from)
+            .or_else(|| home_file(".postgresql/postgresql.key").filter(|path| path.exists()));
         if get("sslcompression") == Some("1") {
-            notes.push("sslcompression=1 has no effect: no supported server compresses TLS".to_owned());
+            notes.push(
+                "sslcompression=1 has no effect: no supported server compresses TLS".to_owned(),
+            );
         }
         let ssl_direct = match get("sslnegotiation") {
             None | Some("postgres") => false,
             Some("direct") if ssl_mode >= SslMode::Require => true,
-            Some("direct") => return Err(invalid("sslnegotiation=direct needs sslmode=require or stronger".to_owned())),
+            Some("direct") => {
+                return Err(invalid(
+                    "sslnegotiation=direct needs sslmode=require or stronger".to_owned(),
+                ));
+            }
             Some(other) => return Err(bad_value("sslnegotiation", other, "postgres or direct")),
         };
         let channel_binding = match get("channel_binding") {
             None | Some("prefer") => tokio_postgres::config::ChannelBinding::Prefer,
             Some("disable") => tokio_postgres::config::ChannelBinding::Disable,
             Some("require") => tokio_postgres::config::ChannelBinding::Require,
-            Some(other) => return Err(bad_value("channel_binding", other, "disable, prefer or require")),
+            Some(other) => {
+                return Err(bad_value(
+                    "channel_binding",
+                    other,
+                    "disable, prefer or require",
+                ));
+            }
         };
         let session_attributes = match get("target_session_attrs") {
             None | Some("any") => SessionAttributes::Any,
@@ -287,11 +356,17 @@ impl Settings {
             Some("standby") => SessionAttributes::Standby,
             Some("prefer-standby") => SessionAttributes::PreferStandby,
             Some(other) => {
-                return Err(bad_value("target_session_attrs", other, "any, read-write, read-only, primary, standby or prefer-standby"));
+                return Err(bad_value(
+                    "target_session_attrs",
+                    other,
+                    "any, read-write, read-only, primary, standby or prefer-standby",
+                ));
             }
         };
         let seconds = |name: &str| -> Result<Option<Duration>, ConnectionError> {
-            Ok(whole_number(name, get(name))?.filter(|&value| value > 0).map(Duration::from_secs))
+            Ok(whole_number(name, get(name))?
+                .filter(|&value| value > 0)
+                .map(Duration::from_secs))
         };
         let keepalives = if whole_number("keepalives", get("keepalives"))?.unwrap_or(1) == 0 {
             None
@@ -299,7 +374,9 @@ impl Settings {
             Some(Keepalives {
                 idle: seconds("keepalives_idle")?,
                 interval: seconds("keepalives_interval")?,
-                count: whole_number("keepalives_count", get("keepalives_count"))?.filter(|&count| count > 0).map(|count| count.min(127) as u32),
+                count: whole_number("keepalives_count", get("keepalives_count"))?
+                    .filter(|&count| count > 0)
+                    .map(|count| count.min(127) as u32),
             })
         };
         let shuffle_hosts = match get("load_balance_hosts") {
@@ -312,7 +389,9 @@ impl Settings {
             user,
             database,
             password: get("password").map(str::to_owned),
-            passfile: get("passfile").map(PathBuf::from).or_else(|| home_file(".pgpass")),
+            passfile: get("passfile")
+                .map(PathBuf::from)
+                .or_else(|| home_file(".pgpass")),
             ssl_mode,
             ssl_root_certificate,
             ssl_certificate: ssl_certificate.filter(|_| client_certificates),
@@ -320,17 +399,25 @@ impl Settings {
             ssl_server_name: get("sslsni") != Some("0"),
             ssl_direct,
             tls_versions: (
-                tls_version("ssl_min_protocol_version", get("ssl_min_protocol_version"))?.unwrap_or(12),
-                tls_version("ssl_max_protocol_version", get("ssl_max_protocol_version"))?.unwrap_or(13),
+                tls_version("ssl_min_protocol_version", get("ssl_min_protocol_version"))?
+                    .unwrap_or(12),
+                tls_version("ssl_max_protocol_version", get("ssl_max_protocol_version"))?
+                    .unwrap_or(13),
             ),
             channel_binding,
             session_attributes,
             // libpq takes a limit of one second for two.
-            connect_timeout: seconds("connect_timeout")?.map(|limit| limit.max(Duration::from_secs(2))),
-            tcp_user_timeout: whole_number("tcp_user_timeout", get("tcp_user_timeout"))?.filter(|&value| value > 0).map(Duration::from_millis),
+            connect_timeout: seconds("connect_timeout")?
+                .map(|limit| limit.max(Duration::from_secs(2))),
+            tcp_user_timeout: whole_number("tcp_user_timeout", get("tcp_user_timeout"))?
+                .filter(|&value| value > 0)
+                .map(Duration::from_millis),
             keepalives,
             options: get("options").map(str::to_owned),
-            application_name: get("application_name").or_else(|| get("fallback_application_name")).unwrap_or("tide migrate").to_owned(),
+            application_name: get("application_name")
+                .or_else(|| get("fallback_application_name"))
+                .unwrap_or("tide migrate")
+                .to_owned(),
             shuffle_hosts,
             notes,
         })
@@ -354,14 +441,18 @@ fn invalid(message: String) -> ConnectionError {
 }
 
 fn bad_value(option: &str, value: &str, allowed: &str) -> ConnectionError {
-    invalid(format!("{option}={value} is not understood; it can be {allowed}"))
+    invalid(format!(
+        "{option}={value} is not understood; it can be {allowed}"
+    ))
 }
 
 fn check_known(option: &str) -> Result<(), ConnectionError> {
     if OPTIONS.iter().any(|(known, _)| *known == option) {
         return Ok(());
     }
-    Err(invalid(format!("the connection option {option:?} is unknown; the options are those of libpq, such as host, port, dbname, user and sslmode")))
+    Err(invalid(format!(
+        "the connection option {option:?} is unknown; the options are those of libpq, such as host, port, dbname, user and sslmode"
+    )))
 }
 
 fn whole_number(option: &str, value: Option<&str>) -> Result<Option<u64>, ConnectionError> {
@@ -385,37 +476,84 @@ fn tls_version(option: &str, value: Option<&str>) -> Result<Option<u8>, Connecti
 
 /// Puts hosts, addresses and ports together as libpq does: as many of each as of the longest list, or
 /// one port for all.
-fn hosts(host: Option<&str>, address: Option<&str>, port: Option<&str>) -> Result<Vec<HostAddress>, ConnectionError> {
-    let list = |text: Option<&str>| text.map(|text| text.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>());
-    let (names, addresses, ports) = (list(host), list(address), list(port).unwrap_or_else(|| vec![String::new()]));
+fn hosts(
+    host: Option<&str>,
+    address: Option<&str>,
+    port: Option<&str>,
+) -> Result<Vec<HostAddress>, ConnectionError> {
+    let list = |text: Option<&str>| {
+        text.map(|text| {
+            text.split(',')
+                .map(|item| item.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+    };
+    let (names, addresses, ports) = (
+        list(host),
+        list(address),
+        list(port).unwrap_or_else(|| vec![String::new()]),
+    );
     if let (Some(names), Some(addresses)) = (&names, &addresses)
         && names.len() != addresses.len()
     {
-        return Err(invalid(format!("host names {} servers and hostaddr {}; they must be as many", names.len(), addresses.len())));
+        return Err(invalid(format!(
+            "host names {} servers and hostaddr {}; they must be as many",
+            names.len(),
+            addresses.len()
+        )));
     }
     let count = names.as_ref().or(addresses.as_ref()).map_or(1, Vec::len);
     if ports.len() != 1 && ports.len() != count {
-        return Err(invalid(format!("port lists {} numbers for {count} hosts; give one for all or one for each", ports.len())));
+        return Err(invalid(format!(
+            "port lists {} numbers for {count} hosts; give one for all or one for each",
+            ports.len()
+        )));
     }
     (0..count)
         .map(|index| {
             let port = ports.get(index).unwrap_or(&ports[0]);
             let port = match port.as_str() {
                 "" => 5432,
-                text => text.parse().ok().filter(|&number: &u16| number > 0).ok_or_else(|| bad_value("port", text, "a number from 1 to 65535"))?,
+                text => text
+                    .parse()
+                    .ok()
+                    .filter(|&number: &u16| number > 0)
+                    .ok_or_else(|| bad_value("port", text, "a number from 1 to 65535"))?,
             };
             let name = names.as_ref().map_or("", |names| names[index].as_str());
-            let address = addresses.as_ref().map(|addresses| addresses[index].as_str()).filter(|text| !text.is_empty());
+            let address = addresses
+                .as_ref()
+                .map(|addresses| addresses[index].as_str())
+                .filter(|text| !text.is_empty());
             let address = match address {
-                Some(text) => Some(text.parse::<IpAddr>().map_err(|_| bad_value("hostaddr", text, "an IP address"))?),
+                Some(text) => Some(
+                    text.parse::<IpAddr>()
+                        .map_err(|_| bad_value("hostaddr", text, "an IP address"))?,
+                ),
                 None => None,
             };
-            if address.is_none() && (name.is_empty() || name.starts_with('/') || name.starts_with('@')) {
-                let folder = if name.is_empty() { default_socket_folder() } else { PathBuf::from(name) };
+            if address.is_none()
+                && (name.is_empty() || name.starts_with('/') || name.starts_with('@'))
+            {
+                let folder = if name.is_empty() {
+                    default_socket_folder()
+                } else {
+                    PathBuf::from(name)
+                };
                 return Ok(HostAddress::Unix { folder, port });
             }
-            let name = if name.is_empty() { address.map(|address| address.to_string()).unwrap_or_default() } else { name.to_owned() };
-            Ok(HostAddress::Tcp { name, address, port })
+            let name = if name.is_empty() {
+                address
+                    .map(|address| address.to_string())
+                    .unwrap_or_default()
+            } else {
+                name.to_owned()
+            };
+            Ok(HostAddress::Tcp {
+                name,
+                address,
+                port,
+            })
         })
         .collect()
 }
@@ -423,7 +561,11 @@ fn hosts(host: Option<&str>, address: Option<&str>, port: Option<&str>) -> Resul
 /// Distributions of Linux put the socket into /var/run/postgresql, PostgreSQL itself into /tmp.
 fn default_socket_folder() -> PathBuf {
     let usual = PathBuf::from("/var/run/postgresql");
-    if usual.is_dir() { usual } else { PathBuf::from("/tmp") }
+    if usual.is_dir() {
+        usual
+    } else {
+        PathBuf::from("/tmp")
+    }
 }
 
 /// Reads `keyword = value` pairs; values with spaces stand in single quotes, and a backslash takes the
@@ -438,7 +580,10 @@ fn parse_keywords(text: &str) -> Result<Options, ConnectionError> {
     }
     while !rest.is_empty() {
         let Some((keyword, after)) = rest.split_once('=') else {
-            return Err(invalid(format!("in the connection string, {:?} has no value; write keyword=value", rest.trim_end())));
+            return Err(invalid(format!(
+                "in the connection string, {:?} has no value; write keyword=value",
+                rest.trim_end()
+            )));
         };
         let keyword = keyword.trim();
         check_known(keyword)?;
@@ -462,7 +607,9 @@ fn parse_keywords(text: &str) -> Result<Options, ConnectionError> {
             }
         }
         if quoted && end.is_none() {
-            return Err(invalid(format!("in the connection string, the value of {keyword} lacks its closing quote")));
+            return Err(invalid(format!(
+                "in the connection string, the value of {keyword} lacks its closing quote"
+            )));
         }
         options.insert(keyword.to_owned(), value);
         rest = after[end.unwrap_or(after.len())..].trim_start();
@@ -474,11 +621,21 @@ fn parse_keywords(text: &str) -> Result<Options, ConnectionError> {
 fn parse_url(text: &str) -> Result<Options, ConnectionError> {
     let mut options = Options::new();
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    let (authority, database) = rest.split_once('/').map_or((rest, None), |(authority, database)| (authority, Some(database)));
-    let (user, hosts) = authority.split_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+    let (rest, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (authority, database) = rest
+        .split_once('/')
+        .map_or((rest, None), |(authority, database)| {
+            (authority, Some(database))
+        });
+    let (user, hosts) = authority
+        .split_once('@')
+        .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
     if let Some(user) = user {
-        let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
+        let (user, password) = user
+            .split_once(':')
+            .map_or((user, None), |(user, password)| (user, Some(password)));
         if !user.is_empty() {
             options.insert("user".to_owned(), decode(user)?);
         }
@@ -490,12 +647,18 @@ fn parse_url(text: &str) -> Result<Options, ConnectionError> {
     for host in hosts.split(',') {
         let (name, port) = if let Some(inner) = host.strip_prefix('[') {
             let Some((address, after)) = inner.split_once(']') else {
-                return Err(invalid(format!("in the URL, the address {host:?} lacks its closing bracket")));
+                return Err(invalid(format!(
+                    "in the URL, the address {host:?} lacks its closing bracket"
+                )));
             };
             match after.strip_prefix(':') {
                 Some(port) => (address, port),
                 None if after.is_empty() => (address, ""),
-                None => return Err(invalid(format!("in the URL, {after:?} stands behind the address {address}; a port begins with a colon"))),
+                None => {
+                    return Err(invalid(format!(
+                        "in the URL, {after:?} stands behind the address {address}; a port begins with a colon"
+                    )));
+                }
             }
         } else {
             host.split_once(':').unwrap_or((host, ""))
@@ -512,9 +675,15 @@ fn parse_url(text: &str) -> Result<Options, ConnectionError> {
     if let Some(database) = database.filter(|database| !database.is_empty()) {
         options.insert("dbname".to_owned(), decode(database)?);
     }
-    for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
+    for pair in query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .filter(|pair| !pair.is_empty())
+    {
         let Some((option, value)) = pair.split_once('=') else {
-            return Err(invalid(format!("in the URL, the option {pair:?} has no value; write option=value")));
+            return Err(invalid(format!(
+                "in the URL, the option {pair:?} has no value; write option=value"
+            )));
         };
         let (option, value) = (decode(option)?, decode(value)?);
         // What JDBC's URLs say.
@@ -544,12 +713,15 @@ fn decode(text: &str) -> Result<String, ConnectionError> {
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())
             .filter(|&byte| byte != 0);
         let Some(byte) = byte else {
-            return Err(invalid(format!("in the URL, {text:?} holds a percent sign without two hexadecimal digits (and not 00); write % as %25")));
+            return Err(invalid(format!(
+                "in the URL, {text:?} holds a percent sign without two hexadecimal digits (and not 00); write % as %25"
+            )));
         };
         bytes.push(byte);
         rest = &after[2..];
     }
-    String::from_utf8(bytes).map_err(|_| invalid(format!("in the URL, {text:?} is not UTF-8 once decoded")))
+    String::from_utf8(bytes)
+        .map_err(|_| invalid(format!("in the URL, {text:?} is not UTF-8 once decoded")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use super::*;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment {
-        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         home: None,
         user: Some("someone".to_owned()),
     }
@@ -15,33 +18,72 @@ fn parse(text: &str) -> Settings {
 }
 
 fn refusal(text: &str) -> String {
-    Settings::parse(text, &environment(&[])).unwrap_err().to_string()
+    Settings::parse(text, &environment(&[]))
+        .unwrap_err()
+        .to_string()
 }
 
 fn tcp(name: &str, port: u16) -> HostAddress {
-    HostAddress::Tcp { name: name.to_owned(), address: None, port }
+    HostAddress::Tcp {
+        name: name.to_owned(),
+        address: None,
+        port,
+    }
 }
 
 #[test]
 fn a_url_says_all_that_libpq_reads_from_it() {
-    let settings = parse("postgresql://me:p%40ss%2Fword@db.example:6543/my%20base?sslmode=verify-full&application_name=x+y&connect_timeout=1");
+    let settings = parse(
+        "postgresql://me:p%40ss%2Fword@db.example:6543/my%20base?sslmode=verify-full&application_name=x+y&connect_timeout=1",
+    );
     assert_eq!(settings.hosts, [tcp("db.example", 6543)]);
-    assert_eq!((settings.user.as_str(), settings.password.as_deref()), ("me", Some("p@ss/word")));
-    assert_eq!((settings.database.as_str(), settings.application_name.as_str()), ("my base", "x+y"));
+    assert_eq!(
+        (settings.user.as_str(), settings.password.as_deref()),
+        ("me", Some("p@ss/word"))
+    );
+    assert_eq!(
+        (
+            settings.database.as_str(),
+            settings.application_name.as_str()
+        ),
+        ("my base", "x+y")
+    );
     assert_eq!(settings.ssl_mode, SslMode::VerifyFull);
     assert_eq!(settings.connect_timeout, Some(Duration::from_secs(2)));
 }
 
 #[test]
 fn hosts_can_be_several_addresses_and_sockets() {
-    assert_eq!(parse("postgres://a,b:1,[::1]:2/x").hosts, [tcp("a", 5432), tcp("b", 1), tcp("::1", 2)]);
-    let socket = HostAddress::Unix { folder: PathBuf::from("/run/pg"), port: 5433 };
-    assert_eq!(parse("postgres://%2Frun%2Fpg:5433/x").hosts, [socket.clone()]);
-    assert_eq!(parse("postgres:///x?host=/run/pg&port=5433").hosts, [socket]);
+    assert_eq!(
+        parse("postgres://a,b:1,[::1]:2/x").hosts,
+        [tcp("a", 5432), tcp("b", 1), tcp("::1", 2)]
+    );
+    let socket = HostAddress::Unix {
+        folder: PathBuf::from("/run/pg"),
+        port: 5433,
+    };
+    assert_eq!(
+        parse("postgres://%2Frun%2Fpg:5433/x").hosts,
+        [socket.clone()]
+    );
+    assert_eq!(
+        parse("postgres:///x?host=/run/pg&port=5433").hosts,
+        [socket]
+    );
     let with_address = parse("host=db.example hostaddr=10.0.0.7 port=5433");
-    assert_eq!(with_address.hosts, [HostAddress::Tcp { name: "db.example".to_owned(), address: Some([10, 0, 0, 7].into()), port: 5433 }]);
+    assert_eq!(
+        with_address.hosts,
+        [HostAddress::Tcp {
+            name: "db.example".to_owned(),
+            address: Some([10, 0, 0, 7].into()),
+            port: 5433
+        }]
+    );
     assert_eq!(parse("host=a,b port=7").hosts, [tcp("a", 7), tcp("b", 7)]);
-    assert!(matches!(parse("dbname=x").hosts[..], [HostAddress::Unix { port: 5432, .. }]));
+    assert!(matches!(
+        parse("dbname=x").hosts[..],
+        [HostAddress::Unix { port: 5432, .. }]
+    ));
 }
 
 #[test]
@@ -55,7 +97,10 @@ fn keywords_can_be_quoted_and_escaped() {
 #[test]
 fn user_and_database_have_libpqs_defaults() {
     let settings = parse("host=a");
-    assert_eq!((settings.user.as_str(), settings.database.as_str()), ("someone", "someone"));
+    assert_eq!(
+        (settings.user.as_str(), settings.database.as_str()),
+        ("someone", "someone")
+    );
     assert_eq!(settings.ssl_mode, SslMode::Prefer);
 }
 
@@ -63,13 +108,30 @@ fn user_and_database_have_libpqs_defaults() {
 fn the_string_wins_over_the_service_and_the_service_over_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("services");
-    std::fs::write(&file, "# ours\n[other]\nuser=no\n\n[prod]\nhost=from.service\nuser=service\ndbname=base\n").unwrap();
-    let variables = [("PGSERVICEFILE", file.to_str().unwrap()), ("PGUSER", "env"), ("PGPORT", "77"), ("PGHOST", "from.env")];
+    std::fs::write(
+        &file,
+        "# ours\n[other]\nuser=no\n\n[prod]\nhost=from.service\nuser=service\ndbname=base\n",
+    )
+    .unwrap();
+    let variables = [
+        ("PGSERVICEFILE", file.to_str().unwrap()),
+        ("PGUSER", "env"),
+        ("PGPORT", "77"),
+        ("PGHOST", "from.env"),
+    ];
     let settings = Settings::parse("service=prod dbname=mine", &environment(&variables)).unwrap();
     assert_eq!(settings.hosts, [tcp("from.service", 77)]);
-    assert_eq!((settings.user.as_str(), settings.database.as_str()), ("service", "mine"));
-    let missing = Settings::parse("service=dev", &environment(&variables)).unwrap_err().to_string();
-    assert!(missing.contains("\"dev\"") && missing.contains("services"), "{missing}");
+    assert_eq!(
+        (settings.user.as_str(), settings.database.as_str()),
+        ("service", "mine")
+    );
+    let missing = Settings::parse("service=dev", &environment(&variables))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.contains("\"dev\"") && missing.contains("services"),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -84,7 +146,10 @@ fn the_passfile_is_read_only_when_it_is_private() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
     let refused = look("db", "me").unwrap_err();
     assert!(refused.contains("chmod 600"), "{refused}");
-    assert_eq!(files::password(&folder.path().join("none"), "db", 5432, "x", "me").unwrap(), None);
+    assert_eq!(
+        files::password(&folder.path().join("none"), "db", 5432, "x", "me").unwrap(),
+        None
+    );
 }
 
 #[test]
@@ -101,7 +166,10 @@ fn what_is_wrong_is_named() {
         ("host=a gssencmode=require", "gssencmode"),
         ("host=a client_encoding=LATIN1", "client_encoding"),
         ("host=a sslrootcert=system sslmode=require", "verify-full"),
-        ("host=a target_session_attrs=leader", "target_session_attrs=leader"),
+        (
+            "host=a target_session_attrs=leader",
+            "target_session_attrs=leader",
+        ),
     ] {
         let message = refusal(text);
         assert!(message.contains(expected), "{text}: {message}");

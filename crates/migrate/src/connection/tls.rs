@@ -13,7 +13,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
@@ -21,44 +23,72 @@ use super::failure::ConnectionError;
 use super::settings::{Settings, SslMode};
 
 /// Makes the TLS configuration of some settings; none when they forbid TLS.
-pub(super) fn client_config(settings: &Settings) -> Result<Option<Arc<ClientConfig>>, ConnectionError> {
+pub(super) fn client_config(
+    settings: &Settings,
+) -> Result<Option<Arc<ClientConfig>>, ConnectionError> {
     if settings.ssl_mode == SslMode::Disable {
         return Ok(None);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: Vec<&'static rustls::SupportedProtocolVersion> = [(12, &rustls::version::TLS12), (13, &rustls::version::TLS13)]
-        .into_iter()
-        .filter(|(number, _)| (settings.tls_versions.0..=settings.tls_versions.1).contains(number))
-        .map(|(_, version)| version)
-        .collect();
+    let versions: Vec<&'static rustls::SupportedProtocolVersion> =
+        [(12, &rustls::version::TLS12), (13, &rustls::version::TLS13)]
+            .into_iter()
+            .filter(|(number, _)| {
+                (settings.tls_versions.0..=settings.tls_versions.1).contains(number)
+            })
+            .map(|(_, version)| version)
+            .collect();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(|_| ConnectionError::Settings("ssl_min_protocol_version is above ssl_max_protocol_version".to_owned()))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier(settings, &provider)?);
+        .map_err(|_| {
+            ConnectionError::Settings(
+                "ssl_min_protocol_version is above ssl_max_protocol_version".to_owned(),
+            )
+        })?;
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(settings, &provider)?);
     let mut config = match (&settings.ssl_certificate, &settings.ssl_key) {
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate)?;
             let key = private_key(key)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                ConnectionError::Certificate(format!("the client certificate {} cannot be used with its key: {error}", certificate.display()))
+                ConnectionError::Certificate(format!(
+                    "the client certificate {} cannot be used with its key: {error}",
+                    certificate.display()
+                ))
             })?
         }
         (Some(certificate), None) => {
-            return Err(ConnectionError::Certificate(format!("the client certificate {} has no key; name it with sslkey", certificate.display())));
+            return Err(ConnectionError::Certificate(format!(
+                "the client certificate {} has no key; name it with sslkey",
+                certificate.display()
+            )));
         }
         _ => builder.with_no_client_auth(),
     };
     config.enable_sni = settings.ssl_server_name;
-    config.alpn_protocols = if settings.ssl_direct { vec![b"postgresql".to_vec()] } else { Vec::new() };
+    config.alpn_protocols = if settings.ssl_direct {
+        vec![b"postgresql".to_vec()]
+    } else {
+        Vec::new()
+    };
     Ok(Some(Arc::new(config)))
 }
 
-fn verifier(settings: &Settings, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, ConnectionError> {
+fn verifier(
+    settings: &Settings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, ConnectionError> {
     let check_name = settings.ssl_mode == SslMode::VerifyFull;
     let authorities = match settings.ssl_root_certificate.as_deref() {
         Some("system") => {
-            let platform = rustls_platform_verifier::Verifier::new(Arc::clone(provider))
-                .map_err(|error| ConnectionError::Certificate(format!("the system's certificate authorities cannot be read: {error}")))?;
+            let platform =
+                rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| {
+                    ConnectionError::Certificate(format!(
+                        "the system's certificate authorities cannot be read: {error}"
+                    ))
+                })?;
             return Ok(Arc::new(platform));
         }
         // libpq checks the certificate in these modes, too, once authorities are named.
@@ -76,14 +106,27 @@ fn verifier(settings: &Settings, provider: &Arc<CryptoProvider>) -> Result<Arc<d
     }
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(authorities);
-    let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| ConnectionError::Certificate(format!("none of the {added} certificates of sslrootcert can be used: {error}")))?;
-    Ok(Arc::new(TrustAuthorities { web_pki, check_name }))
+    let web_pki =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .build()
+            .map_err(|error| {
+                ConnectionError::Certificate(format!(
+                    "none of the {added} certificates of sslrootcert can be used: {error}"
+                ))
+            })?;
+    Ok(Arc::new(TrustAuthorities {
+        web_pki,
+        check_name,
+    }))
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectionError> {
-    let unusable = |error: &dyn std::fmt::Display| ConnectionError::Certificate(format!("cannot read certificates from {}: {error}", file.display()));
+    let unusable = |error: &dyn std::fmt::Display| {
+        ConnectionError::Certificate(format!(
+            "cannot read certificates from {}: {error}",
+            file.display()
+        ))
+    };
     let found = CertificateDer::pem_file_iter(file)
         .map_err(|error| unusable(&error))?
         .collect::<Result<Vec<_>, _>>()
@@ -96,11 +139,16 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectionE
 
 /// Reads a key under libpq's rule: only its owner may read it, or root's group if it is root's.
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConnectionError> {
-    let unusable = |error: &dyn std::fmt::Display| ConnectionError::Certificate(format!("cannot read the key {}: {error}", file.display()));
+    let unusable = |error: &dyn std::fmt::Display| {
+        ConnectionError::Certificate(format!("cannot read the key {}: {error}", file.display()))
+    };
     let metadata = std::fs::metadata(file).map_err(|error| unusable(&error))?;
     let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
     if metadata.permissions().mode() & forbidden != 0 {
-        return Err(unusable(&format!("others can read it; run: chmod 600 {}", file.display())));
+        return Err(unusable(&format!(
+            "others can read it; run: chmod 600 {}",
+            file.display()
+        )));
     }
     PrivateKeyDer::from_pem_file(file).map_err(|error| unusable(&error))
 }
@@ -121,7 +169,13 @@ impl ServerCertVerifier for TrustAuthorities {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        match self.web_pki.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
             // The name is looked at last: everything else was in order.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -136,7 +190,8 @@ impl ServerCertVerifier for TrustAuthorities {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web_pki.verify_tls12_signature(message, certificate, signed)
+        self.web_pki
+            .verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -145,7 +200,8 @@ impl ServerCertVerifier for TrustAuthorities {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web_pki.verify_tls13_signature(message, certificate, signed)
+        self.web_pki
+            .verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -175,7 +231,12 @@ impl ServerCertVerifier for TrustAnyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -184,7 +245,12 @@ impl ServerCertVerifier for TrustAnyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -220,7 +286,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     /// SHA-256 where that is weaker.
     fn channel_binding(&self) -> ChannelBinding {
         let (_, connection) = self.0.get_ref();
-        let Some(certificate) = connection.peer_certificates().and_then(|chain| chain.first()) else {
+        let Some(certificate) = connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+        else {
             return ChannelBinding::none();
         };
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
@@ -231,21 +300,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
             "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => &ring::digest::SHA384,
             "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => &ring::digest::SHA512,
             // Signatures without a hash of their own (Ed25519, PSS) have no binding defined.
-            "1.3.101.112" | "1.3.101.113" | "1.2.840.113549.1.1.10" => return ChannelBinding::none(),
+            "1.3.101.112" | "1.3.101.113" | "1.2.840.113549.1.1.10" => {
+                return ChannelBinding::none();
+            }
             _ => &ring::digest::SHA256,
         };
-        ChannelBinding::tls_server_end_point(ring::digest::digest(algorithm, certificate).as_ref().to_vec())
+        ChannelBinding::tls_server_end_point(
+            ring::digest::digest(algorithm, certificate)
+                .as_ref()
+                .to_vec(),
+        )
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

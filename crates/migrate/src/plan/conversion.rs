@@ -64,8 +64,13 @@ impl fmt::Display for TargetType {
             Self::BigInt => f.write_str("bigint"),
             Self::Real => f.write_str("real"),
             Self::DoublePrecision => f.write_str("double precision"),
-            Self::Numeric { precision: None, .. } => f.write_str("numeric"),
-            Self::Numeric { precision: Some(precision), scale } => write!(f, "numeric({precision},{scale})"),
+            Self::Numeric {
+                precision: None, ..
+            } => f.write_str("numeric"),
+            Self::Numeric {
+                precision: Some(precision),
+                scale,
+            } => write!(f, "numeric({precision},{scale})"),
             Self::Text => f.write_str("text"),
             Self::VarChar(length) => write!(f, "varchar({length})"),
             Self::Bytea => f.write_str("bytea"),

@@ -146,10 +146,15 @@ impl IdentityPlan {
         let column = super::quote_name(&table.columns[self.column].source);
         let largest = format!("coalesce((SELECT max({column}) FROM {name}), 0)");
         let ever = if self.autoincrement {
-            format!("coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = {}), 0)", super::quote_literal(&table.source))
+            format!(
+                "coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = {}), 0)",
+                super::quote_literal(&table.source)
+            )
         } else {
             "0".to_owned()
         };
-        format!("SELECT CASE WHEN m >= 9223372036854775807 THEN m ELSE m + 1 END FROM (SELECT max({largest}, {ever}, 0) AS m)")
+        format!(
+            "SELECT CASE WHEN m >= 9223372036854775807 THEN m ELSE m + 1 END FROM (SELECT max({largest}, {ever}, 0) AS m)"
+        )
     }
 }

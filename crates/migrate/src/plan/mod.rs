@@ -13,7 +13,8 @@ mod table;
 pub use conversion::{Conversion, DateTimeFormat, Fraction, Separator, TargetType, Zone};
 pub use doubt::{Doubt, DoubtKind, ObjectKind, Skipped};
 pub use key::{
-    CheckPlan, Collation, ForeignKeyPlan, IdentityPlan, IndexColumn, IndexPlan, KeyPart, KeyPlan, ReferentialAction,
+    CheckPlan, Collation, ForeignKeyPlan, IdentityPlan, IndexColumn, IndexPlan, KeyPart, KeyPlan,
+    ReferentialAction,
 };
 pub use table::{ColumnPlan, FOLLOWED_ROWID, Generated, RowKey, TablePlan};
 
@@ -75,7 +76,9 @@ impl Plan {
     /// Finds a table by its name in the source; SQLite ignores the case of ASCII letters in names.
     #[must_use]
     pub fn table(&self, source: &str) -> Option<&TablePlan> {
-        self.tables.iter().find(|table| table.source.eq_ignore_ascii_case(source))
+        self.tables
+            .iter()
+            .find(|table| table.source.eq_ignore_ascii_case(source))
     }
 
     /// The table's name in the target with its schema, quoted for use in SQL.

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::{CheckPlan, Collation, Conversion, ForeignKeyPlan, IdentityPlan, IndexPlan, KeyPlan, TargetType};
+use super::{
+    CheckPlan, Collation, Conversion, ForeignKeyPlan, IdentityPlan, IndexPlan, KeyPlan, TargetType,
+};
 
 /// How one table becomes one table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +102,9 @@ impl TablePlan {
     /// Finds a column's position by its name in the source.
     #[must_use]
     pub fn column(&self, source: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.source.eq_ignore_ascii_case(source))
+        self.columns
+            .iter()
+            .position(|column| column.source.eq_ignore_ascii_case(source))
     }
 
     /// Positions of the columns that are copied, in order: all but those that the target computes.
