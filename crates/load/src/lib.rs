@@ -21,6 +21,7 @@ mod duration;
 mod engine;
 mod recorder;
 mod report;
+pub mod schedule;
 mod shape;
 mod target;
 mod threshold;
