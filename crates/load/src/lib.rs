@@ -20,6 +20,7 @@ mod connection;
 mod duration;
 mod engine;
 mod recorder;
+pub mod replay;
 mod report;
 pub mod schedule;
 mod shape;
