@@ -8,7 +8,7 @@
 //! | part | is |
 //! | --- | --- |
 //! | [`instruments`] | counters, gauges and histograms of the parts themselves |
-//! | `exposition` | reads the Prometheus text format, with times |
+//! | [`exposition`] | the formats in which metrics are exposed: negotiation, the strict reader, the writer |
 //! | `series` | counters of the last seconds, and the rate they went at |
 //! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
 //! | [`run`] | scrapes every node through the API, once a second |
@@ -18,17 +18,17 @@
 //! | [`rules`] | recording and alerting rules |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
-mod exposition;
+pub mod exposition;
 pub mod instruments;
 pub mod promql;
+mod resource_scrape;
 pub mod rules;
-mod scrape;
 mod series;
 pub mod series_store;
 mod serve;
 pub mod tsdb;
 mod usage;
 
-pub use scrape::{Options, run};
+pub use resource_scrape::{Options, run};
 pub use serve::{GROUP, SERVED, ServedResource, VERSION, router};
 pub use usage::{ContainerUsage, NodeUsage, PodUsage, Usage};

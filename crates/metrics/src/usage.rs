@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::RwLock;
 
-use crate::exposition::{Sample, samples};
+use crate::exposition::lines::{Sample, samples};
 use crate::series::{Counter, Rate};
 
 /// A node whose scrapes fail is forgotten after this long: old numbers are worse than none.

@@ -19,7 +19,7 @@
 mod annotations;
 mod error;
 mod eval;
-mod go_format;
+pub(crate) mod go_format;
 mod notation;
 mod query;
 mod source;
