@@ -9,7 +9,9 @@
 //! | part | is |
 //! | --- | --- |
 //! | [`connection`] | PostgreSQL as libpq names it, and every failure as a sentence |
+//! | [`convert`] | what a stored value becomes, in one place for all steps |
 //! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
 
 pub mod connection;
+pub mod convert;
 pub mod plan;

@@ -88,7 +88,7 @@ fn hosts_can_be_several_addresses_and_sockets() {
 
 #[test]
 fn keywords_can_be_quoted_and_escaped() {
-    let settings = parse(r"host = a user='it''s' dbname='a \'b\' c' password=x\ y");
+    let settings = parse(r"host = a user='it\'s' dbname='a \'b\' c' password=x\ y");
     assert_eq!(settings.database, "a 'b' c");
     assert_eq!(settings.password.as_deref(), Some("x y"));
     assert_eq!(parse("justaname").database, "justaname");
