@@ -1,0 +1,99 @@
+//! Keeps a copied target current while the source is written to, and cuts over.
+//!
+//! ```text
+//! writers ─▶ source ─(triggers)─▶ log of changed keys ─(replay)─▶ target
+//! ```
+//!
+//! Triggers in the source record the key of each changed row. They are installed before the copy
+//! reads, so that a change is in what the copy reads, or in the log, or in both. Replay takes the
+//! keys logged since its position, reads the rows that are there now, all as of one moment, and in
+//! one transaction of the target deletes the keys' rows, inserts those read and moves its position;
+//! then it prunes the log. Done twice it does the same, so that it can be killed at any point. When
+//! it has come to the log's end, the target is the source as it was at that moment.
+//!
+//! Meanwhile the target has neither foreign keys nor triggers: the source's have had their effects
+//! there already, as changes in the log. The finish makes them.
+//!
+//! | part | is |
+//! | --- | --- |
+//! | [`recorded`] | what the triggers need to know of a table |
+//! | [`triggers`] | the statements that record changes |
+//! | [`change_log`] | the log: made, read, pruned, removed |
+//! | [`schema_watch`] | notices that the source's schema changed |
+//! | [`stored`] | values of SQLite kept beyond their row |
+
+pub mod change_log;
+pub mod recorded;
+pub mod schema_watch;
+pub mod stored;
+pub mod triggers;
+
+/// Why following, finishing or rolling back stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// SQLite could not answer.
+    #[error("the SQLite database does not answer: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The source cannot hold triggers.
+    #[error(
+        "{path} is read-only: recording its changes needs triggers in it; make it writable, or stop its writers and use copy"
+    )]
+    ReadOnly {
+        /// The file.
+        path: String,
+    },
+    /// An index whose conflicts cannot be recorded.
+    #[error(
+        "cannot record changes of the table of index {index}: {reason}; drop the index, or leave the table out with --exclude"
+    )]
+    Index {
+        /// The index.
+        index: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A table that cannot be written to with the triggers in place.
+    #[error(
+        "table {table} cannot have its changes recorded ({error}); nothing was changed; leave it out with --exclude {table}"
+    )]
+    Trigger {
+        /// The table.
+        table: String,
+        /// What SQLite said.
+        error: rusqlite::Error,
+    },
+    /// The log is another migration's.
+    #[error(
+        "the source already records its changes for another migration ({owner}); end that one with `tide migrate rollback` or `finish` against its own target first"
+    )]
+    OtherMigration {
+        /// The other's identity.
+        owner: String,
+    },
+    /// The source's statements are not those of the plan.
+    #[error(
+        "the schema of {path} has changed since the plan was made: changes cannot be followed any further; undo the schema change, or start again with `tide migrate rollback` and `tide migrate follow --on-existing replace`"
+    )]
+    SchemaChanged {
+        /// The file.
+        path: String,
+    },
+    /// The log does not reach back to the target's position.
+    #[error(
+        "the change log of the source holds entries {first} to {last}, and the target is at {position}: one of them was restored from an older copy; start again with `tide migrate rollback` and `tide migrate follow --on-existing replace`"
+    )]
+    LogLost {
+        /// The target's position.
+        position: i64,
+        /// The log's first entry.
+        first: i64,
+        /// The log's last entry.
+        last: i64,
+    },
+    /// An entry of the log is about no table of the plan.
+    #[error("the change log of the source names table number {number}, which the plan does not have")]
+    LogForeign {
+        /// The number.
+        number: usize,
+    },
+}
