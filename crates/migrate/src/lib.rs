@@ -15,3 +15,4 @@
 pub mod connection;
 pub mod convert;
 pub mod plan;
+pub mod schema;
