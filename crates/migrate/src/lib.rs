@@ -14,5 +14,10 @@
 
 pub mod connection;
 pub mod convert;
+//! | [`follow`] | records what writers change meanwhile, replays it, cuts over |
+//! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
+
+pub mod connection;
+pub mod follow;
 pub mod plan;
 pub mod schema;

@@ -277,11 +277,12 @@ fn read_entries(
     let mut statement = source.prepare_cached(&format!(
         "SELECT DISTINCT tbl FROM {log} WHERE seq > ?1 AND seq <= ?2 AND tbl >= 0 ORDER BY tbl"
     ))?;
-    let changed: Vec<usize> =
+    let changed: Vec<u32> =
         statement.query_map([after, up_to], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut bytes = 0;
     let mut all = Vec::with_capacity(changed.len());
     for number in changed {
+        let number = number as usize;
         let (Some(table), Some(table_plan)) = (tables.get(number), plan.tables.get(number)) else {
             return Err(FollowError::LogForeign { number });
         };

@@ -23,6 +23,8 @@
 //! | [`stored`] | values of SQLite kept beyond their row |
 
 pub mod change_log;
+#[cfg(test)]
+mod change_log_tests;
 pub mod recorded;
 pub mod schema_watch;
 pub mod stored;

@@ -1,6 +1,6 @@
 //! What the triggers need to know of a table: its key, and what must be unique in it.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use sqlite3_parser::Bump;
 use sqlite3_parser::FallibleIterator as _;
 use sqlite3_parser::ast::{Cmd, Stmt};
@@ -140,11 +140,13 @@ fn lookup(
     index: &UniqueIndex,
     parts: &[IndexPart],
 ) -> Result<UniqueLookup, FollowError> {
-    let text: Option<String> =
-        source.query_row("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1", [&index.name], |row| {
+    // A table WITHOUT ROWID is its primary key's index: that one is not listed.
+    let text: Option<Option<String>> = source
+        .query_row("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1", [&index.name], |row| {
             row.get(0)
-        })?;
-    let written = match text {
+        })
+        .optional()?;
+    let written = match text.flatten() {
         Some(text) => WrittenIndex::parse(&index.name, &text)?,
         // Made for a constraint: plain columns, the whole table.
         None => WrittenIndex { expressions: Vec::new(), condition: None },

@@ -11,7 +11,7 @@ use super::{
     Check, CollationName, Column, ForeignKey, Index, IndexOrigin, IndexPart, IndexTerm, Schema, SchemaError, Table,
     Trigger, Unread, View, VirtualTable, tokens, unquote,
 };
-use crate::plan::{Collation, ObjectKind, ReferentialAction, SourceIdentity, quote_name};
+use crate::plan::{Collation, ObjectKind, ReferentialAction, SOURCE_PREFIX, SourceIdentity, quote_name};
 
 /// Reads the schema of the main database.
 ///
@@ -100,9 +100,11 @@ struct Object {
 }
 
 fn objects(source: &Connection) -> rusqlite::Result<Vec<Object>> {
-    let mut query = source.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid")?;
+    let mut query = source.prepare(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE substr(name, 1, length(?1)) <> ?1 ORDER BY rowid",
+    )?;
     query
-        .query_map([], |row| Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? }))?
+        .query_map([SOURCE_PREFIX], |row| Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? }))?
         .collect()
 }
 
