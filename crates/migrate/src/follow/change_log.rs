@@ -64,7 +64,9 @@ pub fn open(path: &str) -> Result<Connection, FollowError> {
     let source = Connection::open_with_flags(path, flags)?;
     source.busy_timeout(BUSY)?;
     if source.is_readonly("main")? {
-        return Err(FollowError::ReadOnly { path: path.to_owned() });
+        return Err(FollowError::ReadOnly {
+            path: path.to_owned(),
+        });
     }
     Ok(source)
 }
@@ -74,13 +76,20 @@ pub fn open(path: &str) -> Result<Connection, FollowError> {
 /// # Errors
 /// When the source cannot be read.
 pub fn recording(source: &Connection) -> Result<Recording, FollowError> {
-    let exists: bool =
-        source.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [OWNER], |row| row.get(0))?;
+    let exists: bool = source.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = ?1",
+        [OWNER],
+        |row| row.get(0),
+    )?;
     if !exists {
         return Ok(Recording::Absent);
     }
     let owner: Option<String> = source
-        .query_row(&format!("SELECT migration FROM {}", quote_name(OWNER)), [], |row| row.get(0))
+        .query_row(
+            &format!("SELECT migration FROM {}", quote_name(OWNER)),
+            [],
+            |row| row.get(0),
+        )
         .optional()?;
     Ok(Recording::For(owner.unwrap_or_default()))
 }
@@ -89,7 +98,10 @@ pub fn recording(source: &Connection) -> Result<Recording, FollowError> {
 ///
 /// # Errors
 /// When the source cannot be read.
-pub fn recorded_tables(source: &Connection, plan: &Plan) -> Result<Vec<RecordedTable>, FollowError> {
+pub fn recorded_tables(
+    source: &Connection,
+    plan: &Plan,
+) -> Result<Vec<RecordedTable>, FollowError> {
     let of_table = |(number, table)| RecordedTable::read(source, number, table);
     plan.tables.iter().enumerate().map(of_table).collect()
 }
@@ -111,8 +123,10 @@ pub fn install(source: &mut Connection, plan: &Plan, migration: &str) -> Result<
     for statement in triggers::install(&tables) {
         transaction.execute_batch(&statement)?;
     }
-    transaction
-        .execute(&format!("INSERT INTO {} VALUES (?1)", quote_name(OWNER)), [migration])?;
+    transaction.execute(
+        &format!("INSERT INTO {} VALUES (?1)", quote_name(OWNER)),
+        [migration],
+    )?;
     for table in &tables {
         // Compiles every trigger of the table, ours and the application's: names that do not
         // resolve would otherwise fail the first writer.
@@ -125,10 +139,12 @@ pub fn install(source: &mut Connection, plan: &Plan, migration: &str) -> Result<
         let update = format!("EXPLAIN UPDATE {name} SET {column} = {column}");
         let is_generated = plan.tables[table.number].columns[0].generated.is_some();
         for probe in probes.into_iter().chain((!is_generated).then_some(update)) {
-            transaction.prepare(&probe).map_err(|error| FollowError::Trigger {
-                table: table.name.clone(),
-                error,
-            })?;
+            transaction
+                .prepare(&probe)
+                .map_err(|error| FollowError::Trigger {
+                    table: table.name.clone(),
+                    error,
+                })?;
         }
     }
     transaction.commit()?;
@@ -183,7 +199,11 @@ pub fn seal(source: &Connection, plan: &Plan, message: &str) -> Result<(), Follo
 /// # Errors
 /// When the source cannot be read.
 pub fn last_entry(source: &Connection) -> Result<i64, FollowError> {
-    Ok(source.query_row(&format!("SELECT max(seq) FROM {}", quote_name(LOG)), [], |row| row.get(0))?)
+    Ok(source.query_row(
+        &format!("SELECT max(seq) FROM {}", quote_name(LOG)),
+        [],
+        |row| row.get(0),
+    )?)
 }
 
 /// Deletes entries up to a position, but the last one, whose number must not be given out again.
@@ -239,12 +259,17 @@ pub fn read_batch_within(
 ) -> Result<Batch, FollowError> {
     watch.check(source, plan)?;
     let log = quote_name(LOG);
-    let (first, last): (i64, i64) =
-        source.query_row(&format!("SELECT min(seq), max(seq) FROM {log}"), [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (first, last): (i64, i64) = source.query_row(
+        &format!("SELECT min(seq), max(seq) FROM {log}"),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if first > after.saturating_add(1) || last < after {
-        return Err(FollowError::LogLost { position: after, first, last });
+        return Err(FollowError::LogLost {
+            position: after,
+            first,
+            last,
+        });
     }
     let mut entries = limits.entries.min(last - after).max(0);
     loop {
@@ -252,13 +277,23 @@ pub fn read_batch_within(
         let read = read_entries(source, plan, tables, after, up_to, limits.bytes)?;
         match read {
             Some(tables) => {
-                return Ok(Batch { up_to, behind: last - up_to, entries, tables });
+                return Ok(Batch {
+                    up_to,
+                    behind: last - up_to,
+                    entries,
+                    tables,
+                });
             }
             None if entries > 1 => entries = (entries / 4).max(1),
             None => {
                 let tables = read_entries(source, plan, tables, after, up_to, usize::MAX)?;
                 let tables = tables.unwrap_or_default();
-                return Ok(Batch { up_to, behind: last - up_to, entries, tables });
+                return Ok(Batch {
+                    up_to,
+                    behind: last - up_to,
+                    entries,
+                    tables,
+                });
             }
         }
     }
@@ -277,8 +312,9 @@ fn read_entries(
     let mut statement = source.prepare_cached(&format!(
         "SELECT DISTINCT tbl FROM {log} WHERE seq > ?1 AND seq <= ?2 AND tbl >= 0 ORDER BY tbl"
     ))?;
-    let changed: Vec<u32> =
-        statement.query_map([after, up_to], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let changed: Vec<u32> = statement
+        .query_map([after, up_to], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     let mut bytes = 0;
     let mut all = Vec::with_capacity(changed.len());
     for number in changed {
@@ -295,16 +331,25 @@ fn read_entries(
             let key: Vec<StoredValue> = (0..width).map(value).collect::<Result<_, _>>()?;
             let exists: bool = row.get(width)?;
             let values: Option<Vec<StoredValue>> = exists
-                .then(|| (width + 1..width + 1 + columns).map(value).collect::<Result<_, _>>())
+                .then(|| {
+                    (width + 1..width + 1 + columns)
+                        .map(value)
+                        .collect::<Result<_, _>>()
+                })
                 .transpose()?;
             let all_values = key.iter().chain(values.iter().flatten());
-            bytes += all_values.map(|value| value.bytes() + size_of::<StoredValue>()).sum::<usize>();
+            bytes += all_values
+                .map(|value| value.bytes() + size_of::<StoredValue>())
+                .sum::<usize>();
             if bytes > limit {
                 return Ok(None);
             }
             rows.push(ChangedRow { key, row: values });
         }
-        all.push(TableChanges { table: number, rows });
+        all.push(TableChanges {
+            table: number,
+            rows,
+        });
     }
     Ok(Some(all))
 }
@@ -314,7 +359,9 @@ fn read_entries(
 fn changed_rows_query(table: &RecordedTable, plan: &TablePlan) -> String {
     let width = table.key.len();
     let keys = log_columns(width);
-    let group: Vec<String> = (1..=width).map(|at| format!("typeof(k{at}), k{at}")).collect();
+    let group: Vec<String> = (1..=width)
+        .map(|at| format!("typeof(k{at}), k{at}"))
+        .collect();
     let matches: Vec<String> = table
         .key
         .iter()
@@ -332,8 +379,11 @@ fn changed_rows_query(table: &RecordedTable, plan: &TablePlan) -> String {
             )
         })
         .collect();
-    let columns: Vec<String> =
-        plan.columns.iter().map(|column| format!("t.{}", quote_name(&column.source))).collect();
+    let columns: Vec<String> = plan
+        .columns
+        .iter()
+        .map(|column| format!("t.{}", quote_name(&column.source)))
+        .collect();
     let wanted: Vec<String> = (1..=width).map(|at| format!("k.k{at}")).collect();
     format!(
         "SELECT {}, t.{} IS NOT NULL, {} FROM \

@@ -22,7 +22,11 @@ fn plan_of(source: &Connection) -> Plan {
             RowKey::PrimaryKey(table.primary_key.clone())
         } else {
             let alias = table.rowid_alias.clone().expect("a name for the rowid");
-            RowKey::Rowid { alias, column: table.rowid_column, range: None }
+            RowKey::Rowid {
+                alias,
+                column: table.rowid_column,
+                range: None,
+            }
         },
         columns: table.columns.iter().map(column_plan).collect(),
         primary_key: None,
@@ -70,20 +74,29 @@ fn contents(source: &Connection, plan: &Plan) -> Contents {
     for (number, table) in plan.tables.iter().enumerate() {
         let key: Vec<String> = match &table.key {
             RowKey::Rowid { alias, .. } => vec![quote_name(alias)],
-            RowKey::PrimaryKey(parts) => {
-                parts.iter().map(|&at| quote_name(&table.columns[at].source)).collect()
-            }
+            RowKey::PrimaryKey(parts) => parts
+                .iter()
+                .map(|&at| quote_name(&table.columns[at].source))
+                .collect(),
         };
-        let columns: Vec<String> =
-            table.columns.iter().map(|column| quote_name(&column.source)).collect();
-        let query =
-            format!("SELECT {}, {} FROM {}", key.join(", "), columns.join(", "), quote_name(&table.source));
+        let columns: Vec<String> = table
+            .columns
+            .iter()
+            .map(|column| quote_name(&column.source))
+            .collect();
+        let query = format!(
+            "SELECT {}, {} FROM {}",
+            key.join(", "),
+            columns.join(", "),
+            quote_name(&table.source)
+        );
         let mut statement = source.prepare(&query).expect("the query is right");
         let mut rows = statement.query([]).expect("the rows are read");
         while let Some(row) = rows.next().expect("the row is read") {
             let value = |at: usize| StoredValue::from(row.get_ref(at).expect("a value"));
             let found_key: Vec<StoredValue> = (0..key.len()).map(value).collect();
-            let found: Vec<StoredValue> = (key.len()..key.len() + columns.len()).map(value).collect();
+            let found: Vec<StoredValue> =
+                (key.len()..key.len() + columns.len()).map(value).collect();
             all.insert((number, format!("{found_key:?}")), format!("{found:?}"));
         }
     }
@@ -117,7 +130,13 @@ impl Followed {
         let plan = plan_of(&source);
         change_log::install(&mut source, &plan, "m").expect("installs");
         let mirror = contents(&source, &plan);
-        Self { source, plan, mirror, position: 1, watch: SchemaWatch::default() }
+        Self {
+            source,
+            plan,
+            mirror,
+            position: 1,
+            watch: SchemaWatch::default(),
+        }
     }
 
     fn catch_up(&mut self, limits: BatchLimits) -> Result<(), FollowError> {
@@ -141,9 +160,16 @@ impl Followed {
     }
 
     fn expect_equal(&mut self, after: &str) {
-        let limits = BatchLimits { entries: 3, bytes: 1_000 };
+        let limits = BatchLimits {
+            entries: 3,
+            bytes: 1_000,
+        };
         self.catch_up(limits).expect("the log is read");
-        assert_eq!(self.mirror, contents(&self.source, &self.plan), "after {after}");
+        assert_eq!(
+            self.mirror,
+            contents(&self.source, &self.plan),
+            "after {after}"
+        );
     }
 }
 
@@ -168,16 +194,28 @@ const SCHEMA: &str = "
     END;";
 
 fn word() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["'a'", "'A'", "'b'", "'B'", "'c'", "NULL", "1", "1.0", "2", "x'61'", "'ba'"])
-        .prop_map(str::to_owned)
+    prop::sample::select(vec![
+        "'a'", "'A'", "'b'", "'B'", "'c'", "NULL", "1", "1.0", "2", "x'61'", "'ba'",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn small() -> impl Strategy<Value = String> {
-    prop_oneof![(0..9i64).prop_map(|n| n.to_string()), Just("NULL".to_owned())]
+    prop_oneof![
+        (0..9i64).prop_map(|n| n.to_string()),
+        Just("NULL".to_owned())
+    ]
 }
 
 fn or_what() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["", "OR REPLACE", "OR REPLACE", "OR IGNORE", "OR FAIL", "OR ROLLBACK"])
+    prop::sample::select(vec![
+        "",
+        "OR REPLACE",
+        "OR REPLACE",
+        "OR IGNORE",
+        "OR FAIL",
+        "OR ROLLBACK",
+    ])
 }
 
 fn statement() -> impl Strategy<Value = String> {
@@ -230,16 +268,33 @@ proptest! {
 fn removing_the_log_leaves_the_source_as_it_was() {
     let mut followed = Followed::begin(SCHEMA);
     let plan = followed.plan.clone();
-    assert_eq!(plan_of(&followed.source), plan, "the log is no part of the schema");
-    assert_eq!(change_log::recording(&followed.source).unwrap(), Recording::For("m".to_owned()));
+    assert_eq!(
+        plan_of(&followed.source),
+        plan,
+        "the log is no part of the schema"
+    );
+    assert_eq!(
+        change_log::recording(&followed.source).unwrap(),
+        Recording::For("m".to_owned())
+    );
     change_log::install(&mut followed.source, &plan, "m").expect("twice is once");
     let other = change_log::install(&mut followed.source, &plan, "other").unwrap_err();
-    assert!(other.to_string().contains("another migration (m)"), "{other}");
+    assert!(
+        other.to_string().contains("another migration (m)"),
+        "{other}"
+    );
     change_log::remove(&mut followed.source).expect("removes");
-    assert_eq!(change_log::recording(&followed.source).unwrap(), Recording::Absent);
+    assert_eq!(
+        change_log::recording(&followed.source).unwrap(),
+        Recording::Absent
+    );
     let left: i64 = followed
         .source
-        .query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%tide%'", [], |row| row.get(0))
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%tide%'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(left, 0);
 }
@@ -252,15 +307,29 @@ fn a_changed_schema_is_noticed_and_a_vacuum_is_told_from_it() {
     followed.source.execute_batch("VACUUM; ANALYZE").unwrap();
     followed.expect_equal("vacuum");
     assert!(followed.watch.take_renumbered());
-    followed.source.execute_batch("ALTER TABLE plain ADD COLUMN d").unwrap();
-    let error = followed.catch_up(BatchLimits { entries: 10, bytes: 1_000 }).unwrap_err();
-    assert!(matches!(error, FollowError::SchemaChanged { .. }), "{error}");
+    followed
+        .source
+        .execute_batch("ALTER TABLE plain ADD COLUMN d")
+        .unwrap();
+    let error = followed
+        .catch_up(BatchLimits {
+            entries: 10,
+            bytes: 1_000,
+        })
+        .unwrap_err();
+    assert!(
+        matches!(error, FollowError::SchemaChanged { .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_sealed_source_refuses_every_write_with_the_reason() {
     let mut followed = Followed::begin(SCHEMA);
-    followed.source.execute_batch("INSERT INTO plain (a) VALUES (1)").unwrap();
+    followed
+        .source
+        .execute_batch("INSERT INTO plain (a) VALUES (1)")
+        .unwrap();
     change_log::remove(&mut followed.source).unwrap();
     change_log::seal(&followed.source, &followed.plan, "it's moved").unwrap();
     for write in [
@@ -280,10 +349,18 @@ fn a_sealed_source_refuses_every_write_with_the_reason() {
 fn a_log_that_was_pruned_past_the_position_is_refused() {
     let mut followed = Followed::begin(SCHEMA);
     for _ in 0..10 {
-        followed.source.execute_batch("INSERT INTO clustered VALUES (random(), 1, random())").unwrap();
+        followed
+            .source
+            .execute_batch("INSERT INTO clustered VALUES (random(), 1, random())")
+            .unwrap();
     }
     followed.expect_equal("inserts");
     followed.position = 2;
-    let error = followed.catch_up(BatchLimits { entries: 10, bytes: 1_000 }).unwrap_err();
+    let error = followed
+        .catch_up(BatchLimits {
+            entries: 10,
+            bytes: 1_000,
+        })
+        .unwrap_err();
     assert!(matches!(error, FollowError::LogLost { .. }), "{error}");
 }

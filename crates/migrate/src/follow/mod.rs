@@ -93,7 +93,9 @@ pub enum FollowError {
         last: i64,
     },
     /// An entry of the log is about no table of the plan.
-    #[error("the change log of the source names table number {number}, which the plan does not have")]
+    #[error(
+        "the change log of the source names table number {number}, which the plan does not have"
+    )]
     LogForeign {
         /// The number.
         number: usize,

@@ -63,7 +63,10 @@ impl RecordedTable {
         match &plan.key {
             RowKey::Rowid { alias, .. } => {
                 table.rowid = true;
-                table.key.push(KeyColumn { name: alias.clone(), collation: "BINARY".to_owned() });
+                table.key.push(KeyColumn {
+                    name: alias.clone(),
+                    collation: "BINARY".to_owned(),
+                });
             }
             RowKey::PrimaryKey(positions) => {
                 for &position in positions {
@@ -79,14 +82,17 @@ impl RecordedTable {
             if index.origin == "pk" && !table.rowid {
                 for part in &parts {
                     let column = part.column.and_then(|at| columns.get(at));
-                    let key = column
-                        .and_then(|column| table.key.iter_mut().find(|key| key.name == column.name));
+                    let key = column.and_then(|column| {
+                        table.key.iter_mut().find(|key| key.name == column.name)
+                    });
                     if let Some(key) = key {
                         key.collation.clone_from(&part.collation);
                     }
                 }
             }
-            table.uniques.push(lookup(source, &columns, &index, &parts)?);
+            table
+                .uniques
+                .push(lookup(source, &columns, &index, &parts)?);
         }
         Ok(table)
     }
@@ -105,19 +111,27 @@ struct IndexPart {
 }
 
 fn columns(source: &Connection, table: &str) -> Result<Vec<Column>, FollowError> {
-    let mut statement =
-        source.prepare("SELECT name, \"notnull\", dflt_value FROM pragma_table_xinfo(?1) ORDER BY cid")?;
+    let mut statement = source
+        .prepare("SELECT name, \"notnull\", dflt_value FROM pragma_table_xinfo(?1) ORDER BY cid")?;
     let rows = statement.query_map([table], |row| {
-        Ok(Column { name: row.get(0)?, not_null: row.get(1)?, default: row.get(2)? })
+        Ok(Column {
+            name: row.get(0)?,
+            not_null: row.get(1)?,
+            default: row.get(2)?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn unique_indexes(source: &Connection, table: &str) -> Result<Vec<UniqueIndex>, FollowError> {
-    let mut statement =
-        source.prepare("SELECT name, origin FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name")?;
-    let rows = statement
-        .query_map([table], |row| Ok(UniqueIndex { name: row.get(0)?, origin: row.get(1)? }))?;
+    let mut statement = source
+        .prepare("SELECT name, origin FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name")?;
+    let rows = statement.query_map([table], |row| {
+        Ok(UniqueIndex {
+            name: row.get(0)?,
+            origin: row.get(1)?,
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -128,7 +142,9 @@ fn index_parts(source: &Connection, index: &str) -> Result<Vec<IndexPart>, Follo
         let column: i64 = row.get(0)?;
         Ok(IndexPart {
             column: usize::try_from(column).ok(),
-            collation: row.get::<_, Option<String>>(1)?.unwrap_or_else(|| "BINARY".to_owned()),
+            collation: row
+                .get::<_, Option<String>>(1)?
+                .unwrap_or_else(|| "BINARY".to_owned()),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -142,14 +158,19 @@ fn lookup(
 ) -> Result<UniqueLookup, FollowError> {
     // A table WITHOUT ROWID is its primary key's index: that one is not listed.
     let text: Option<Option<String>> = source
-        .query_row("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1", [&index.name], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1",
+            [&index.name],
+            |row| row.get(0),
+        )
         .optional()?;
     let written = match text.flatten() {
         Some(text) => WrittenIndex::parse(&index.name, &text)?,
         // Made for a constraint: plain columns, the whole table.
-        None => WrittenIndex { expressions: Vec::new(), condition: None },
+        None => WrittenIndex {
+            expressions: Vec::new(),
+            condition: None,
+        },
     };
     let mut terms = Vec::new();
     // First, so that a partial index is seen to cover the question.
@@ -162,10 +183,13 @@ fn lookup(
                 format!("{name} COLLATE {collation} = {}", new_value(column))
             }
             None => {
-                let expression = written.expressions.get(at).ok_or_else(|| FollowError::Index {
-                    index: index.name.clone(),
-                    reason: "it has fewer expressions than SQLite says".to_owned(),
-                })?;
+                let expression = written
+                    .expressions
+                    .get(at)
+                    .ok_or_else(|| FollowError::Index {
+                        index: index.name.clone(),
+                        reason: "it has fewer expressions than SQLite says".to_owned(),
+                    })?;
                 // The expression over NEW: the same text over a row of NEW's values that bear the
                 // columns' names.
                 let row: Vec<String> = columns
@@ -197,14 +221,29 @@ fn new_value(column: &Column) -> String {
 
 /// A default as an expression: a bare word is text there, and a name here.
 fn default_expression(default: &str) -> String {
-    const KEYWORDS: [&str; 6] =
-        ["null", "true", "false", "current_time", "current_date", "current_timestamp"];
+    const KEYWORDS: [&str; 6] = [
+        "null",
+        "true",
+        "false",
+        "current_time",
+        "current_date",
+        "current_timestamp",
+    ];
     let is_word = default.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && default.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
-    if is_word && !KEYWORDS.iter().any(|word| default.eq_ignore_ascii_case(word)) {
+        && default
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+    if is_word
+        && !KEYWORDS
+            .iter()
+            .any(|word| default.eq_ignore_ascii_case(word))
+    {
         return quote_literal(default);
     }
-    match default.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    match default
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(quoted) => quote_literal(&quoted.replace("\"\"", "\"")),
         None => format!("({default})"),
     }
@@ -217,15 +256,30 @@ struct WrittenIndex {
 
 impl WrittenIndex {
     fn parse(index: &str, text: &str) -> Result<Self, FollowError> {
-        let error = |reason: String| FollowError::Index { index: index.to_owned(), reason };
+        let error = |reason: String| FollowError::Index {
+            index: index.to_owned(),
+            reason,
+        };
         let memory = Bump::new();
         let mut parser = Parser::new(&memory, text.as_bytes());
-        let command = parser.next().map_err(|problem| error(problem.to_string()))?;
-        let Some(Cmd::Stmt(Stmt::CreateIndex { columns, where_clause, .. })) = command else {
-            return Err(error("its statement in sqlite_schema is not CREATE INDEX".to_owned()));
+        let command = parser
+            .next()
+            .map_err(|problem| error(problem.to_string()))?;
+        let Some(Cmd::Stmt(Stmt::CreateIndex {
+            columns,
+            where_clause,
+            ..
+        })) = command
+        else {
+            return Err(error(
+                "its statement in sqlite_schema is not CREATE INDEX".to_owned(),
+            ));
         };
         Ok(Self {
-            expressions: columns.iter().map(|column| column.expr.to_string()).collect(),
+            expressions: columns
+                .iter()
+                .map(|column| column.expr.to_string())
+                .collect(),
             condition: where_clause.map(|condition| condition.to_string()),
         })
     }

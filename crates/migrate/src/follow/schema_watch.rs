@@ -22,7 +22,10 @@ impl SchemaWatch {
     /// A watch that has seen the schema at a version, before this process.
     #[must_use]
     pub fn since(version: Option<i64>) -> Self {
-        Self { version, renumbered: false }
+        Self {
+            version,
+            renumbered: false,
+        }
     }
 
     /// Looks, within a transaction of the source.
@@ -77,5 +80,7 @@ pub fn expect_digest(source: &Connection, plan: &Plan) -> Result<(), FollowError
     if digest == plan.source.schema_digest {
         return Ok(());
     }
-    Err(FollowError::SchemaChanged { path: plan.source.path.clone() })
+    Err(FollowError::SchemaChanged {
+        path: plan.source.path.clone(),
+    })
 }

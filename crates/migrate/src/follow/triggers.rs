@@ -22,9 +22,16 @@ pub const OWNER: &str = "_tide_migrate_owner";
 /// The statements that make the log and its triggers.
 #[must_use]
 pub fn install(tables: &[RecordedTable]) -> Vec<String> {
-    let width = tables.iter().map(|table| table.key.len()).max().unwrap_or(1);
+    let width = tables
+        .iter()
+        .map(|table| table.key.len())
+        .max()
+        .unwrap_or(1);
     let mut statements = vec![
-        format!("CREATE TABLE {} (migration TEXT NOT NULL)", quote_name(OWNER)),
+        format!(
+            "CREATE TABLE {} (migration TEXT NOT NULL)",
+            quote_name(OWNER)
+        ),
         // Columns without a type keep a key exactly as it is stored.
         format!(
             "CREATE TABLE {} (seq INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, {})",
@@ -43,17 +50,29 @@ pub fn install(tables: &[RecordedTable]) -> Vec<String> {
 
 /// `k1, k2, …`
 pub(super) fn log_columns(width: usize) -> String {
-    (1..=width).map(|at| format!("k{at}")).collect::<Vec<_>>().join(", ")
+    (1..=width)
+        .map(|at| format!("k{at}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn table_triggers(table: &RecordedTable) -> Vec<String> {
     let record_new = record(table, "NEW");
     let record_old = record(table, "OLD");
     let record_new_key = record_if(table, "NEW", &key_changed(table));
-    let conflicts: Vec<String> = table.uniques.iter().map(|unique| record_rows(table, &unique.0)).collect();
+    let conflicts: Vec<String> = table
+        .uniques
+        .iter()
+        .map(|unique| record_rows(table, &unique.0))
+        .collect();
     let mut triggers = vec![
         trigger(table, "inserted", "AFTER INSERT", &[record_new]),
-        trigger(table, "updated", "AFTER UPDATE", &[record_old.clone(), record_new_key]),
+        trigger(
+            table,
+            "updated",
+            "AFTER UPDATE",
+            &[record_old.clone(), record_new_key],
+        ),
         trigger(table, "deleted", "AFTER DELETE", &[record_old]),
     ];
     if !conflicts.is_empty() {
@@ -67,10 +86,13 @@ fn table_triggers(table: &RecordedTable) -> Vec<String> {
 #[must_use]
 pub fn seal(tables: &[RecordedTable], message: &str) -> Vec<String> {
     let refuse = [format!("SELECT RAISE(ABORT, {});", quote_literal(message))];
-    let kinds = [("insert", "BEFORE INSERT"), ("update", "BEFORE UPDATE"), ("delete", "BEFORE DELETE")];
-    let of_table = |table| {
-        kinds.map(|(name, when)| trigger(table, &format!("sealed_{name}"), when, &refuse))
-    };
+    let kinds = [
+        ("insert", "BEFORE INSERT"),
+        ("update", "BEFORE UPDATE"),
+        ("delete", "BEFORE DELETE"),
+    ];
+    let of_table =
+        |table| kinds.map(|(name, when)| trigger(table, &format!("sealed_{name}"), when, &refuse));
     tables.iter().flat_map(of_table).collect()
 }
 
@@ -84,15 +106,31 @@ fn trigger(table: &RecordedTable, name: &str, when: &str, statements: &[String])
 }
 
 fn record(table: &RecordedTable, row: &str) -> String {
-    let values: Vec<String> =
-        table.key.iter().map(|key| format!("{row}.{}", quote_name(&key.name))).collect();
-    format!("{} VALUES ({}, {});", insert(table), table.number, values.join(", "))
+    let values: Vec<String> = table
+        .key
+        .iter()
+        .map(|key| format!("{row}.{}", quote_name(&key.name)))
+        .collect();
+    format!(
+        "{} VALUES ({}, {});",
+        insert(table),
+        table.number,
+        values.join(", ")
+    )
 }
 
 fn record_if(table: &RecordedTable, row: &str, condition: &str) -> String {
-    let values: Vec<String> =
-        table.key.iter().map(|key| format!("{row}.{}", quote_name(&key.name))).collect();
-    format!("{} SELECT {}, {} WHERE {condition};", insert(table), table.number, values.join(", "))
+    let values: Vec<String> = table
+        .key
+        .iter()
+        .map(|key| format!("{row}.{}", quote_name(&key.name)))
+        .collect();
+    format!(
+        "{} SELECT {}, {} WHERE {condition};",
+        insert(table),
+        table.number,
+        values.join(", ")
+    )
 }
 
 fn record_rows(table: &RecordedTable, condition: &str) -> String {
@@ -107,7 +145,11 @@ fn record_rows(table: &RecordedTable, condition: &str) -> String {
 }
 
 fn insert(table: &RecordedTable) -> String {
-    format!("INSERT INTO {} (tbl, {})", quote_name(LOG), log_columns(table.key.len()))
+    format!(
+        "INSERT INTO {} (tbl, {})",
+        quote_name(LOG),
+        log_columns(table.key.len())
+    )
 }
 
 /// Whether an update changed the key, also where the change is none to the key's collation.
@@ -122,5 +164,10 @@ fn key_changed(table: &RecordedTable) -> String {
             )
         }
     };
-    table.key.iter().map(part_changed).collect::<Vec<_>>().join(" OR ")
+    table
+        .key
+        .iter()
+        .map(part_changed)
+        .collect::<Vec<_>>()
+        .join(" OR ")
 }
