@@ -10,14 +10,12 @@
 //! | --- | --- |
 //! | [`connection`] | PostgreSQL as libpq names it, and every failure as a sentence |
 //! | [`convert`] | what a stored value becomes, in one place for all steps |
+//! | [`follow`] | records what writers change meanwhile, replays it, cuts over |
 //! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
+//! | [`schema`] | the source's schema, as its pragmas and statements say it |
 
 pub mod connection;
 pub mod convert;
-//! | [`follow`] | records what writers change meanwhile, replays it, cuts over |
-//! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
-
-pub mod connection;
 pub mod follow;
 pub mod plan;
 pub mod schema;
