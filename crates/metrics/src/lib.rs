@@ -18,6 +18,7 @@
 //! | [`rules`] | recording and alerting rules |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
+pub mod exporters;
 pub mod exposition;
 pub mod instruments;
 pub mod promql;
