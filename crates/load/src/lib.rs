@@ -19,6 +19,8 @@
 mod connection;
 mod duration;
 mod engine;
+pub mod metric;
+pub mod options;
 mod recorder;
 pub mod replay;
 mod report;
@@ -26,6 +28,7 @@ pub mod schedule;
 mod shape;
 mod target;
 mod threshold;
+pub mod user;
 mod watch;
 
 pub use connection::{Connection, RequestError};

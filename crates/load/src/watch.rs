@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_autoscaler_reads_as_one_line() {
-        let found: HorizontalPodAutoscaler = k8s_openapi::serde_json::from_value(k8s_openapi::serde_json::json!({
+        let found: HorizontalPodAutoscaler = serde_json::from_value(serde_json::json!({
             "status": {"currentReplicas": 4, "desiredReplicas": 6, "currentMetrics": [
                 {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 82, "averageValue": "164m"}}},
             ]},

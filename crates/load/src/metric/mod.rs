@@ -1,0 +1,39 @@
+//! Metrics of a run: what is measured, with which tags, and what it adds up to.
+//!
+//! Each worker thread records into a [`SampleSink`] of its own. Once a second the [`Collector`]
+//! takes what every thread has, adds it up to an [`Interval`] and to the whole run. Trends are
+//! histograms ([`Trend`]), so memory does not grow with the number of samples.
+//!
+//! ```text
+//! virtual users ──► SampleSink (one a thread) ──► Collector ──► Interval (a second), Totals (the run)
+//!                                                     └──► samples one by one, where an output wants them
+//! ```
+
+mod collector;
+mod registry;
+mod tags;
+mod trend;
+
+pub use collector::{Collector, Interval, Measured, SampleSink, Totals};
+pub use registry::{
+    BuiltinMetrics, Metric, MetricError, MetricId, MetricKind, MetricRegistry, ValueKind,
+};
+pub use tags::{TagFilter, Tags};
+pub use trend::Trend;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// One measured value.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What was measured.
+    pub metric: Arc<Metric>,
+    /// The value: milliseconds for times, bytes for data, 0 or 1 for rates.
+    pub value: f64,
+    /// What it belongs to: `method`, `status`, `scenario`, `group`, …
+    pub tags: Tags,
+    /// When it was measured, by wall clock.
+    pub time: Timestamp,
+}
