@@ -8,6 +8,11 @@
 //! | part | is |
 //! | --- | --- |
 //! | [`instruments`] | counters, gauges and histograms of the parts themselves |
+//! | [`config`] | the configuration file, `prometheus.yml` |
+//! | [`discovery`] | where targets come from: written down, files, servers, the Kubernetes API |
+//! | [`relabel`] | rules that choose targets and samples and change their labels |
+//! | [`mod@scrape`] | scrapes targets at their intervals into the database |
+//! | [`http_client`] | how servers are asked: authentication, TLS, compression |
 //! | [`exposition`] | the formats in which metrics are exposed: negotiation, the strict reader, the writer |
 //! | `series` | counters of the last seconds, and the rate they went at |
 //! | [`Usage`] | what is known of every node and pod, fed one scrape at a time |
@@ -18,12 +23,17 @@
 //! | [`rules`] | recording and alerting rules |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
+pub mod config;
+pub mod discovery;
 pub mod exporters;
 pub mod exposition;
+pub mod http_client;
 pub mod instruments;
 pub mod promql;
+pub mod relabel;
 mod resource_scrape;
 pub mod rules;
+pub mod scrape;
 mod series;
 pub mod series_store;
 mod serve;

@@ -31,4 +31,5 @@ pub use error::{Position, QueryError};
 pub use notation::{NotationError, Point, SeriesNotation, parse_float, parse_time};
 pub use query::{Answer, Cancel, Options, Query, Span};
 pub use source::{ReadError, SeriesSource, SourceSeries};
+pub(crate) use syntax::parse_duration;
 pub use value::{Element, SeriesValues, Value};

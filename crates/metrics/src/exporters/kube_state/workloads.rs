@@ -259,7 +259,9 @@ pub(super) fn disruption_budgets(budgets: &[Arc<PodDisruptionBudget>], text: &mu
             let value = budget.status.as_ref().map(|status| match name {
                 "current_healthy" => f64::from(status.current_healthy.unwrap_or_default()),
                 "desired_healthy" => f64::from(status.desired_healthy.unwrap_or_default()),
-                "pod_disruptions_allowed" => f64::from(status.disruptions_allowed.unwrap_or_default()),
+                "pod_disruptions_allowed" => {
+                    f64::from(status.disruptions_allowed.unwrap_or_default())
+                }
                 "expected_pods" => f64::from(status.expected_pods.unwrap_or_default()),
                 _ => status.observed_generation.unwrap_or_default() as f64,
             });
