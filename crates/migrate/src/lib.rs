@@ -19,3 +19,9 @@ pub mod convert;
 pub mod follow;
 pub mod plan;
 pub mod schema;
+//! | [`snapshot`] | one state of the source, seen by several readers while writers go on |
+//! | [`state`] | what is known of migrations, kept in a schema of its own in the target |
+
+pub mod copy;
+pub mod snapshot;
+pub mod state;
