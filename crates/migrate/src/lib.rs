@@ -13,15 +13,14 @@
 //! | [`follow`] | records what writers change meanwhile, replays it, cuts over |
 //! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
 //! | [`schema`] | the source's schema, as its pragmas and statements say it |
-
-pub mod connection;
-pub mod convert;
-pub mod follow;
-pub mod plan;
-pub mod schema;
 //! | [`snapshot`] | one state of the source, seen by several readers while writers go on |
 //! | [`state`] | what is known of migrations, kept in a schema of its own in the target |
 
+pub mod connection;
+pub mod convert;
 pub mod copy;
+pub mod follow;
+pub mod plan;
+pub mod schema;
 pub mod snapshot;
 pub mod state;

@@ -22,7 +22,9 @@ pub enum SchemaError {
     #[error("cannot read the schema of the SQLite database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A table's statement is not understood, so that nothing can be promised about it.
-    #[error("cannot read the CREATE statement of table {table}: {reason}; leave the table out with --exclude {table}")]
+    #[error(
+        "cannot read the CREATE statement of table {table}: {reason}; leave the table out with --exclude {table}"
+    )]
     Unreadable {
         /// The table.
         table: String,
@@ -260,7 +262,9 @@ impl Table<'_> {
     /// Finds a column by name; SQLite ignores the case of ASCII letters.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns
+            .iter()
+            .position(|column| column.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -268,7 +272,9 @@ impl Schema<'_> {
     /// Finds a table by name.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table<'_>> {
-        self.tables.iter().find(|table| table.name.eq_ignore_ascii_case(name))
+        self.tables
+            .iter()
+            .find(|table| table.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -277,7 +283,9 @@ impl Schema<'_> {
 pub fn unquote(name: &str) -> String {
     let mut letters = name.chars();
     let quote = match letters.next() {
-        Some('[') if name.ends_with(']') && name.len() >= 2 => return name[1..name.len() - 1].to_owned(),
+        Some('[') if name.ends_with(']') && name.len() >= 2 => {
+            return name[1..name.len() - 1].to_owned();
+        }
         Some(quote @ ('"' | '`' | '\'')) if name.len() >= 2 && name.ends_with(quote) => quote,
         _ => return name.to_owned(),
     };

@@ -1,23 +1,29 @@
 use md5::{Digest, Md5};
 use rusqlite::Connection;
 use sqlite3_parser::ast::{
-    Cmd, ColumnConstraint, CreateTableBody, DeferSubclause, Expr, ForeignKeyClause, InitDeferredPred, RefAct, RefArg,
-    Stmt, TableConstraint,
+    Cmd, ColumnConstraint, CreateTableBody, DeferSubclause, Expr, ForeignKeyClause,
+    InitDeferredPred, RefAct, RefArg, Stmt, TableConstraint,
 };
 use sqlite3_parser::lexer::sql::{Error as ParseError, Parser};
 use sqlite3_parser::{Bump, FallibleIterator};
 
 use super::{
-    Check, CollationName, Column, ForeignKey, Index, IndexOrigin, IndexPart, IndexTerm, Schema, SchemaError, Table,
-    Trigger, Unread, View, VirtualTable, tokens, unquote,
+    Check, CollationName, Column, ForeignKey, Index, IndexOrigin, IndexPart, IndexTerm, Schema,
+    SchemaError, Table, Trigger, Unread, View, VirtualTable, tokens, unquote,
 };
-use crate::plan::{Collation, ObjectKind, ReferentialAction, SOURCE_PREFIX, SourceIdentity, quote_name};
+use crate::plan::{
+    Collation, ObjectKind, ReferentialAction, SOURCE_PREFIX, SourceIdentity, quote_name,
+};
 
 /// Reads the schema of the main database.
 ///
 /// # Errors
 /// When SQLite cannot answer, or a table's statement is not understood.
-pub fn read<'b>(source: &Connection, path: &str, arena: &'b Bump) -> Result<Schema<'b>, SchemaError> {
+pub fn read<'b>(
+    source: &Connection,
+    path: &str,
+    arena: &'b Bump,
+) -> Result<Schema<'b>, SchemaError> {
     let objects = objects(source)?;
     let listed = table_list(source)?;
     let mut schema = Schema {
@@ -28,10 +34,15 @@ pub fn read<'b>(source: &Connection, path: &str, arena: &'b Bump) -> Result<Sche
         virtual_tables: Vec::new(),
         unread: Vec::new(),
     };
-    let shadows: Vec<&str> =
-        listed.iter().filter(|(_, kind)| kind == "shadow").map(|(name, _)| name.as_str()).collect();
+    let shadows: Vec<&str> = listed
+        .iter()
+        .filter(|(_, kind)| kind == "shadow")
+        .map(|(name, _)| name.as_str())
+        .collect();
     for object in &objects {
-        let Some(sql) = object.sql.as_deref() else { continue };
+        let Some(sql) = object.sql.as_deref() else {
+            continue;
+        };
         if object.name.to_ascii_lowercase().starts_with("sqlite_") || object.kind == "index" {
             continue;
         }
@@ -41,23 +52,46 @@ pub fn read<'b>(source: &Connection, path: &str, arena: &'b Bump) -> Result<Sche
         let statement = match parse(sql, arena) {
             Ok(statement) => statement,
             Err(failure) if object.kind == "table" => {
-                return Err(SchemaError::Unreadable { table: object.name.clone(), reason: failure.0 });
+                return Err(SchemaError::Unreadable {
+                    table: object.name.clone(),
+                    reason: failure.0,
+                });
             }
             Err((reason, line)) => {
-                let kind = if object.kind == "view" { ObjectKind::View } else { ObjectKind::Trigger };
+                let kind = if object.kind == "view" {
+                    ObjectKind::View
+                } else {
+                    ObjectKind::Trigger
+                };
                 let (name, table) = (object.name.clone(), object.table.clone());
-                schema.unread.push(Unread { kind, name, table, reason, line });
+                schema.unread.push(Unread {
+                    kind,
+                    name,
+                    table,
+                    reason,
+                    line,
+                });
                 continue;
             }
         };
         match statement {
             Stmt::CreateTable { body, .. } => {
-                let table = read_table(source, object, sql, body, arena, &mut schema.unread, &objects)?;
+                let table = read_table(
+                    source,
+                    object,
+                    sql,
+                    body,
+                    arena,
+                    &mut schema.unread,
+                    &objects,
+                )?;
                 schema.tables.push(table);
             }
             Stmt::CreateVirtualTable { module_name, .. } => {
                 let prefix = format!("{}_", object.name.to_ascii_lowercase());
-                let own = shadows.iter().filter(|name| name.to_ascii_lowercase().starts_with(&prefix));
+                let own = shadows
+                    .iter()
+                    .filter(|name| name.to_ascii_lowercase().starts_with(&prefix));
                 schema.virtual_tables.push(VirtualTable {
                     name: object.name.clone(),
                     module: unquote(module_name.0),
@@ -104,32 +138,59 @@ fn objects(source: &Connection) -> rusqlite::Result<Vec<Object>> {
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE substr(name, 1, length(?1)) <> ?1 ORDER BY rowid",
     )?;
     query
-        .query_map([SOURCE_PREFIX], |row| Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? }))?
+        .query_map([SOURCE_PREFIX], |row| {
+            Ok(Object {
+                kind: row.get(0)?,
+                name: row.get(1)?,
+                table: row.get(2)?,
+                sql: row.get(3)?,
+            })
+        })?
         .collect()
 }
 
 fn table_list(source: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
-    let mut query = source.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
-    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let mut query =
+        source.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
+    query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
-fn identity(source: &Connection, path: &str, objects: &[Object]) -> rusqlite::Result<SourceIdentity> {
-    let mut sorted: Vec<&Object> = objects.iter().filter(|object| !object.name.starts_with("sqlite_")).collect();
+fn identity(
+    source: &Connection,
+    path: &str,
+    objects: &[Object],
+) -> rusqlite::Result<SourceIdentity> {
+    let mut sorted: Vec<&Object> = objects
+        .iter()
+        .filter(|object| !object.name.starts_with("sqlite_"))
+        .collect();
     sorted.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
     let mut digest = Md5::new();
     for object in sorted {
-        for text in [&object.kind, &object.name, object.sql.as_ref().unwrap_or(&String::new())] {
+        for text in [
+            &object.kind,
+            &object.name,
+            object.sql.as_ref().unwrap_or(&String::new()),
+        ] {
             digest.update(text.len().to_be_bytes());
             digest.update(text.as_bytes());
         }
     }
-    let number = |pragma: &str| source.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i32>(0));
+    let number = |pragma: &str| {
+        source.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i32>(0))
+    };
     Ok(SourceIdentity {
         path: path.to_owned(),
         application_id: number("application_id")?,
         user_version: number("user_version")?,
         encoding: source.query_row("PRAGMA encoding", [], |row| row.get(0))?,
-        schema_digest: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        schema_digest: digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     })
 }
 
@@ -152,7 +213,11 @@ pub(crate) fn parse<'b>(sql: &str, arena: &'b Bump) -> Result<&'b Stmt<'b>, (Str
 
 fn view_columns(source: &Connection, view: &str) -> rusqlite::Result<Vec<String>> {
     let query = source.prepare(&format!("SELECT * FROM {}", quote_name(view)))?;
-    Ok(query.column_names().into_iter().map(str::to_owned).collect())
+    Ok(query
+        .column_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn read_table<'b>(
@@ -164,9 +229,17 @@ fn read_table<'b>(
     unread: &mut Vec<Unread>,
     objects: &[Object],
 ) -> Result<Table<'b>, SchemaError> {
-    let CreateTableBody::ColumnsAndConstraints { columns: definitions, constraints, .. } = body else {
+    let CreateTableBody::ColumnsAndConstraints {
+        columns: definitions,
+        constraints,
+        ..
+    } = body
+    else {
         let reason = "it has no list of columns".to_owned();
-        return Err(SchemaError::Unreadable { table: object.name.clone(), reason });
+        return Err(SchemaError::Unreadable {
+            table: object.name.clone(),
+            reason,
+        });
     };
     let (strict, without_rowid) = source.query_row(
         "SELECT strict, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1",
@@ -191,7 +264,8 @@ fn read_table<'b>(
         comment: comments.table,
     };
     let mut key: Vec<(i64, usize)> = Vec::new();
-    let mut query = source.prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)")?;
+    let mut query =
+        source.prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)")?;
     let mut rows = query.query([&object.name])?;
     while let Some(row) = rows.next()? {
         let place: i64 = row.get(3)?;
@@ -217,7 +291,10 @@ fn read_table<'b>(
             table.columns.len(),
             definitions.len()
         );
-        return Err(SchemaError::Unreadable { table: table.name, reason });
+        return Err(SchemaError::Unreadable {
+            table: table.name,
+            reason,
+        });
     }
 
     let mut named_uniques: Vec<(Vec<String>, String)> = Vec::new();
@@ -231,27 +308,48 @@ fn read_table<'b>(
                     table.autoincrement |= auto_increment;
                     table.primary_key_name = given;
                 }
-                ColumnConstraint::Unique(_) => named_uniques.extend(given.map(|given| (vec![name.clone()], given))),
-                ColumnConstraint::Check(expression) => table.checks.push(Check { name: given, expression }),
-                ColumnConstraint::Default(expression) => table.columns[position].default = Some(expression),
-                ColumnConstraint::Collate { collation_name } => {
-                    table.columns[position].collation = CollationName::of(&unquote(collation_name.0));
+                ColumnConstraint::Unique(_) => {
+                    named_uniques.extend(given.map(|given| (vec![name.clone()], given)))
                 }
-                ColumnConstraint::ForeignKey { clause, defer_clause } => {
+                ColumnConstraint::Check(expression) => table.checks.push(Check {
+                    name: given,
+                    expression,
+                }),
+                ColumnConstraint::Default(expression) => {
+                    table.columns[position].default = Some(expression)
+                }
+                ColumnConstraint::Collate { collation_name } => {
+                    table.columns[position].collation =
+                        CollationName::of(&unquote(collation_name.0));
+                }
+                ColumnConstraint::ForeignKey {
+                    clause,
+                    defer_clause,
+                } => {
                     let columns = vec![name.clone()];
-                    table.foreign_keys.push(foreign_key(given, columns, clause, defer_clause.as_ref()));
+                    table.foreign_keys.push(foreign_key(
+                        given,
+                        columns,
+                        clause,
+                        defer_clause.as_ref(),
+                    ));
                 }
                 ColumnConstraint::Defer(clause) => {
                     if let Some(last) = table.foreign_keys.last_mut() {
                         last.initially_deferred = is_deferred(Some(clause));
                     }
                 }
-                ColumnConstraint::Generated { expr, .. } => table.columns[position].generated = Some(expr),
+                ColumnConstraint::Generated { expr, .. } => {
+                    table.columns[position].generated = Some(expr)
+                }
                 ColumnConstraint::NotNull { .. } => {}
             }
         }
     }
-    for constraint in constraints.iter().flat_map(|constraints| constraints.iter()) {
+    for constraint in constraints
+        .iter()
+        .flat_map(|constraints| constraints.iter())
+    {
         let given = constraint.name.as_ref().map(|name| unquote(name.0));
         match &constraint.constraint {
             TableConstraint::PrimaryKey { auto_increment, .. } => {
@@ -259,13 +357,28 @@ fn read_table<'b>(
                 table.primary_key_name = given;
             }
             TableConstraint::Unique { columns, .. } => {
-                let names = columns.iter().map(|column| column_name(&column.expr).unwrap_or_default()).collect();
+                let names = columns
+                    .iter()
+                    .map(|column| column_name(&column.expr).unwrap_or_default())
+                    .collect();
                 named_uniques.extend(given.map(|given| (names, given)));
             }
-            TableConstraint::Check(expression, _) => table.checks.push(Check { name: given, expression }),
-            TableConstraint::ForeignKey { columns, clause, defer_clause } => {
-                let columns = columns.iter().map(|column| unquote(column.col_name.0)).collect();
-                table.foreign_keys.push(foreign_key(given, columns, clause, defer_clause.as_ref()));
+            TableConstraint::Check(expression, _) => table.checks.push(Check {
+                name: given,
+                expression,
+            }),
+            TableConstraint::ForeignKey {
+                columns,
+                clause,
+                defer_clause,
+            } => {
+                let columns = columns
+                    .iter()
+                    .map(|column| unquote(column.col_name.0))
+                    .collect();
+                table
+                    .foreign_keys
+                    .push(foreign_key(given, columns, clause, defer_clause.as_ref()));
             }
         }
     }
@@ -282,12 +395,18 @@ fn read_table<'b>(
             .find(|(columns, _)| {
                 index.origin == IndexOrigin::Unique
                     && columns.len() == names.len()
-                    && columns.iter().zip(&names).all(|(a, b)| a.eq_ignore_ascii_case(b))
+                    && columns
+                        .iter()
+                        .zip(&names)
+                        .all(|(a, b)| a.eq_ignore_ascii_case(b))
             })
             .map(|(_, given)| given.clone());
     }
     if !without_rowid {
-        let keyed = table.indexes.iter().any(|index| index.origin == IndexOrigin::PrimaryKey);
+        let keyed = table
+            .indexes
+            .iter()
+            .any(|index| index.origin == IndexOrigin::PrimaryKey);
         if let ([only], false) = (table.primary_key.as_slice(), keyed) {
             table.rowid_column = Some(*only);
         }
@@ -310,9 +429,12 @@ fn read_indexes<'b>(
     unread: &mut Vec<Unread>,
 ) -> Result<Vec<Index<'b>>, SchemaError> {
     let mut indexes = Vec::new();
-    let mut query = source.prepare("SELECT name, \"unique\", origin FROM pragma_index_list(?1) ORDER BY seq DESC")?;
+    let mut query = source
+        .prepare("SELECT name, \"unique\", origin FROM pragma_index_list(?1) ORDER BY seq DESC")?;
     let listed: Vec<(String, bool, String)> = query
-        .query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([&table.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
         .collect::<Result<_, _>>()?;
     for (name, unique, origin) in listed {
         let sql = objects
@@ -323,14 +445,27 @@ fn read_indexes<'b>(
         let (mut expressions, mut condition) = (Vec::new(), None);
         if !sql.is_empty() {
             match parse(&sql, arena) {
-                Ok(Stmt::CreateIndex { columns, where_clause, .. }) => {
-                    expressions = columns.iter().map(|column| without_collation(&column.expr)).collect();
+                Ok(Stmt::CreateIndex {
+                    columns,
+                    where_clause,
+                    ..
+                }) => {
+                    expressions = columns
+                        .iter()
+                        .map(|column| without_collation(&column.expr))
+                        .collect();
                     condition = where_clause.as_ref();
                 }
                 Ok(_) => continue,
                 Err((reason, line)) => {
                     let (kind, table) = (ObjectKind::Index, table.name.clone());
-                    unread.push(Unread { kind, name, table, reason, line });
+                    unread.push(Unread {
+                        kind,
+                        name,
+                        table,
+                        reason,
+                        line,
+                    });
                     continue;
                 }
             }
@@ -350,14 +485,26 @@ fn read_indexes<'b>(
                 position => IndexTerm::Column(usize::try_from(position).unwrap_or_default()),
             };
             let collation = CollationName::of(&row.get::<_, String>(1)?);
-            parts.push(IndexPart { term, collation, descending: row.get(2)? });
+            parts.push(IndexPart {
+                term,
+                collation,
+                descending: row.get(2)?,
+            });
         }
         let origin = match origin.as_str() {
             "u" => IndexOrigin::Unique,
             "pk" => IndexOrigin::PrimaryKey,
             _ => IndexOrigin::Created,
         };
-        indexes.push(Index { name, sql, unique, origin, parts, condition, constraint: None });
+        indexes.push(Index {
+            name,
+            sql,
+            unique,
+            origin,
+            parts,
+            condition,
+            constraint: None,
+        });
     }
     Ok(indexes)
 }
@@ -389,7 +536,12 @@ fn foreign_key(
         name,
         columns,
         parent: unquote(clause.tbl_name.0),
-        parent_columns: clause.columns.map(|columns| columns.iter().map(|column| unquote(column.col_name.0)).collect()),
+        parent_columns: clause.columns.map(|columns| {
+            columns
+                .iter()
+                .map(|column| unquote(column.col_name.0))
+                .collect()
+        }),
         on_delete: ReferentialAction::NoAction,
         on_update: ReferentialAction::NoAction,
         initially_deferred: is_deferred(deferral),

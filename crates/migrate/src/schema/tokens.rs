@@ -87,10 +87,12 @@ fn is_word(byte: u8) -> bool {
 
 /// The line, from 1, of the first word of a statement that is `token`, whatever its case and quotes.
 pub(crate) fn line_of_token(sql: &str, token: &str) -> Option<u64> {
-    pieces(sql).into_iter().find_map(|(piece, line, _)| match piece {
-        Piece::Word(word) if super::unquote(word).eq_ignore_ascii_case(token) => Some(line),
-        _ => None,
-    })
+    pieces(sql)
+        .into_iter()
+        .find_map(|(piece, line, _)| match piece {
+            Piece::Word(word) if super::unquote(word).eq_ignore_ascii_case(token) => Some(line),
+            _ => None,
+        })
 }
 
 /// The comments of a `CREATE TABLE` statement.
@@ -115,9 +117,15 @@ pub(super) fn comments(sql: &str, column_count: usize) -> Comments {
             Piece::Comment(text) if depth == 0 => table.push(text),
             Piece::Comment(text) => {
                 let behind = line == last_line && !fresh;
-                let owner = if item_started { Some(item) } else { item.checked_sub(1) };
+                let owner = if item_started {
+                    Some(item)
+                } else {
+                    item.checked_sub(1)
+                };
                 match owner {
-                    Some(owner) if owner < column_count && (behind || item_started) => columns[owner].push(text),
+                    Some(owner) if owner < column_count && (behind || item_started) => {
+                        columns[owner].push(text)
+                    }
                     None if behind => table.push(text),
                     _ => waiting.push(text),
                 }
@@ -143,7 +151,10 @@ pub(super) fn comments(sql: &str, column_count: usize) -> Comments {
     }
     table.append(&mut waiting);
     let join = |texts: Vec<&str>| (!texts.is_empty()).then(|| texts.join("\n"));
-    Comments { table: join(table), columns: columns.into_iter().map(join).collect() }
+    Comments {
+        table: join(table),
+        columns: columns.into_iter().map(join).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -158,14 +169,26 @@ mod tests {
         );
         assert_eq!(found.table.as_deref(), Some("people"));
         assert_eq!(found.columns[0].as_deref(), Some("the number"));
-        assert_eq!(found.columns[1].as_deref(), Some("as they\nwrite it\nfull\nnot empty"));
+        assert_eq!(
+            found.columns[1].as_deref(),
+            Some("as they\nwrite it\nfull\nnot empty")
+        );
         assert_eq!(found.columns[2].as_deref(), Some("in all"));
     }
 
     #[test]
     fn what_looks_like_a_comment_within_quotes_is_none() {
-        let found = comments("CREATE TABLE t(\"a--b\" TEXT DEFAULT '/* no */', [c--d])", 2);
-        assert_eq!(found, Comments { table: None, columns: vec![None, None] });
+        let found = comments(
+            "CREATE TABLE t(\"a--b\" TEXT DEFAULT '/* no */', [c--d])",
+            2,
+        );
+        assert_eq!(
+            found,
+            Comments {
+                table: None,
+                columns: vec![None, None]
+            }
+        );
     }
 
     #[test]
