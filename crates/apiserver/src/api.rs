@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::response::Response;
 use futures::FutureExt as _;
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use springtide_machinery::clock::Clock;
 use springtide_machinery::entropy::Entropy;
 use springtide_machinery::error::ApiError;
@@ -22,6 +22,7 @@ use crate::auth::{self, Attributes, UserInfo};
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::kubelets::Kubelets;
+use crate::metrics::{self, Metrics};
 use crate::negotiate::{self, Accepted};
 use crate::openapi::OpenApi;
 use crate::request::{Query, ResourcePath, Target};
@@ -42,6 +43,7 @@ pub(crate) struct Api {
     pub(crate) allocator: Allocator,
     pub(crate) kubelets: Kubelets,
     pub(crate) aggregated: Aggregated,
+    pub(crate) metrics: Metrics,
     /// Ends watches and other streams when the server stops.
     pub(crate) shutdown: CancellationToken,
 }
@@ -91,9 +93,11 @@ impl Call<'_> {
 
 /// Answers a request. A panic in a handler is its own request's failure alone.
 pub(crate) async fn handle(api: &Api, request: Request<Body>) -> Response {
+    let begun = Instant::now();
+    let under_way = api.metrics.begin(request.method());
     let started = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         let target = request.uri().to_string();
-        (Instant::now(), request.method().clone(), target)
+        (begun, request.method().clone(), target)
     });
     let (parts, body) = request.into_parts();
     let answering = AssertUnwindSafe(answer(api, &parts, body)).catch_unwind();
@@ -117,6 +121,11 @@ pub(crate) async fn handle(api: &Api, request: Request<Body>) -> Response {
             ))
         }
     };
+    drop(under_way);
+    let target = Target::parse(parts.uri.path());
+    let asked = metrics::Asked::of(api, &parts, &target);
+    api.metrics
+        .answered(&asked, response.status(), begun.elapsed());
     if let Some((started, method, target)) = started {
         tracing::debug!(
             %method,
@@ -156,6 +165,11 @@ async fn answer(api: &Api, parts: &Parts, body: Body) -> Result<Response, ApiErr
     let headers = &parts.headers;
     match target {
         Target::Health { endpoint, check } => Ok(api.health.answer(api, endpoint, check, &query)),
+        Target::Metrics => Ok(respond::with_type(
+            StatusCode::OK,
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+            Body::from(api.metrics.registry.text()),
+        )),
         Target::Version => Ok(version::answer()),
         Target::Root => Ok(api.discovery.paths(&api.aggregated)),
         Target::CoreVersions => api.discovery.core_versions(&api.aggregated, headers),

@@ -128,6 +128,7 @@ impl Discovery {
             [
                 "/healthz",
                 "/livez",
+                "/metrics",
                 "/openapi/v2",
                 "/openapi/v3",
                 "/readyz",

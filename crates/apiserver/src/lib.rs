@@ -32,6 +32,7 @@ mod encode;
 mod health;
 mod kubelets;
 mod list;
+mod metrics;
 mod negotiate;
 mod openapi;
 mod options;

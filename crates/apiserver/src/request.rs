@@ -12,6 +12,8 @@ pub(crate) enum Target<'a> {
         /// The single check, as in `ping`; empty for all.
         check: &'a str,
     },
+    /// `/metrics`.
+    Metrics,
     /// `/version`.
     Version,
     /// `/`.
@@ -73,6 +75,7 @@ impl<'a> Target<'a> {
                 endpoint: first,
                 check: rest.trim_end_matches('/'),
             },
+            "metrics" if rest.is_empty() => Target::Metrics,
             "version" if rest.is_empty() => Target::Version,
             "openapi" => match split(rest) {
                 ("v2", "") => Target::OpenApiV2,

@@ -129,6 +129,13 @@ impl Routes {
         self.by_path.get(group)?.get(version)?.get(plural)
     }
 
+    /// The routes of all stored versions, by their collections' names.
+    pub(crate) fn stored(&self) -> Vec<&Arc<Route>> {
+        let mut all: Vec<&Arc<Route>> = self.by_collection.values().collect();
+        all.sort_by(|a, b| a.resource().collection.cmp(&b.resource().collection));
+        all
+    }
+
     /// The stored version of a collection.
     pub(crate) fn of_collection(&self, collection: &str) -> Option<&Arc<Route>> {
         self.by_collection.get(collection)

@@ -14,6 +14,7 @@ use http::Request;
 use springtide_machinery::clock::Clock;
 use springtide_machinery::entropy::Entropy;
 use springtide_machinery::error::ApiError;
+use springtide_machinery::instruments;
 use springtide_machinery::registry::Registry;
 use springtide_store::Store;
 use tokio::net::TcpListener;
@@ -27,6 +28,7 @@ use crate::bootstrap;
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::kubelets::Kubelets;
+use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::routes::Routes;
 use crate::tls::{self, Tls};
@@ -103,10 +105,13 @@ impl Builder {
             health: Health::default(),
             kubelets: Kubelets::default(),
             aggregated: Aggregated::default(),
+            metrics: Metrics::new(),
             shutdown: CancellationToken::new(),
         };
         bootstrap::make_well_known(&api, self.service_range, self.advertised.port()).await?;
-        Ok(ApiServer { api: Arc::new(api) })
+        let api = Arc::new(api);
+        api.metrics.tell_of(Arc::downgrade(&api));
+        Ok(ApiServer { api })
     }
 }
 
@@ -182,6 +187,12 @@ impl ApiServer {
     /// Serves a group version of [`ApiServer::aggregate`] no longer.
     pub fn remove_aggregated(&self, group: &str, version: &str) {
         self.api.aggregated.remove(group, version);
+    }
+
+    /// What `/metrics` tells; other parts may add to it.
+    #[must_use]
+    pub fn instruments(&self) -> instruments::Registry {
+        self.api.metrics.registry.clone()
     }
 
     /// Adds a check to `/readyz`; it says why the part is not ready.

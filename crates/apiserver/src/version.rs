@@ -18,7 +18,7 @@ pub(crate) fn answer() -> Response {
         "emulationMinor": MINOR.to_string(),
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": (MINOR - 1).to_string(),
-        "gitVersion": format!("v1.{MINOR}.0+springtide-{}", env!("CARGO_PKG_VERSION")),
+        "gitVersion": git_version(),
         "gitCommit": "",
         "gitTreeState": "",
         "buildDate": "1970-01-01T00:00:00Z",
@@ -27,6 +27,11 @@ pub(crate) fn answer() -> Response {
         "platform": format!("linux/{}", architecture()),
     });
     respond::json(StatusCode::OK, &version)
+}
+
+/// Which Kubernetes and which build, in one word.
+pub(crate) fn git_version() -> String {
+    format!("v1.{MINOR}.0+springtide-{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The machine's architecture as Go names it.

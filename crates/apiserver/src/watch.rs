@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Call;
 use crate::encode;
+use crate::metrics;
 use crate::negotiate::{Accepted, Shape};
 use crate::respond;
 use crate::routes::Route;
@@ -50,9 +51,14 @@ pub(crate) async fn watch(call: &Call<'_>, accepted: Accepted) -> Result<Respons
             return Ok(respond::json_bytes(StatusCode::OK, event));
         }
     };
-    let body = stream::unfold(Box::new(stream), |mut stream| async move {
+    let under_way = call
+        .api
+        .metrics
+        .watching(call.route, metrics::scope(call.path));
+    let state = (Box::new(stream), under_way);
+    let body = stream::unfold(state, |(mut stream, under_way)| async move {
         let piece = stream.next_piece().await?;
-        Some((Ok::<_, Infallible>(piece), stream))
+        Some((Ok::<_, Infallible>(piece), (stream, under_way)))
     });
     Ok(respond::with_type(
         StatusCode::OK,

@@ -15,7 +15,9 @@ use axum::routing::{any, get};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use serde_json::json;
+use springtide_machinery::instruments::Text;
 
+use crate::exporters;
 use crate::kubelet::prepare::log_path;
 use crate::kubelet::runtime::ContainerRun;
 use crate::kubelet::view::all_containers;
@@ -27,7 +29,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
+        .route("/metrics", get(own_metrics))
         .route("/metrics/resource", get(metrics))
+        .route("/metrics/cadvisor", get(container_metrics))
+        .route("/metrics/node", get(host_metrics))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs))
         .route("/exec/{namespace}/{pod}/{container}", any(exec::answer))
         .route("/attach/{namespace}/{pod}/{container}", any(attach::answer))
@@ -50,6 +55,38 @@ async fn pods(State(shared): State<Arc<Shared>>) -> Response {
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shared.stats.text()).into_response()
+}
+
+fn exposed(text: String) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn own_metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let mut text = Text::default();
+    exporters::kubelet::write(&shared.config.node_name, &shared.snapshots(), &mut text);
+    exposed(text.into_string())
+}
+
+async fn container_metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let mut text = Text::default();
+    let (measured, node) = (shared.stats.measured(), shared.stats.node());
+    exporters::cadvisor::write(&shared.snapshots(), &measured, node, &mut text);
+    exposed(text.into_string())
+}
+
+async fn host_metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let now = shared.clock.now();
+    // Reads some twenty files of /proc, and asks each file system for its size.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut text = Text::default();
+        exporters::host::write(now, &mut text);
+        text.into_string()
+    });
+    match written.await {
+        Ok(text) => exposed(text),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Why no log can be shown, or no command run, in Kubernetes' words.

@@ -18,6 +18,7 @@
 mod api;
 pub mod cgroups;
 pub mod environment;
+mod exporters;
 pub mod keeper;
 pub mod kubelet;
 pub mod logs;

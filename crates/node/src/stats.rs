@@ -38,6 +38,15 @@ struct Newest {
     failed: bool,
 }
 
+/// The newest measurement of one container.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) container: String,
+    pub(crate) usage: Usage,
+}
+
 /// A container by namespace, pod and its own name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
@@ -86,6 +95,23 @@ impl Stats {
             node,
             failed,
         };
+    }
+
+    /// The newest measurements of all containers, sorted by namespace, pod and container.
+    pub(crate) fn measured(&self) -> Vec<Measured> {
+        let newest = self.newest.lock();
+        let measured = newest.containers.iter().map(|(name, usage)| Measured {
+            namespace: name.namespace.clone(),
+            pod: name.pod.clone(),
+            container: name.container.clone(),
+            usage: usage.clone(),
+        });
+        measured.collect()
+    }
+
+    /// The newest measurement of the node.
+    pub(crate) fn node(&self) -> Option<NodeUsage> {
+        self.newest.lock().node
     }
 
     /// The text of `/metrics/resource`.
@@ -289,6 +315,7 @@ mod tests {
             at,
             cpu: Duration::from_millis(cpu),
             memory_working_set_bytes: 1 << 20,
+            counters: crate::cgroups::Usage::default(),
             started_at: "2026-01-02T03:04:00Z".parse().expect("a time"),
         };
         let stats = Stats::default();

@@ -118,6 +118,79 @@ pub struct Usage {
     pub periods: u64,
     /// See `periods`.
     pub throttled_periods: u64,
+    /// How long it was kept from running by its limit, in nanoseconds.
+    pub throttled_nanos: u64,
+    /// CPU time in its own programs and in the kernel, in nanoseconds; 0 where that is not told apart.
+    pub user_nanos: u64,
+    /// See `user_nanos`.
+    pub system_nanos: u64,
+    /// File pages charged to it. In bytes.
+    pub cache_bytes: u64,
+    /// What of it is swapped out. In bytes.
+    pub swap_bytes: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// What went through its pod's network link, where it has one of its own.
+    pub traffic: Option<Traffic>,
+}
+
+/// What went through a network link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// What came in.
+    pub received: Direction,
+    /// What went out.
+    pub sent: Direction,
+}
+
+/// One direction of a network link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Direction {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets that were damaged.
+    pub errors: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+}
+
+impl Traffic {
+    /// What went through `link` in the network namespace of a process; `None` where it has no such link.
+    #[must_use]
+    pub fn of_process(pid: Pid, link: &str) -> Option<Self> {
+        let links = fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
+        Self::each(&links)
+            .find(|(name, _)| *name == link)
+            .map(|(_, traffic)| traffic)
+    }
+
+    /// The links in the text of `/proc/net/dev`, by name.
+    pub(crate) fn each(text: &str) -> impl Iterator<Item = (&str, Self)> {
+        text.lines().skip(2).filter_map(|line| {
+            let (name, counters) = line.split_once(':')?;
+            let counters: Vec<u64> = counters
+                .split_whitespace()
+                .filter_map(|counter| counter.parse().ok())
+                .collect();
+            let direction = |at: usize| {
+                Some(Direction {
+                    bytes: *counters.get(at)?,
+                    packets: *counters.get(at + 1)?,
+                    errors: *counters.get(at + 2)?,
+                    dropped: *counters.get(at + 3)?,
+                })
+            };
+            Some((
+                name.trim(),
+                Self {
+                    received: direction(0)?,
+                    sent: direction(8)?,
+                },
+            ))
+        })
+    }
 }
 
 impl Location {
@@ -145,6 +218,13 @@ fn v2_usage(folder: &Path) -> io::Result<Usage> {
         usage_bytes,
         periods: counter(&cpu, "nr_periods"),
         throttled_periods: counter(&cpu, "nr_throttled"),
+        throttled_nanos: counter(&cpu, "throttled_usec") * 1000,
+        user_nanos: counter(&cpu, "user_usec") * 1000,
+        system_nanos: counter(&cpu, "system_usec") * 1000,
+        cache_bytes: counter(&memory, "file"),
+        swap_bytes: read_number(&folder.join("memory.swap.current")).unwrap_or(0),
+        processes: read_number(&folder.join("pids.current")).unwrap_or(0),
+        traffic: None,
     })
 }
 
@@ -155,11 +235,19 @@ fn v1_usage(folders: &V1Folders, pid: Pid) -> io::Result<Usage> {
     }
     if let Some(folder) = &folders.cpuacct {
         usage.cpu_nanos = read_number(&folder.join("cpuacct.usage"))?;
+        let ticks = fs::read_to_string(folder.join("cpuacct.stat")).unwrap_or_default();
+        let tick = 1_000_000_000 / sys::clock_ticks();
+        usage.user_nanos = counter(&ticks, "user") * tick;
+        usage.system_nanos = counter(&ticks, "system") * tick;
     }
     if let Some(folder) = &folders.cpu {
         let cpu = fs::read_to_string(folder.join("cpu.stat"))?;
         usage.periods = counter(&cpu, "nr_periods");
         usage.throttled_periods = counter(&cpu, "nr_throttled");
+        usage.throttled_nanos = counter(&cpu, "throttled_time");
+    }
+    if let Some(folder) = &folders.pids {
+        usage.processes = read_number(&folder.join("pids.current")).unwrap_or(0);
     }
     if let Some(folder) = &folders.memory {
         let memory = fs::read_to_string(folder.join("memory.stat"))?;
@@ -168,6 +256,8 @@ fn v1_usage(folders: &V1Folders, pid: Pid) -> io::Result<Usage> {
             .usage_bytes
             .saturating_sub(counter(&memory, "total_inactive_file"));
         usage.rss_bytes = counter(&memory, "total_rss");
+        usage.cache_bytes = counter(&memory, "total_cache");
+        usage.swap_bytes = counter(&memory, "total_swap");
     }
     Ok(usage)
 }

@@ -18,7 +18,8 @@ use super::protocol::{
     Frames, Inventory, KeeperError, Listen, Message, Order, Reply, Request, Sandbox, SandboxSpec,
     Started, encode,
 };
-use crate::cgroups::Usage;
+use crate::cgroups::{Traffic, Usage};
+use crate::network::POD_LINK_NAME;
 use crate::sys;
 
 /// Talks to the keeper. Cheap to clone; every clone is the same connection.
@@ -234,7 +235,8 @@ impl Client {
                 .into_iter()
                 .filter_map(|container| match container.state {
                     ContainerState::Running(started) => {
-                        let usage = container.location.usage(started.pid).ok()?;
+                        let mut usage = container.location.usage(started.pid).ok()?;
+                        usage.traffic = Traffic::of_process(started.pid, POD_LINK_NAME);
                         Some((container.key, usage))
                     }
                     _ => None,

@@ -311,6 +311,7 @@ impl Runtime for KeeperRuntime {
                 cpu: Duration::from_nanos(usage.cpu_nanos),
                 memory_working_set_bytes: usage.working_set_bytes,
                 started_at,
+                counters: usage,
             })
         });
         Ok(usages.collect())

@@ -269,6 +269,8 @@ pub struct Usage {
     pub memory_working_set_bytes: u64,
     /// When it was started.
     pub started_at: Timestamp,
+    /// All that was measured.
+    pub counters: crate::cgroups::Usage,
 }
 
 /// Why a runtime did not do what it was asked.

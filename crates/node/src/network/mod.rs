@@ -31,6 +31,8 @@ const MESH_MAC: Mac = [0x02, b's', b'p', b'r', 0, 1];
 const POD_MAC: Mac = [0x02, b's', b'p', b'r', 0, 2];
 
 const LOOPBACK: u32 = 1;
+/// What a pod's own link is called in it.
+pub const POD_LINK_NAME: &str = "eth0";
 /// `eth0`'s index in a pod. Far above what the kernel gives links it makes by itself.
 const POD_LINK: u32 = 100;
 const FIRST_MESH_LINK: u32 = 100;
