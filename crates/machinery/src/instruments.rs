@@ -202,6 +202,12 @@ impl<M: Instrument, const N: usize> Vector<M, N> {
             .clone()
     }
 
+    /// Makes a member known by further values: it is then written under each of its names.
+    pub fn put(&self, values: [&str; N], member: M) {
+        let key = values.map(Box::from);
+        self.shared.members.write().insert(key, member);
+    }
+
     /// Forgets the members whose values do not satisfy `keep`.
     pub fn retain(&self, keep: impl Fn(&[Box<str>; N]) -> bool) {
         self.shared.members.write().retain(|values, _| keep(values));

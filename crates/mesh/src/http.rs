@@ -1,6 +1,6 @@
 //! HTTP/1.1 between a caller and an endpoint: each request is balanced by itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,8 +20,9 @@ use hyper_util::rt::TokioIo;
 use springtide_machinery::entropy::Entropy;
 use tokio::net::TcpStream;
 
-use crate::pool::{Pool, RequestBody, Sender};
+use crate::pool::{CountedBody, Pool, RequestBody, Sender};
 use crate::table::{Endpoint, InFlight, Upstream};
+use crate::telemetry::{Flag, Local, Observation};
 use crate::worker::Dialer;
 
 /// How many endpoints a request may be tried on in all; Istio's default of two retries.
@@ -48,6 +49,7 @@ pub(crate) struct Proxy {
     dialer: Dialer,
     pool: RefCell<Pool>,
     entropy: Entropy,
+    telemetry: Rc<Local>,
 }
 
 /// Why a request could not be answered by an endpoint.
@@ -61,11 +63,12 @@ enum Failure {
 // === impl Proxy ===
 
 impl Proxy {
-    pub(crate) fn new(dialer: Dialer, entropy: Entropy) -> Self {
+    pub(crate) fn new(dialer: Dialer, entropy: Entropy, telemetry: Rc<Local>) -> Self {
         Self {
             dialer,
             pool: RefCell::default(),
             entropy,
+            telemetry,
         }
     }
 
@@ -101,35 +104,54 @@ impl Proxy {
         client: IpAddr,
         upstream: &Upstream,
     ) -> Response<Either<Tracked, Full<Bytes>>> {
+        let mut observation = self.telemetry.begin();
         let upgrade = upgrade_of(request.headers());
         let mut request = request;
         let caller_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-        let mut request = match outgoing(request, client, upgrade.as_ref()) {
+        let mut request = match outgoing(request, client, upgrade.as_ref(), observation.sent()) {
             Ok(request) => request,
-            Err(reason) => return sentence(StatusCode::BAD_REQUEST, reason),
+            Err(reason) => {
+                let code = StatusCode::BAD_REQUEST;
+                observation.answered(client, upstream, None, code, Flag::BadRequest);
+                return sentence(code, reason);
+            }
         };
         // What can be sent a second time even when the first may have arrived.
         let repeatable = repeatable(&request);
         let mut tried = Vec::new();
         let mut last_reason = String::new();
+        let mut failed = Flag::NotConnected;
+        let mut last = None;
         while tried.len() < ATTEMPTS {
             let Some(endpoint) = upstream.choose(client, &tried, &self.entropy) else {
+                let code = StatusCode::SERVICE_UNAVAILABLE;
+                observation.answered(client, upstream, None, code, Flag::NoEndpoint);
                 return sentence(
-                    StatusCode::SERVICE_UNAVAILABLE,
+                    code,
                     format!("service {} has no ready endpoint\n", upstream.id.service),
                 );
             };
             let in_flight = InFlight::begin(&endpoint);
             match self.send(&endpoint, request).await {
                 Ok((response, sender)) => {
-                    return self.hand_back(response, sender, endpoint, in_flight, caller_upgrade);
+                    let code = response.status();
+                    observation.answered(client, upstream, Some(&endpoint), code, Flag::None);
+                    let held = Held {
+                        proxy: self,
+                        endpoint,
+                        sender,
+                        _in_flight: in_flight,
+                    };
+                    return hand_back(response, held, observation, caller_upgrade);
                 }
                 Err(Failure::Unsent(unsent, reason)) => {
                     request = *unsent;
                     last_reason = reason;
+                    failed = Flag::NotConnected;
                 }
                 Err(Failure::Broken(reason)) => {
                     last_reason = reason;
+                    failed = Flag::Broken;
                     let Some(again) = repeatable.as_ref().map(Repeatable::request) else {
                         break;
                     };
@@ -141,9 +163,12 @@ impl Proxy {
                 tokio::time::sleep(back_off(tried.len(), &self.entropy)).await;
             }
             tried.push(endpoint.address);
+            last = Some(endpoint);
         }
+        let code = StatusCode::BAD_GATEWAY;
+        observation.answered(client, upstream, last.as_deref(), code, failed);
         sentence(
-            StatusCode::BAD_GATEWAY,
+            code,
             format!(
                 "service {} did not answer: {last_reason}\n",
                 upstream.id.service
@@ -202,45 +227,40 @@ impl Proxy {
         });
         Ok(sender)
     }
+}
 
-    fn hand_back(
-        self: Rc<Self>,
-        mut response: Response<Incoming>,
-        sender: Sender,
-        endpoint: Arc<Endpoint>,
-        in_flight: InFlight,
-        caller_upgrade: Option<hyper::upgrade::OnUpgrade>,
-    ) -> Response<Either<Tracked, Full<Bytes>>> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(caller) = caller_upgrade
-        {
-            let server = hyper::upgrade::on(&mut response);
-            tokio::task::spawn_local(async move {
-                let _in_flight = in_flight;
-                if let (Ok(caller), Ok(server)) = (caller.await, server.await) {
-                    let (mut caller, mut server) = (TokioIo::new(caller), TokioIo::new(server));
-                    // Either side may end it as it likes.
-                    let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
-                }
-            });
-            return response.map(|_| Either::Right(Full::default()));
-        }
-        for name in PER_CONNECTION {
-            response.headers_mut().remove(name);
-        }
-        response.map(|body| {
-            let held = Held {
-                proxy: self,
-                endpoint,
-                sender,
-                _in_flight: in_flight,
-            };
-            Either::Left(Tracked {
-                body,
-                held: Some(held),
-            })
-        })
+/// The endpoint's answer as the caller gets it.
+fn hand_back(
+    mut response: Response<Incoming>,
+    held: Held,
+    observation: Observation,
+    caller_upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Response<Either<Tracked, Full<Bytes>>> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(caller) = caller_upgrade
+    {
+        let server = hyper::upgrade::on(&mut response);
+        tokio::task::spawn_local(async move {
+            // Counted as one request that lasts as long as the connection.
+            let _under_way = (held, observation);
+            if let (Ok(caller), Ok(server)) = (caller.await, server.await) {
+                let (mut caller, mut server) = (TokioIo::new(caller), TokioIo::new(server));
+                // Either side may end it as it likes.
+                let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+            }
+        });
+        return response.map(|_| Either::Right(Full::default()));
     }
+    for name in PER_CONNECTION {
+        response.headers_mut().remove(name);
+    }
+    response.map(|body| {
+        Either::Left(Tracked {
+            body,
+            held: Some(held),
+            observation,
+        })
+    })
 }
 
 /// What is kept while an answer is on its way: when it ends, the connection serves the next request.
@@ -256,6 +276,8 @@ struct Held {
 pub(crate) struct Tracked {
     body: Incoming,
     held: Option<Held>,
+    /// Counts the request when the answer has ended, or nobody wants it any more.
+    observation: Observation,
 }
 
 impl Body for Tracked {
@@ -267,6 +289,11 @@ impl Body for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.observation.received += data.len() as u64;
+        }
         let ended = match &polled {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
@@ -363,6 +390,7 @@ fn outgoing(
     request: Request<Incoming>,
     client: IpAddr,
     upgrade: Option<&HeaderValue>,
+    sent: Rc<Cell<u64>>,
 ) -> Result<Request<RequestBody>, String> {
     let (mut parts, body) = request.into_parts();
     if parts.method == Method::CONNECT {
@@ -402,7 +430,7 @@ fn outgoing(
     let body = if body.is_end_stream() {
         Either::Right(Empty::new())
     } else {
-        Either::Left(body)
+        Either::Left(CountedBody { body, sent })
     };
     Ok(Request::from_parts(parts, body))
 }

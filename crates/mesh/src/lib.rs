@@ -19,6 +19,7 @@
 //! - [`balance`]: which endpoint gets the next request
 //! - `worker`: threads in the mesh namespace that accept and proxy; `http`, `tcp`, `detect`
 //! - `listeners`: which sockets the keeper holds for it
+//! - `telemetry`: what went through, counted with Istio's names
 //! - [`dns`]: the names of Services and pods
 
 pub mod balance;
@@ -32,6 +33,7 @@ mod pool;
 pub mod routes;
 pub mod table;
 mod tcp;
+mod telemetry;
 mod worker;
 #[cfg(test)]
 mod worker_tests;

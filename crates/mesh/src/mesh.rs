@@ -13,6 +13,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use springtide_client::{Cache, Context, EventRecorder, EventType, Subscription, reference};
+use springtide_machinery::instruments::Registry;
 use springtide_node::keeper::{Client as Keeper, Listen};
 use springtide_node::{Departure, MeshNamespace};
 use tokio::net::UdpSocket;
@@ -24,6 +25,7 @@ use crate::dns::Server;
 use crate::listeners::{DNS_PORT, Listeners, Outcome, Place, wanted};
 use crate::routes::{self, Hosted, PortRoute};
 use crate::table::Table;
+use crate::telemetry::{Identities, Telemetry};
 use crate::worker::{self, HostDialer, Shared, TcpStreamInTransit};
 
 /// Sockets that could not be had are tried again after this long.
@@ -60,6 +62,8 @@ struct Parts {
     table: Arc<Table>,
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
+    registry: Registry,
+    identities: Arc<Identities>,
     recorder: EventRecorder,
 }
 
@@ -98,9 +102,12 @@ impl Mesh {
         let dns_udp = UdpSocket::from_std(socket)?;
         let (dns_connections, dns_tcp) = mpsc::channel(WAITING_DNS_CONNECTIONS);
         let table = Arc::new(Table::default());
+        let identities = Arc::new(Identities::default());
+        let registry = Registry::new();
         let shared = Shared {
             table: Arc::clone(&table),
             host_dialer: HostDialer::start(),
+            telemetry: Telemetry::new(&registry, Arc::clone(&identities), &config.domain),
             dns: (dns_address, dns_connections),
         };
         let workers = (0..config.workers.max(1))
@@ -117,6 +124,8 @@ impl Mesh {
         let parts = Parts {
             services: context.caches.of(),
             slices: context.caches.of(),
+            registry,
+            identities,
             recorder: context.recorder("service-mesh"),
             context,
             config,
@@ -265,6 +274,12 @@ impl Departure for Mesh {
 // === impl Opened ===
 
 impl Opened {
+    /// What went through it.
+    #[must_use]
+    pub fn instruments(&self) -> Registry {
+        self.mesh.shared.registry.clone()
+    }
+
     /// The data plane itself, for those who take pods out of it.
     #[must_use]
     pub fn mesh(&self) -> Mesh {
@@ -289,6 +304,10 @@ impl Opened {
             resolvers,
         );
         let dns = tokio::spawn(dns.run(dns_udp, dns_tcp, stop.clone()));
+        let (pods, following, until) =
+            (parts.context.caches.of(), Arc::clone(&parts), stop.clone());
+        let identities =
+            tokio::spawn(async move { following.identities.follow(pods, until).await });
 
         let mut services = parts.services.subscribe();
         let mut slices = parts.slices.subscribe();
@@ -317,8 +336,9 @@ impl Opened {
                 () = tokio::time::sleep(retry) => {}
             }
         }
-        // Ends with `stop` too.
+        // Both end with `stop`, too.
         let _ = dns.await;
+        let _ = identities.await;
     }
 }
 

@@ -1,11 +1,16 @@
 //! Idle connections to endpoints, one pool per worker.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -14,7 +19,7 @@ use tokio::time::Instant;
 use crate::table::Endpoint;
 
 /// The body of a request on its way to an endpoint.
-pub(crate) type RequestBody = Either<Incoming, Empty<Bytes>>;
+pub(crate) type RequestBody = Either<CountedBody, Empty<Bytes>>;
 /// A connection that can carry a request.
 pub(crate) type Sender = SendRequest<RequestBody>;
 
@@ -22,6 +27,39 @@ pub(crate) type Sender = SendRequest<RequestBody>;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Idle connections kept per endpoint: more than any that one machine serves at once on average.
 const IDLE_BOUND: usize = 256;
+
+/// A caller's body that is counted as it is sent.
+pub(crate) struct CountedBody {
+    pub(crate) body: Incoming,
+    /// Bytes so far.
+    pub(crate) sent: Rc<Cell<u64>>,
+}
+
+impl Body for CountedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.sent.set(self.sent.get() + data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 struct Idle {
     sender: Sender,

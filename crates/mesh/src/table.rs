@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -12,6 +12,9 @@ use springtide_machinery::entropy::Entropy;
 
 use crate::balance;
 use crate::routes::{EndpointRoute, PortId, PortRoute, Protocol, Side};
+
+/// How many upstreams there ever were.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// One place that answers, with what is under way there.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct InFlight(Arc<Endpoint>);
 pub struct Upstream {
     /// Which port this is.
     pub id: PortId,
+    /// Tells it from every other upstream there ever was.
+    pub number: u64,
     /// What it carries.
     pub protocol: Protocol,
     /// For how long a client stays with its endpoint, where it should.
@@ -215,6 +220,7 @@ impl Table {
             let upstream = before.remove(&route.id).filter(same).unwrap_or_else(|| {
                 Arc::new(Upstream {
                     id: route.id.clone(),
+                    number: NUMBERS.fetch_add(1, Ordering::Relaxed),
                     protocol: route.protocol,
                     affinity: route.affinity,
                     endpoints: RwLock::default(),

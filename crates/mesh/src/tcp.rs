@@ -8,6 +8,7 @@ use springtide_machinery::entropy::Entropy;
 use tokio::net::TcpStream;
 
 use crate::table::{InFlight, Upstream};
+use crate::telemetry::Local;
 use crate::worker::Dialer;
 
 /// How many endpoints a connection may be tried on.
@@ -17,11 +18,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects a caller with an endpoint until either ends. A caller that nobody answers is reset.
 pub(crate) async fn serve(
-    mut caller: TcpStream,
+    caller: TcpStream,
     client: IpAddr,
     upstream: &Arc<Upstream>,
     dialer: &Dialer,
     entropy: &Entropy,
+    telemetry: &Local,
 ) {
     let mut tried = Vec::new();
     while tried.len() < ATTEMPTS {
@@ -31,6 +33,7 @@ pub(crate) async fn serve(
         let in_flight = InFlight::begin(&endpoint);
         match dialer.dial(&endpoint, CONNECT_TIMEOUT).await {
             Ok(mut server) => {
+                let mut caller = telemetry.connected(caller, client, upstream, &endpoint);
                 // Either side may end it as it likes.
                 let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
                 drop(in_flight);

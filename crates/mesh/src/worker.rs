@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use crate::http::Proxy;
 use crate::routes::{PortId, Protocol, Side};
 use crate::table::{Endpoint, Table, Upstream};
+use crate::telemetry::{Local, Telemetry};
 use crate::{detect, tcp};
 
 /// How often idle connections are looked through.
@@ -56,6 +57,7 @@ pub(crate) type TcpStreamInTransit = std::net::TcpStream;
 pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     pub(crate) host_dialer: HostDialer,
+    pub(crate) telemetry: Telemetry,
     /// Where the mesh's own DNS listens, and who serves it.
     pub(crate) dns: (SocketAddr, OwnConnections),
 }
@@ -154,8 +156,14 @@ pub(crate) fn run(
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let dialer = Dialer::new(shared.host_dialer.clone());
+    let telemetry = Rc::new(Local::new(shared.telemetry.clone()));
     let worker = Rc::new(Worker {
-        proxy: Rc::new(Proxy::new(dialer.clone(), entropy.clone())),
+        proxy: Rc::new(Proxy::new(
+            dialer.clone(),
+            entropy.clone(),
+            Rc::clone(&telemetry),
+        )),
+        telemetry,
         dialer,
         shared,
         entropy,
@@ -180,7 +188,10 @@ pub(crate) fn run(
                     }
                     None => return,
                 },
-                _ = sweep.tick() => worker.proxy.sweep(),
+                _ = sweep.tick() => {
+                    worker.proxy.sweep();
+                    worker.telemetry.sweep();
+                }
             }
         }
     });
@@ -190,6 +201,7 @@ struct Worker {
     shared: Shared,
     dialer: Dialer,
     proxy: Rc<Proxy>,
+    telemetry: Rc<Local>,
     entropy: Entropy,
 }
 
@@ -238,7 +250,13 @@ impl Worker {
                 .serve(stream, peer.ip(), upstream)
                 .await;
         } else {
-            tcp::serve(stream, peer.ip(), &upstream, &self.dialer, &self.entropy).await;
+            let Self {
+                dialer,
+                entropy,
+                telemetry,
+                ..
+            } = self.as_ref();
+            tcp::serve(stream, peer.ip(), &upstream, dialer, entropy, telemetry).await;
         }
     }
 

@@ -13,12 +13,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use springtide_client::ObjectKey;
 use springtide_machinery::entropy::Entropy;
+use springtide_machinery::instruments::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 use crate::routes::{EndpointRoute, PortId, PortRoute, Protocol, Side};
 use crate::table::Table;
+use crate::telemetry::Telemetry;
 use crate::worker::{HostDialer, Leads, Order, Shared, run};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -28,12 +30,14 @@ struct Bench {
     table: Arc<Table>,
     address: SocketAddr,
     protocol: Protocol,
+    registry: Registry,
     _orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Bench {
     async fn start(protocol: Protocol) -> Self {
         let table = Arc::new(Table::default());
+        let registry = Registry::new();
         let listener = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,6 +45,7 @@ impl Bench {
         let shared = Shared {
             table: Arc::clone(&table),
             host_dialer: HostDialer::start(),
+            telemetry: Telemetry::new(&registry, Arc::default(), "cluster.local"),
             dns: (SocketAddr::new(LOCAL, 53), dns),
         };
         let (orders, received) = mpsc::unbounded_channel();
@@ -61,6 +66,7 @@ impl Bench {
             table,
             address,
             protocol,
+            registry,
             _orders: orders,
         };
         bench.set(&[]);
@@ -355,4 +361,61 @@ async fn a_switch_of_protocol_passes_and_then_carries_anything() {
         .unwrap()
         .unwrap();
     assert_eq!(&word, b"hello");
+}
+
+#[tokio::test]
+async fn every_request_and_connection_is_counted_with_its_bytes() {
+    let bench = Bench::start(Protocol::Http).await;
+    let a = Server::start("a").await;
+    bench.set(&[&a]);
+    let mut caller = caller(bench.address).await;
+    assert_eq!(send(&mut caller, "POST", "/", "-body").await.0, 200);
+    assert_eq!(get(&mut caller, "/").await.0, 200);
+    bench.set(&[]);
+    assert_eq!(get(&mut caller, "/").await.0, 503);
+    // An answer is counted when its end was sent, which its caller may see first.
+    let counted = |wanted: &str| {
+        let (registry, wanted) = (bench.registry.clone(), wanted.to_owned());
+        async move {
+            let mut text = String::new();
+            for _ in 0..500 {
+                text = registry.text();
+                if text.lines().any(|line| {
+                    line.split_once('{').is_some_and(|(name, rest)| {
+                        wanted
+                            == format!(
+                                "{name} {}",
+                                rest.rsplit_once(' ').map_or("", |(_, value)| value)
+                            )
+                    })
+                }) {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("{wanted} was not counted:\n{text}");
+        }
+    };
+    let text = counted("istio_requests_total 2").await;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("istio_requests_total") && line.ends_with(" 2"))
+        .unwrap();
+    for label in [
+        "reporter=\"destination\"",
+        "destination_service=\"api.shop.svc.cluster.local\"",
+        "destination_service_name=\"api\"",
+        "destination_service_namespace=\"shop\"",
+        "source_workload=\"unknown\"",
+        "response_code=\"200\"",
+        "response_flags=\"-\"",
+        "request_protocol=\"http\"",
+    ] {
+        assert!(line.contains(label), "{label} in {line}");
+    }
+    assert!(text.contains("response_code=\"503\""), "{text}");
+    assert!(text.contains("response_flags=\"UH\""), "{text}");
+    counted("istio_request_bytes_sum 5").await;
+    counted("istio_response_bytes_sum 7").await;
+    counted("istio_request_duration_milliseconds_count 2").await;
 }
