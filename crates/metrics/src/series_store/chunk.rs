@@ -85,6 +85,20 @@ impl Chunk {
         &self.bytes
     }
 
+    /// The samples of a compressed form, to be added to; nothing where it is broken or has none.
+    pub(crate) fn reopen(bytes: &[u8]) -> Option<Chunk> {
+        let mut samples = Samples::new(bytes);
+        let count = samples.count;
+        let mut chunk = Chunk::starting_with(samples.next()?);
+        for sample in samples {
+            if sample.time <= chunk.last.time {
+                return None;
+            }
+            chunk.push(sample);
+        }
+        (chunk.len() == count).then_some(chunk)
+    }
+
     /// Gives back memory that was reserved for more samples.
     pub(crate) fn seal(&mut self) {
         self.bytes.shrink_to_fit();
@@ -96,7 +110,6 @@ impl Chunk {
             sample.time > self.last.time,
             "samples come in the order of time"
         );
-        debug_assert!(!self.is_full(), "a full chunk takes no sample");
         let count = self.len();
         let delta = sample.time.wrapping_sub(self.last.time) as u64;
         if count == 1 {
@@ -202,12 +215,97 @@ impl Chunk {
     }
 }
 
+/// Reads bits, the highest of each byte first.
+#[derive(Debug, Clone)]
+struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The next byte to take into the buffer.
+    next: usize,
+    /// Bits that were taken, from the highest on; the rest is zero.
+    buffer: u64,
+    /// How many bits the buffer holds.
+    held: u8,
+}
+
+impl Bits<'_> {
+    /// Fills the buffer with at least 56 bits, or with all that are left.
+    fn fill(&mut self) {
+        let rest = &self.bytes[self.next..];
+        if let Some(eight) = rest.first_chunk::<8>() {
+            let taken = (63 - self.held) / 8;
+            // The bits beyond the whole bytes that are taken are not counted, and taken again.
+            self.buffer |= (u64::from_be_bytes(*eight) >> self.held) & mask(self.held + 8 * taken);
+            self.next += usize::from(taken);
+            self.held += 8 * taken;
+            return;
+        }
+        for byte in rest {
+            if self.held > 56 {
+                return;
+            }
+            self.buffer |= u64::from(*byte) << (56 - self.held);
+            self.held += 8;
+            self.next += 1;
+        }
+    }
+
+    /// Reads up to 64 bits.
+    #[inline]
+    fn read(&mut self, count: u8) -> Option<u64> {
+        if count > 32 {
+            let high = self.read_few(count - 32)?;
+            return Some(high << 32 | self.read_few(32)?);
+        }
+        self.read_few(count)
+    }
+
+    /// Reads 1 to 32 bits, or none.
+    #[inline]
+    fn read_few(&mut self, count: u8) -> Option<u64> {
+        if self.held < count {
+            self.fill();
+            if self.held < count {
+                return None;
+            }
+        }
+        if count == 0 {
+            return Some(0);
+        }
+        let bits = self.buffer >> (64 - count);
+        self.buffer <<= count;
+        self.held -= count;
+        Some(bits)
+    }
+
+    /// How many ones come next, up to four; the zero behind fewer is read with them.
+    #[inline]
+    fn read_ones(&mut self) -> Option<u8> {
+        if self.held < 4 {
+            self.fill();
+        }
+        let ones = (self.buffer.leading_ones() as u8).min(4);
+        let read = (ones + 1).min(4);
+        if self.held < read {
+            return None;
+        }
+        self.buffer <<= read;
+        self.held -= read;
+        Some(ones)
+    }
+}
+
+/// The highest bits set.
+fn mask(count: u8) -> u64 {
+    if count == 0 {
+        return 0;
+    }
+    u64::MAX << (64 - count)
+}
+
 /// Decompresses a chunk. Bytes that are cut short end it early; it never panics.
 #[derive(Debug, Clone)]
 pub struct Samples<'a> {
-    bytes: &'a [u8],
-    /// The next bit to read, counted from the first byte's highest.
-    position: usize,
+    bits: Bits<'a>,
     count: u16,
     read: u16,
     last: Sample,
@@ -220,13 +318,17 @@ impl<'a> Samples<'a> {
     /// Reads a chunk's compressed form, also one from elsewhere that may be broken.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Samples<'a> {
-        let count = match bytes {
-            [high, low, ..] => u16::from_be_bytes([*high, *low]),
-            _ => 0,
+        let (count, rest) = match bytes {
+            [high, low, rest @ ..] => (u16::from_be_bytes([*high, *low]), rest),
+            _ => (0, bytes),
         };
         Samples {
-            bytes,
-            position: 16,
+            bits: Bits {
+                bytes: rest,
+                next: 0,
+                buffer: 0,
+                held: 0,
+            },
             count,
             read: 0,
             last: Sample {
@@ -239,21 +341,9 @@ impl<'a> Samples<'a> {
         }
     }
 
+    #[inline]
     fn read_bits(&mut self, count: u8) -> Option<u64> {
-        let end = self.position + usize::from(count);
-        if end > self.bytes.len() * 8 {
-            return None;
-        }
-        let mut bits = 0_u64;
-        while self.position < end {
-            let byte = self.bytes[self.position / 8];
-            let offset = (self.position % 8) as u8;
-            let taken = (8 - offset).min((end - self.position) as u8);
-            let part = (byte << offset) >> (8 - taken);
-            bits = (bits << taken) | u64::from(part);
-            self.position += usize::from(taken);
-        }
-        Some(bits)
+        self.bits.read(count)
     }
 
     fn read_varint(&mut self) -> Option<u64> {
@@ -269,11 +359,7 @@ impl<'a> Samples<'a> {
     }
 
     fn read_delta_change(&mut self) -> Option<i64> {
-        let mut ones = 0;
-        while ones < 4 && self.read_bits(1)? == 1 {
-            ones += 1;
-        }
-        let bits = match ones {
+        let bits = match self.bits.read_ones()? {
             0 => return Some(0),
             1 => 14,
             2 => 17,
@@ -325,6 +411,7 @@ impl<'a> Samples<'a> {
 impl Iterator for Samples<'_> {
     type Item = Sample;
 
+    #[inline]
     fn next(&mut self) -> Option<Sample> {
         if self.read == self.count {
             return None;

@@ -1,9 +1,12 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::tsdb::Cardinality;
 
-use super::{Labels, METRIC_NAME, MatchKind, Matcher};
+use super::postings::{Postings, Wanted, select};
+use super::{Labels, METRIC_NAME, Matcher};
 
 /// A series' number in its store.
 pub(crate) type SeriesNumber = u32;
@@ -22,8 +25,13 @@ impl LabelIndex {
     /// Adds a series, with the number after that of the series before; its labels share the index' texts.
     pub(crate) fn add(&mut self, labels: &Labels) -> (SeriesNumber, Labels) {
         let number = self.next;
-        self.next += 1;
-        self.all.push(number);
+        (number, self.add_numbered(labels, number))
+    }
+
+    /// Adds a series with a number that no other has.
+    pub(crate) fn add_numbered(&mut self, labels: &Labels, number: SeriesNumber) -> Labels {
+        self.next = self.next.max(number.saturating_add(1));
+        insert_sorted(&mut self.all, number);
         let mut shared = Vec::with_capacity(labels.len());
         for (name, value) in labels.pairs() {
             let name = match self.postings.get_key_value(name) {
@@ -35,10 +43,10 @@ impl LabelIndex {
                 Some((known, _)) => Arc::clone(known),
                 None => Arc::clone(value),
             };
-            values.entry(Arc::clone(&value)).or_default().push(number);
+            insert_sorted(values.entry(Arc::clone(&value)).or_default(), number);
             shared.push((name, value));
         }
-        (number, Labels::new(shared))
+        Labels::new(shared)
     }
 
     /// Takes series away. Their numbers are not given again.
@@ -115,52 +123,47 @@ impl LabelIndex {
 
     /// The series that satisfy all matchers, in ascending order of number.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<SeriesNumber> {
-        // A matcher that accepts the empty value also accepts series without the label: those it
-        // does not accept are taken away. The others name what to start from.
-        let mut chosen: Option<Vec<SeriesNumber>> = None;
-        for matcher in matchers.iter().filter(|matcher| !matcher.accepts("")) {
-            let having = self.with_value(matcher, true);
-            chosen = Some(match chosen {
-                None => having,
-                Some(before) => intersect(&before, &having),
-            });
-            if chosen.as_ref().is_some_and(Vec::is_empty) {
-                return Vec::new();
-            }
-        }
-        let mut chosen = chosen.unwrap_or_else(|| self.all.clone());
-        for matcher in matchers.iter().filter(|matcher| matcher.accepts("")) {
-            chosen = subtract(&chosen, &self.with_value(matcher, false));
-        }
-        chosen
+        select(self, matchers).unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Postings for LabelIndex {
+    type Error = Infallible;
+
+    fn all(&self) -> Result<Cow<'_, [SeriesNumber]>, Infallible> {
+        Ok(Cow::Borrowed(&self.all))
     }
 
-    /// The series that have the label with a value the matcher accepts, or with one it does not.
-    fn with_value(&self, matcher: &Matcher, accepted: bool) -> Vec<SeriesNumber> {
-        let Some(values) = self.postings.get(&*matcher.name) else {
-            return Vec::new();
+    fn lists(
+        &self,
+        name: &str,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Cow<'_, [SeriesNumber]>>, Infallible> {
+        let Some(values) = self.postings.get(name) else {
+            return Ok(Vec::new());
         };
-        let literals: Option<&[String]> = match (&matcher.kind, accepted) {
-            (MatchKind::Equal, true) | (MatchKind::NotEqual, false) => {
-                Some(std::slice::from_ref(&matcher.value))
+        let lists: Vec<&Vec<SeriesNumber>> = match wanted {
+            Wanted::Values(wanted) => {
+                let having = wanted.iter().filter_map(|value| values.get(&**value));
+                having.collect()
             }
-            (MatchKind::Matches(pattern), true) | (MatchKind::MatchesNot(pattern), false) => {
-                pattern.literals()
+            Wanted::Accepted(accepts) => {
+                let accepted = values.iter().filter(|(value, _)| accepts(value));
+                accepted.map(|(_, having)| having).collect()
             }
-            _ => None,
         };
-        let lists: Vec<&[SeriesNumber]> = match literals {
-            Some(literals) => literals
-                .iter()
-                .filter_map(|literal| values.get(&**literal).map(Vec::as_slice))
-                .collect(),
-            None => values
-                .iter()
-                .filter(|(value, _)| matcher.accepts(value) == accepted)
-                .map(|(_, numbers)| numbers.as_slice())
-                .collect(),
-        };
-        unite(&lists)
+        Ok(lists
+            .into_iter()
+            .map(|list| Cow::Borrowed(&**list))
+            .collect())
+    }
+}
+
+fn insert_sorted(numbers: &mut Vec<SeriesNumber>, number: SeriesNumber) {
+    if numbers.last().is_none_or(|last| *last < number) {
+        numbers.push(number);
+    } else if let Err(at) = numbers.binary_search(&number) {
+        numbers.insert(at, number);
     }
 }
 
@@ -170,38 +173,6 @@ fn greatest(entries: impl Iterator<Item = (String, u64)>, most: usize) -> Vec<(S
     entries.sort_unstable_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
     entries.truncate(most);
     entries
-}
-
-fn unite(lists: &[&[SeriesNumber]]) -> Vec<SeriesNumber> {
-    match lists {
-        [] => Vec::new(),
-        [one] => one.to_vec(),
-        several => {
-            let mut united: Vec<SeriesNumber> = several.concat();
-            united.sort_unstable();
-            united.dedup();
-            united
-        }
-    }
-}
-
-fn intersect(left: &[SeriesNumber], right: &[SeriesNumber]) -> Vec<SeriesNumber> {
-    let (few, many) = if left.len() <= right.len() {
-        (left, right)
-    } else {
-        (right, left)
-    };
-    few.iter()
-        .copied()
-        .filter(|number| many.binary_search(number).is_ok())
-        .collect()
-}
-
-fn subtract(from: &[SeriesNumber], away: &[SeriesNumber]) -> Vec<SeriesNumber> {
-    from.iter()
-        .copied()
-        .filter(|number| away.binary_search(number).is_err())
-        .collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ impl Labels {
         Labels(sorted.into())
     }
 
+    /// Labels from pairs that are sorted by name and have no empty value.
+    pub(crate) fn from_sorted(pairs: Vec<(Arc<str>, Arc<str>)>) -> Labels {
+        Labels(pairs.into())
+    }
+
     /// No labels at all.
     #[must_use]
     pub fn empty() -> Labels {

@@ -21,6 +21,7 @@ mod index;
 mod labels;
 mod matcher;
 mod pattern;
+mod postings;
 mod store;
 
 pub use chunk::{Chunk, Sample, Samples};
@@ -29,6 +30,7 @@ pub use labels::{Labels, METRIC_NAME};
 pub(crate) use labels::{quote, quote_bytes};
 pub use matcher::{MatchKind, Matcher};
 pub use pattern::{Pattern, PatternError};
+pub(crate) use postings::{Postings, Wanted, select as select_postings};
 pub use store::{AppendError, Limits, Refusals, Series, SeriesStore};
 
 /// The value that says a series ended here: a NaN with this exact bit pattern.

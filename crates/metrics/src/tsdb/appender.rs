@@ -22,6 +22,8 @@ pub struct Appender {
     number: u64,
     bounds: Bounds,
     samples: Vec<(Arc<HeadSeries>, Sample)>,
+    /// Those that are older than their series' newest.
+    late: Vec<(Arc<HeadSeries>, Sample)>,
     refusals: Refusals,
 }
 
@@ -36,6 +38,7 @@ impl Appender {
             number,
             bounds,
             samples: Vec::new(),
+            late: Vec::new(),
             refusals: Refusals::default(),
         }
     }
@@ -55,13 +58,13 @@ impl Appender {
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
         let most = self.head.options.limits.samples_of_a_commit;
-        if self.samples.len() >= most {
+        if self.len() >= most {
             self.refusals.too_many_samples += 1;
             return Err(AppendError::LimitReached {
                 series: labels.to_string(),
                 limit: LimitKind::SamplesOfACommit,
                 most,
-                found: self.samples.len() + 1,
+                found: self.len() + 1,
             });
         }
         let sample = Sample { time, value };
@@ -82,8 +85,12 @@ impl Appender {
         drop(state);
         let series_labels = || labels.clone();
         match admission {
-            Admission::Newest | Admission::Late => {
+            Admission::Newest => {
                 self.samples.push((series, sample));
+                Ok(reference)
+            }
+            Admission::Late => {
+                self.late.push((series, sample));
                 Ok(reference)
             }
             Admission::Repeated => Ok(reference),
@@ -175,13 +182,13 @@ impl Appender {
     /// How many samples wait for the commit.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.samples.len() + self.late.len()
     }
 
     /// Whether no sample waits for the commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.samples.is_empty() && self.late.is_empty()
     }
 
     /// Makes the samples visible, after they were written to the log.
@@ -190,7 +197,8 @@ impl Appender {
     /// Where the log cannot be written; no sample is visible then.
     pub fn commit(mut self) -> Result<(), TsdbError> {
         let samples = std::mem::take(&mut self.samples);
-        self.head.commit(samples, self.bounds)
+        let late = std::mem::take(&mut self.late);
+        self.head.commit(samples, late, self.bounds)
     }
 
     /// Forgets the samples.

@@ -68,6 +68,26 @@ impl Directory {
         (series, true)
     }
 
+    /// Adds a series as the log names it; the one that has the labels already is the same.
+    pub(super) fn restore(&mut self, number: SeriesNumber, labels: &Labels) -> Arc<HeadSeries> {
+        if let Some(known) = self.with_labels(labels) {
+            return Arc::clone(known);
+        }
+        let shared = self.index.add_numbered(labels, number);
+        let state = SeriesState {
+            logged: true,
+            ..SeriesState::default()
+        };
+        let series = Arc::new(HeadSeries {
+            number,
+            labels: shared.clone(),
+            state: Mutex::new(state),
+        });
+        self.by_labels.insert(shared, number);
+        self.by_number.insert(number, Arc::clone(&series));
+        series
+    }
+
     /// Takes series away.
     pub(super) fn remove(&mut self, gone: &[Arc<HeadSeries>]) {
         for series in gone {

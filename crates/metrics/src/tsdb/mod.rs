@@ -9,16 +9,29 @@
 //! | --- | --- |
 //! | [`Tsdb`] | a database; clones are the same one |
 //! | [`Appender`] | collects samples that become visible together |
-//! | `head` | the series in memory |
-//! | `directory` | finds them by number, labels and matchers |
+//! | `head` | the series in memory; `directory` finds them by number, labels and matchers |
+//! | `log`, `record`, `replay` | the write-ahead log, what it says, and how it is read at start |
+//! | `flush` | makes a block of full chunks, and a checkpoint of the rest |
+//! | `block` | a folder of samples that do not change any more, in Prometheus' format |
+//! | `compact` | joins blocks |
+//! | `disk` | the folder, and what is done to it from time to time |
+//! | `view` | reads head and blocks as one |
 //! | [`Options`], [`Limits`] | what is taken and kept; limits refuse by name and count what they refused |
 //! | [`Stats`], [`Cardinality`] | numbers on it |
 
 mod appender;
+mod block;
+mod codec;
+mod compact;
 mod directory;
+mod disk;
 mod error;
+mod flush;
 mod head;
+mod log;
 mod options;
+mod record;
+mod replay;
 mod series;
 mod stats;
 mod view;
@@ -26,9 +39,14 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use springtide_machinery::clock::Clock;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::series_store::{Labels, METRIC_NAME, Matcher};
 
@@ -37,6 +55,7 @@ pub use error::{AppendError, LimitKind, TsdbError};
 pub use options::{Limits, Options};
 pub use stats::{Cardinality, Counters, Metadata, Refusals, Stats};
 
+use disk::{Blocks, Disk, MAINTENANCE_INTERVAL};
 use head::Head;
 
 /// The value that says a series ended here, by its exact bits.
@@ -49,6 +68,11 @@ pub struct Tsdb(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     head: Arc<Head>,
+    blocks: RwLock<Blocks>,
+    /// None in memory.
+    disk: Option<Disk>,
+    /// Blocks are made, joined and deleted by one at a time.
+    maintenance: Mutex<()>,
     metadata: RwLock<BTreeMap<String, Metadata>>,
 }
 
@@ -58,18 +82,35 @@ impl Tsdb {
     /// A database that lives as long as the process.
     #[must_use]
     pub fn in_memory(options: Options) -> Tsdb {
-        Tsdb(Arc::new(Inner {
-            head: Arc::new(Head::new(options)),
-            metadata: RwLock::default(),
-        }))
+        Tsdb::of(Head::new(options), Blocks::default(), None)
     }
 
     /// Opens the database in a folder, which is made where there is none.
     ///
+    /// A log that is torn is cut there, a block that is damaged is set aside; both are said in the program's log.
+    ///
     /// # Errors
     /// Where the folder is in use or cannot be read or written.
-    pub fn open(_folder: &Path, options: Options, _clock: Clock) -> Result<Tsdb, TsdbError> {
-        Ok(Tsdb::in_memory(options))
+    pub fn open(folder: &Path, options: Options, clock: Clock) -> Result<Tsdb, TsdbError> {
+        let (disk, blocks, set_aside) = Disk::open(folder, clock)?;
+        let head = Head::new(options);
+        let newest = blocks.iter().map(|block| block.meta.max_time - 1).max();
+        head.newest
+            .fetch_max(newest.unwrap_or(i64::MIN), Ordering::Relaxed);
+        let (replayed, log) = replay::replay(&disk.log_folder(), &head)?;
+        head.counts.others.lock().corruptions = set_aside + replayed.corruptions;
+        *head.log.lock() = Some(log);
+        Ok(Tsdb::of(head, blocks, Some(disk)))
+    }
+
+    fn of(head: Head, blocks: Blocks, disk: Option<Disk>) -> Tsdb {
+        Tsdb(Arc::new(Inner {
+            head: Arc::new(head),
+            blocks: RwLock::new(blocks),
+            disk,
+            maintenance: Mutex::default(),
+            metadata: RwLock::default(),
+        }))
     }
 
     /// Collects samples to commit together.
@@ -89,7 +130,7 @@ impl Tsdb {
     /// # Errors
     /// Where the log cannot be written.
     pub fn flush(&self) -> Result<(), TsdbError> {
-        Ok(())
+        self.0.flush()
     }
 
     /// Does what is due: writes blocks, compacts, deletes what is too old. [`Tsdb::run`] calls it.
@@ -97,12 +138,44 @@ impl Tsdb {
     /// # Errors
     /// Where a file cannot be read or written; the next call tries again.
     pub fn maintain(&self) -> Result<(), TsdbError> {
-        Ok(())
+        self.0.maintain()
     }
 
     /// Brings the log to the disk and maintains the database until cancelled, then brings the log to the disk.
-    pub async fn run(&self, cancelled: tokio_util::sync::CancellationToken) {
-        cancelled.cancelled().await;
+    pub async fn run(&self, cancelled: CancellationToken) {
+        let sync_interval = self.options().sync_interval.max(Duration::from_millis(100));
+        let mut syncs = tokio::time::interval(sync_interval);
+        let mut maintenance = tokio::time::interval(MAINTENANCE_INTERVAL);
+        maintenance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut running = true;
+        while running {
+            let maintains = tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {
+                    running = false;
+                    false
+                }
+                _ = syncs.tick() => false,
+                _ = maintenance.tick() => true,
+            };
+            let database = self.clone();
+            // Files are slow: other tasks of this thread go on meanwhile.
+            let work = move || {
+                if maintains {
+                    database.maintain()
+                } else {
+                    database.flush()
+                }
+            };
+            let outcome = if self.0.disk.is_none() {
+                work()
+            } else {
+                tokio::task::spawn_blocking(work).await.unwrap_or(Ok(()))
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the time series database cannot be maintained; it is tried again");
+            }
+        }
     }
 
     /// Names of labels of the series that satisfy all matchers of one of the selections (of all series where there
@@ -117,6 +190,15 @@ impl Tsdb {
         until: i64,
     ) -> Result<Vec<String>, TsdbError> {
         let mut names = BTreeSet::new();
+        if selections.is_empty() {
+            let directory = self.0.head.directory.read();
+            names.extend(directory.index().names().map(str::to_owned));
+            drop(directory);
+            for block in self.blocks_between(from, until).iter() {
+                names.extend(block.label_names().map(str::to_owned));
+            }
+            return Ok(names.into_iter().collect());
+        }
         for labels in self.series(selections, from, until)? {
             names.extend(labels.iter().map(|(name, _)| name.to_owned()));
         }
@@ -135,6 +217,15 @@ impl Tsdb {
         until: i64,
     ) -> Result<Vec<String>, TsdbError> {
         let mut values = BTreeSet::new();
+        if selections.is_empty() {
+            let directory = self.0.head.directory.read();
+            values.extend(directory.index().values(name).map(str::to_owned));
+            drop(directory);
+            for block in self.blocks_between(from, until).iter() {
+                values.extend(block.label_values(name).map(str::to_owned));
+            }
+            return Ok(values.into_iter().collect());
+        }
         for labels in self.series(selections, from, until)? {
             let value = labels.get(name);
             if !value.is_empty() {
@@ -142,6 +233,12 @@ impl Tsdb {
             }
         }
         Ok(values.into_iter().collect())
+    }
+
+    fn blocks_between(&self, from: i64, until: i64) -> Vec<Arc<block::Block>> {
+        let blocks = self.0.current_blocks();
+        let overlaps = |block: &&Arc<block::Block>| block.overlaps(from.saturating_sub(1), until);
+        blocks.iter().filter(overlaps).cloned().collect()
     }
 
     /// The series that satisfy all matchers of one of the selections (all series where there are none) and have
@@ -171,17 +268,27 @@ impl Tsdb {
     }
 
     /// Deletes the samples from one time up to another (milliseconds) of the series that satisfy all matchers.
-    /// Says of how many series.
+    /// Says of how many series, each counted in memory and in every block.
     ///
     /// # Errors
     /// Where a file cannot be written.
     pub fn delete_series(
         &self,
-        _matchers: &[Matcher],
-        _from: i64,
-        _until: i64,
+        matchers: &[Matcher],
+        from: i64,
+        until: i64,
     ) -> Result<usize, TsdbError> {
-        Ok(0)
+        let _one = self.0.maintenance.lock();
+        let mut deleted = self.0.head.delete(matchers, from, until)?;
+        for block in self.0.current_blocks().iter() {
+            let selected = block.select(matchers, from.saturating_sub(1), until)?;
+            let numbers: Vec<_> = selected.iter().map(|series| series.number).collect();
+            if !numbers.is_empty() {
+                block.delete(&numbers, from, until)?;
+            }
+            deleted += numbers.len();
+        }
+        Ok(deleted)
     }
 
     /// Writes blocks without what was deleted, and gives back the room it took.
@@ -189,7 +296,7 @@ impl Tsdb {
     /// # Errors
     /// Where a file cannot be written.
     pub fn clean_tombstones(&self) -> Result<(), TsdbError> {
-        Ok(())
+        self.0.clean_tombstones()
     }
 
     /// Makes a copy of all blocks, and of memory as another block unless it is skipped, under `snapshots` in the
@@ -197,8 +304,8 @@ impl Tsdb {
     ///
     /// # Errors
     /// Where a file cannot be written, and for a database in memory.
-    pub fn snapshot(&self, _skip_head: bool) -> Result<String, TsdbError> {
-        Err(TsdbError::InMemory("snapshots"))
+    pub fn snapshot(&self, skip_head: bool) -> Result<String, TsdbError> {
+        self.0.snapshot(skip_head)
     }
 
     /// The oldest and the newest sample's time, in milliseconds.
@@ -218,6 +325,18 @@ impl Tsdb {
             ..Stats::default()
         };
         self.0.head.measure(&mut stats);
+        for block in self.0.current_blocks().iter() {
+            stats.blocks += 1;
+            stats.block_series += block.meta.stats.num_series;
+            stats.block_samples += block.meta.stats.num_samples;
+            stats.block_bytes += block.bytes();
+            let oldest = stats
+                .block_min_time
+                .into_iter()
+                .chain([block.meta.min_time]);
+            stats.block_min_time = oldest.min();
+        }
+        stats.log_bytes = self.0.head.log.lock().as_ref().map_or(0, log::Log::bytes);
         stats
     }
 

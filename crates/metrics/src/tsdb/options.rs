@@ -33,7 +33,7 @@ impl Default for Options {
             retention: Some(Duration::from_hours(15 * 24)),
             retention_bytes: None,
             sync_interval: Duration::from_secs(5),
-            head_span: Duration::from_mins(30),
+            head_span: Duration::from_mins(15),
             max_block_span: Duration::from_hours(36),
         }
     }

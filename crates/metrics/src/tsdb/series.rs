@@ -29,6 +29,8 @@ pub(super) struct SeriesState {
     pub(super) pending: Option<Pending>,
     /// The log knows which labels the number stands for.
     pub(super) logged: bool,
+    /// The series left memory: what is to be appended to it goes to its successor.
+    pub(super) gone: bool,
 }
 
 /// The newest sample that an appender holds for a series.
@@ -89,18 +91,59 @@ impl SeriesState {
         }
     }
 
-    /// Adds a sample that is newer than all.
-    pub(super) fn push(&mut self, sample: Sample) {
+    /// Adds a sample that is newer than all; gives the chunk that this filled up, if it did.
+    pub(super) fn push(&mut self, sample: Sample) -> Option<&Arc<Chunk>> {
         self.newest = Some(sample);
         match &mut self.open {
-            Some(open) if !open.is_full() => open.push(sample),
+            Some(open) if !open.is_full() => {
+                open.push(sample);
+                None
+            }
             open => {
-                if let Some(mut full) = open.replace(Chunk::starting_with(sample)) {
-                    full.seal();
-                    self.sealed.push(Arc::new(full));
-                }
+                let full = open.replace(Chunk::starting_with(sample))?;
+                self.keep_sealed(full);
+                self.sealed.last()
             }
         }
+    }
+
+    /// Lets the open chunk take no more samples.
+    pub(super) fn seal(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.keep_sealed(open);
+        }
+    }
+
+    fn keep_sealed(&mut self, mut chunk: Chunk) {
+        chunk.seal();
+        self.sealed.reserve_exact(1);
+        self.sealed.push(Arc::new(chunk));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.open.is_none() && self.late.is_empty()
+    }
+
+    /// Takes away the samples from one time up to another; says whether there were any.
+    pub(super) fn delete(&mut self, from: i64, until: i64) -> bool {
+        let keeps = |sample: &Sample| !(from..=until).contains(&sample.time);
+        let before = self.late.len();
+        self.late.retain(keeps);
+        let chunks = || self.sealed.iter().map(|chunk| &**chunk).chain(&self.open);
+        let touches = |chunk: &Chunk| chunk.first_time() <= until && chunk.last().time >= from;
+        if !chunks().any(touches) {
+            return self.late.len() < before;
+        }
+        let samples: Vec<Sample> = chunks().flat_map(Chunk::samples).collect();
+        let newest = self.newest;
+        self.sealed.clear();
+        self.open = None;
+        for sample in samples.iter().copied().filter(keeps) {
+            self.push(sample);
+        }
+        // The series goes on after what was deleted, not before it.
+        self.newest = newest;
+        true
     }
 
     /// Adds a sample that came after newer ones. Of two at one time the first stays.

@@ -4,6 +4,7 @@ use crate::promql::{ReadError, SeriesSource, SourceSeries};
 use crate::series_store::{Labels, Matcher, Sample};
 
 use super::Tsdb;
+use super::block::BlockSeries;
 use super::error::TsdbError;
 use super::series::HeadSamples;
 
@@ -11,6 +12,8 @@ use super::series::HeadSamples;
 #[derive(Debug)]
 pub(super) struct ViewedSeries {
     pub(super) labels: Labels,
+    /// In the order of the blocks' oldest samples.
+    blocks: Vec<BlockSeries>,
     head: HeadSamples,
 }
 
@@ -30,12 +33,54 @@ impl Tsdb {
             if !head.is_empty() {
                 viewed.push(ViewedSeries {
                     labels: series.labels.clone(),
+                    blocks: Vec::new(),
                     head,
                 });
             }
         }
-        viewed.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
+        // Blocks after memory: what becomes a block in between is found in both, never in none.
+        for block in self.0.current_blocks().iter() {
+            if !block.overlaps(after, until) {
+                continue;
+            }
+            for series in block.select(matchers, after, until)? {
+                viewed.push(ViewedSeries {
+                    labels: series.labels.clone(),
+                    blocks: vec![series],
+                    head: HeadSamples::default(),
+                });
+            }
+        }
+        // Stable, and quick on what is sorted in parts.
+        viewed.sort_by(|left, right| left.labels.cmp(&right.labels));
+        viewed.dedup_by(|next, kept| {
+            let same = next.labels == kept.labels;
+            if same {
+                kept.blocks.append(&mut next.blocks);
+            }
+            same
+        });
         Ok(viewed)
+    }
+}
+
+impl ViewedSeries {
+    fn read_all(
+        &self,
+        after: i64,
+        until: i64,
+        most: usize,
+        into: &mut Vec<Sample>,
+    ) -> Result<(), TsdbError> {
+        let enough = into.len().saturating_add(most);
+        for series in &self.blocks {
+            series.read(after, until, into)?;
+            if into.len() >= enough {
+                return Ok(());
+            }
+        }
+        self.head.read(after, until, most, into);
+        Ok(())
     }
 }
 
@@ -45,7 +90,8 @@ impl SourceSeries for ViewedSeries {
     }
 
     fn sample_estimate(&self, _after: i64, _until: i64) -> usize {
-        self.head.count()
+        let stored = self.blocks.iter().map(BlockSeries::sample_estimate);
+        self.head.count() + stored.sum::<usize>()
     }
 
     fn read(
@@ -56,18 +102,14 @@ impl SourceSeries for ViewedSeries {
         into: &mut Vec<Sample>,
     ) -> Result<(), ReadError> {
         let start = into.len();
-        self.head.read(after, until, most, into);
-        let read = &mut into[start..];
-        if !read.is_sorted_by(|left, right| left.time < right.time) {
+        self.read_all(after, until, most, into)
+            .map_err(|error| ReadError::new(&error))?;
+        if !into[start..].is_sorted_by(|left, right| left.time < right.time) {
+            // Of two samples at one time the one that was there first counts.
+            let mut read = into.split_off(start);
             read.sort_by_key(|sample| sample.time);
-            let mut kept = start;
-            for at in start..into.len() {
-                if at == start || into[at].time != into[kept - 1].time {
-                    into[kept] = into[at];
-                    kept += 1;
-                }
-            }
-            into.truncate(kept);
+            read.dedup_by_key(|sample| sample.time);
+            into.append(&mut read);
         }
         into.truncate(start.saturating_add(most));
         Ok(())
