@@ -24,6 +24,7 @@ pub mod options;
 mod recorder;
 pub mod replay;
 mod report;
+pub mod scenario;
 pub mod schedule;
 mod shape;
 mod target;
