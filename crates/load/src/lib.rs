@@ -19,6 +19,7 @@
 mod connection;
 mod duration;
 mod engine;
+pub mod executor;
 pub mod metric;
 pub mod options;
 mod recorder;
@@ -29,6 +30,7 @@ pub mod schedule;
 mod shape;
 mod target;
 mod threshold;
+pub mod thresholds;
 pub mod user;
 mod watch;
 

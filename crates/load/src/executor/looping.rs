@@ -1,0 +1,110 @@
+//! Users who do one iteration after the other.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::lease::Lease;
+use super::worker::{Resting, Worker};
+use crate::user::{Iteration, ScenarioState, UserFactory};
+
+/// Where looping users take their iterations from.
+#[derive(Debug)]
+pub(super) enum Pile {
+    /// There is always one more.
+    Endless,
+    /// All users take from the same pile.
+    Shared { left: AtomicU64 },
+    /// Each user has a pile of this size.
+    Each { size: u64 },
+}
+
+/// The iterations of a scenario.
+#[derive(Debug)]
+pub(super) struct Iterations {
+    pub(super) pile: Pile,
+    /// Iterations that were begun.
+    pub(super) begun: AtomicU64,
+}
+
+/// "Loop until the pile is empty or the lease ends."
+#[derive(Debug)]
+pub(super) struct LoopOrder {
+    /// The user.
+    pub(super) number: u64,
+    /// Whose iterations it does.
+    pub(super) scenario: Arc<ScenarioState>,
+    pub(super) iterations: Arc<Iterations>,
+    pub(super) lease: Lease,
+    /// The least time of an iteration.
+    pub(super) least: Duration,
+    /// Closed when the user has stopped.
+    pub(super) done: mpsc::Sender<()>,
+}
+
+// === impl Iterations ===
+
+impl Iterations {
+    pub(super) fn of(pile: Pile) -> Self {
+        Self {
+            pile,
+            begun: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the next iteration's number, for a user that has done `own` already.
+    pub(super) fn take(&self, own: u64) -> Option<u64> {
+        let is_there = match &self.pile {
+            Pile::Endless => true,
+            Pile::Shared { left } => left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok(),
+            Pile::Each { size } => own < *size,
+        };
+        is_there.then(|| self.begun.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+// === impl LoopOrder ===
+
+impl LoopOrder {
+    pub(super) async fn run<F: UserFactory>(
+        self,
+        worker: Rc<Worker<F>>,
+        resting: Rc<Resting<F::User>>,
+    ) {
+        // A user that was dropped in its last iteration may not be back yet.
+        let mut user = resting.take(self.number).await;
+        let active = &worker.state().vus_active;
+        active.fetch_add(1, Ordering::Relaxed);
+        let mut own = 0;
+        while self.lease.may_begin() {
+            let Some(number) = self.iterations.take(own) else {
+                break;
+            };
+            own += 1;
+            let iteration = Iteration {
+                scenario: Arc::clone(&self.scenario),
+                number,
+                intended_start: None,
+            };
+            if !worker
+                .iterate(&mut user, &iteration, &self.lease, self.least)
+                .await
+            {
+                break;
+            }
+            // An iteration that never waits must not keep the thread from the others.
+            tokio::task::yield_now().await;
+        }
+        active.fetch_sub(1, Ordering::Relaxed);
+        resting.rest(self.number, user);
+        self.lease.end();
+        drop(self.done);
+    }
+}
