@@ -25,6 +25,7 @@ pub mod options;
 mod recorder;
 pub mod replay;
 mod report;
+pub mod run;
 pub mod scenario;
 pub mod schedule;
 mod shape;

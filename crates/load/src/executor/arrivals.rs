@@ -22,7 +22,7 @@ pub(super) struct ArrivalScenario {
     pub(super) scenario: Arc<ScenarioState>,
     /// When the first moment of the schedule is.
     pub(super) start: Instant,
-    /// No iteration begins from here on.
+    /// No iteration is meant to begin after this; one that is late still begins.
     pub(super) end: Instant,
     pub(super) lease: Lease,
     /// The least time of an iteration.
@@ -100,17 +100,14 @@ pub(super) async fn dispatch<F: UserFactory>(
         let next = own.peek().map(|at| share.shared.start + *at);
         tokio::select! {
             biased;
-            () = share.shared.lease.finishing() => {
-                share.count_missed(&mut own);
-                break;
-            }
+            () = share.worker.state().stop.cancelled() => break,
             Some(intended) = handed.recv() => {
                 if !share.begin(intended) {
                     share.no_user();
                 }
             }
             () = sleep_until(next.unwrap_or(share.shared.end)) => {
-                let Some(intended) = next.filter(|at| *at < share.shared.end) else {
+                let Some(intended) = next.filter(|at| *at <= share.shared.end) else {
                     // The time is over, for this thread's arrivals and for those of others.
                     break;
                 };
@@ -175,14 +172,6 @@ impl<F: UserFactory> Share<F> {
         other.is_some_and(|thread| {
             thread != self.thread && self.shared.handed[thread].send(intended).is_ok()
         })
-    }
-
-    /// Arrivals whose time came while this thread could not see to it are dropped, and counted.
-    fn count_missed(&self, own: &mut impl Iterator<Item = Duration>) {
-        let now = Instant::now().min(self.shared.end);
-        for _ in own.take_while(|at| self.shared.start + *at < now) {
-            self.worker.count_dropped(&self.shared.scenario);
-        }
     }
 
     /// No user is free anywhere: the arrival is dropped, and one more user made if that is allowed.

@@ -1,0 +1,231 @@
+//! A run: users are made, scenarios run side by side, and once a second everybody hears what happened.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use parking_lot::Mutex;
+use springtide_machinery::clock::Clock;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::executor::{Crew, Execution, execute};
+use crate::metric::{Collector, Interval, Tags, Totals, Trend};
+use crate::scenario::{ScenarioPlan, users_at_peak};
+use crate::thresholds::{Threshold, Verdict};
+use crate::user::{RunState, ScenarioState, StopReason, UserError, UserFactory};
+
+/// How often thresholds are judged while the test runs, as in k6.
+const JUDGE_EVERY: u64 = 2;
+
+/// What is to be run.
+#[derive(Debug)]
+pub struct RunPlan {
+    /// Scenarios, checked.
+    pub scenarios: Vec<ScenarioPlan>,
+    /// Conditions.
+    pub thresholds: Vec<Threshold>,
+    /// Tags of every sample.
+    pub tags: Tags,
+    /// The least time of an iteration.
+    pub least: Duration,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+/// What a second held.
+#[derive(Debug)]
+pub struct Moment<'run> {
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// What was measured since the last moment.
+    pub interval: &'run Interval,
+    /// The run's counters.
+    pub state: &'run RunState,
+    /// The scenarios, sorted by name.
+    pub scenarios: &'run [Arc<ScenarioState>],
+    /// True for the last one.
+    pub last: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Everything that was measured.
+    pub totals: Totals,
+    /// What the thresholds came to.
+    pub verdicts: Vec<Verdict>,
+    /// Why it ended early, if it did.
+    pub stopped: Option<StopReason>,
+    /// How late iterations of arrival rates began although a user was free, in milliseconds.
+    pub lateness: Trend,
+    /// Processor time of this process over the time that its worker threads had, from 0 to 1.
+    pub busy: f64,
+}
+
+/// Users that are ready to run.
+#[derive(Debug)]
+pub struct Run {
+    plan: RunPlan,
+    execution: Execution,
+    collector: Arc<Collector>,
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Starts the threads and makes all users that the scenarios have planned.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or a user cannot be made.
+    pub async fn prepare<F: UserFactory>(
+        plan: RunPlan,
+        factory: &Arc<F>,
+        state: &Arc<RunState>,
+        collector: &Arc<Collector>,
+        clock: &Clock,
+    ) -> Result<Self, UserError> {
+        let crew =
+            Crew::start(plan.threads, factory, state, collector, clock).map_err(|error| {
+                UserError {
+                    number: 0,
+                    reason: format!("no thread for it: {error}"),
+                }
+            })?;
+        let users = users_at_peak(&plan.scenarios, |scenario| {
+            scenario.executor.planned_users()
+        });
+        crew.create_users(1..=users).await?;
+        let execution = Execution::new(
+            Arc::new(crew),
+            users,
+            Arc::clone(state),
+            clock.clone(),
+            plan.tags.clone(),
+            plan.least,
+        );
+        Ok(Self {
+            plan,
+            execution,
+            collector: Arc::clone(collector),
+        })
+    }
+
+    /// Runs all scenarios. `watch` hears of every second.
+    pub async fn execute(self, mut watch: impl FnMut(&Moment<'_>)) -> RunEnd {
+        let started = Instant::now();
+        let processor_before = processor_time();
+        let state = Arc::clone(&self.execution.state);
+        let sink = self.collector.sink();
+        let scenarios: Mutex<Vec<Arc<ScenarioState>>> = Mutex::default();
+        let mut running = std::pin::pin!(self.run_scenarios(&scenarios));
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        seconds.tick().await;
+        let mut second = 0;
+        loop {
+            let last = tokio::select! {
+                biased;
+                () = &mut running => true,
+                _ = seconds.tick() => false,
+            };
+            second += 1;
+            let metrics = self.collector.registry().builtin();
+            let now = self.execution.clock.now();
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            let users = [
+                (
+                    &metrics.vus,
+                    state.vus_active.load(Ordering::Relaxed) as f64,
+                ),
+                (
+                    &metrics.vus_max,
+                    state.vus_initialized.load(Ordering::Relaxed) as f64,
+                ),
+            ];
+            if !last || second == 1 {
+                sink.add_all(users, &self.plan.tags, now);
+            }
+            let interval = self.collector.collect();
+            let elapsed = started.elapsed();
+            let known = scenarios.lock().clone();
+            watch(&Moment {
+                elapsed,
+                interval: &interval,
+                state: &state,
+                scenarios: &known,
+                last,
+            });
+            if last {
+                break;
+            }
+            if second % JUDGE_EVERY == 0 {
+                self.stop_where_thresholds_say_so(elapsed);
+            }
+        }
+        let elapsed = started.elapsed();
+        let totals = self.collector.totals();
+        let verdicts = self
+            .plan
+            .thresholds
+            .iter()
+            .map(|threshold| threshold.judge(&totals, elapsed))
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "few threads")]
+        let available = elapsed.as_secs_f64() * self.plan.threads.max(1) as f64;
+        RunEnd {
+            elapsed,
+            totals,
+            verdicts,
+            stopped: state.stop_reason().cloned(),
+            lateness: self.execution.lateness(),
+            busy: (processor_time() - processor_before).as_secs_f64() / available.max(1e-9),
+        }
+    }
+
+    async fn run_scenarios(&self, known: &Mutex<Vec<Arc<ScenarioState>>>) {
+        let all = self.plan.scenarios.iter().map(|plan| {
+            execute(&self.execution, plan, |scenario| {
+                let mut known = known.lock();
+                known.push(scenario);
+                known.sort_by(|one, other| one.name.cmp(&other.name));
+            })
+        });
+        futures::future::join_all(all).await;
+    }
+
+    fn stop_where_thresholds_say_so(&self, elapsed: Duration) {
+        if !self.plan.thresholds.iter().any(|one| one.abort_on_fail) {
+            return;
+        }
+        let totals = self.collector.totals();
+        if let Some(crossed) = self
+            .plan
+            .thresholds
+            .iter()
+            .find(|threshold| threshold.aborts(&totals, elapsed))
+        {
+            let name = crossed.metric.name.to_string();
+            self.execution
+                .state
+                .stop_because(StopReason::Threshold(name));
+        }
+    }
+}
+
+/// Processor time that this process took so far.
+fn processor_time() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return Duration::ZERO;
+    };
+    [usage.user_time(), usage.system_time()]
+        .into_iter()
+        .map(|time| {
+            let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+            let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
+            Duration::from_secs(seconds) + Duration::from_micros(micros)
+        })
+        .sum()
+}
