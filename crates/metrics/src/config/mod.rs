@@ -446,6 +446,18 @@ impl ScrapeConfig {
             sd.http_client().check()?;
         }
         for sd in &self.kubernetes_sd_configs {
+            if !sd.selectors.is_empty() {
+                return Err("kubernetes_sd_configs.selectors is not supported: choose targets by relabel_configs".to_owned());
+            }
+            if sd.namespaces.own_namespace {
+                return Err("kubernetes_sd_configs.namespaces.own_namespace is not supported: name the namespace".to_owned());
+            }
+            if !sd.api_server.is_empty() {
+                return Err("kubernetes_sd_configs.api_server is not supported: name the server in a kubeconfig_file".to_owned());
+            }
+            if sd.http_client() != HttpClientConfig::default() {
+                return Err("kubernetes_sd_configs takes its credentials from kubeconfig_file: remove basic_auth, authorization, tls_config and the like".to_owned());
+            }
             if !sd.api_server.is_empty() && sd.kubeconfig_file.is_some() {
                 return Err(
                     "cannot use 'kubeconfig_file' and 'api_server' simultaneously".to_owned(),

@@ -1,0 +1,252 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use springtide_machinery::clock::Clock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::target::choose_targets;
+use super::*;
+use crate::config::{Config, ScrapeConfig};
+use crate::discovery::{ADDRESS, Groups, TargetGroup};
+use crate::promql::{Cancel, Query, Value};
+use crate::relabel::LabelSet;
+use crate::tsdb::Tsdb;
+
+fn job(yaml: &str) -> ScrapeConfig {
+    let text = format!("scrape_configs:\n- {}", yaml.trim().replace('\n', "\n  "));
+    let config = Config::parse(&text, "test").expect(&text);
+    config.scrape_configs.into_iter().next().expect("a job")
+}
+
+fn groups(targets: &[&str], labels: &[(&str, &str)]) -> Groups {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let group = TargetGroup {
+        source: "test".to_owned(),
+        labels: labels.iter().map(pair).collect(),
+        targets: targets
+            .iter()
+            .map(|target| LabelSet::from([pair(&(ADDRESS, target))]))
+            .collect(),
+    };
+    Groups::from([("test".to_owned(), vec![group])])
+}
+
+#[test]
+fn relabelling_makes_addresses_paths_and_labels_of_a_target() {
+    let job = job("job_name: j
+params: {a: [x y], b: ['1', '2']}
+metrics_path: probe
+relabel_configs:
+- {source_labels: [__meta_env], target_label: env}
+- {source_labels: [__address__], target_label: __param_a}
+- {source_labels: [__meta_env], regex: drop, action: drop}");
+    let chosen = choose_targets(&job, &groups(&["h:1", "h:1"], &[("__meta_env", "prod")]));
+    let target = chosen.targets.values().next().expect("one target");
+    assert_eq!(chosen.targets.len(), 1);
+    assert_eq!(
+        target.labels.to_string(),
+        r#"{env="prod", instance="h:1", job="j"}"#
+    );
+    assert_eq!(target.url.to_string(), "http://h:1/probe?a=h%3A1&b=1&b=2");
+    assert_eq!(target.discovered["__scheme__"], "http");
+    let chosen = choose_targets(&job, &groups(&["h:1"], &[("__meta_env", "drop")]));
+    assert_eq!((chosen.targets.len(), chosen.dropped.len()), (0, 1));
+    let chosen = choose_targets(&job, &groups(&["h/x"], &[]));
+    assert_eq!(chosen.faults.len(), 1);
+}
+
+/// Answers each request on one port with what it holds at that time.
+#[derive(Clone)]
+struct Exporter {
+    answer: Arc<Mutex<Option<String>>>,
+    address: String,
+}
+
+impl Exporter {
+    async fn start(text: &str) -> Exporter {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let answer = Arc::new(Mutex::new(Some(text.to_owned())));
+        let shared = Arc::clone(&answer);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let mut request = vec![0; 4096];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        let answer = shared.lock().clone();
+                        let response = match answer {
+                            Some(body) => format!(
+                                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+                                body.len()
+                            ),
+                            None => "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                        };
+                        if stream.write_all(response.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Exporter { answer, address }
+    }
+
+    fn say(&self, text: Option<&str>) {
+        *self.answer.lock() = text.map(str::to_owned);
+    }
+}
+
+fn manager(tsdb: &Tsdb) -> ScrapeManager {
+    ScrapeManager::new(ScrapeOptions {
+        tsdb: tsdb.clone(),
+        clock: Clock::system(),
+        folder: std::env::temp_dir(),
+        caches: None,
+        seed: 7,
+    })
+}
+
+/// Each series' labels and value that a query gives now.
+fn ask(tsdb: &Tsdb, query: &str) -> Vec<String> {
+    let query = Query::parse(query, crate::promql::Options::default()).expect(query);
+    let now = Clock::system().now().as_millisecond();
+    let answer = query
+        .instant(tsdb, now, &Cancel::default())
+        .expect("an answer");
+    let Value::Vector(elements) = answer.value else {
+        panic!("no vector");
+    };
+    elements
+        .iter()
+        .map(|element| format!("{} {}", element.labels, element.sample.value))
+        .collect()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect(what);
+}
+
+#[tokio::test]
+async fn a_target_is_scraped_goes_stale_and_comes_back() {
+    let exporter =
+        Exporter::start("# TYPE a counter\n# HELP a what\na{job=\"own\"} 1\nb 2\nc 3\n").await;
+    let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+    let manager = manager(&tsdb);
+    let yaml = format!(
+        "job_name: j\nscrape_interval: 100ms\nscrape_timeout: 100ms\nstatic_configs: [{{targets: ['{}']}}]\nmetric_relabel_configs: [{{source_labels: [__name__], regex: c, action: drop}}]",
+        exporter.address
+    );
+    manager.apply(vec![job(&yaml)]).await.expect("applied");
+    let labels = format!("instance=\"{}\", job=\"j\"", exporter.address);
+    until("a sample", || !ask(&tsdb, "b").is_empty()).await;
+    assert_eq!(
+        ask(&tsdb, "a"),
+        [format!(
+            "{{__name__=\"a\", exported_job=\"own\", {labels}}} 1"
+        )]
+    );
+    assert_eq!(
+        ask(&tsdb, "up"),
+        [format!("{{__name__=\"up\", {labels}}} 1")]
+    );
+    assert!(ask(&tsdb, "c").is_empty());
+    assert_eq!(
+        ask(
+            &tsdb,
+            "scrape_samples_scraped - scrape_samples_post_metric_relabeling"
+        ),
+        [format!("{{{labels}}} 1")]
+    );
+    let metadata = manager.metadata();
+    assert_eq!(metadata[0].1[0].metadata.help, "what");
+    exporter.say(Some("a 5\n"));
+    until("b to go stale", || ask(&tsdb, "b").is_empty()).await;
+    until("the new a", || {
+        ask(&tsdb, "a") == [format!("{{__name__=\"a\", {labels}}} 5")]
+    })
+    .await;
+    exporter.say(None);
+    until("up to be 0", || {
+        ask(&tsdb, "up") == [format!("{{__name__=\"up\", {labels}}} 0")]
+    })
+    .await;
+    assert!(ask(&tsdb, "a").is_empty());
+    assert_eq!(manager.targets()[0].health, Health::Down);
+    assert!(manager.targets()[0].last_error.contains("503"));
+    exporter.say(Some("a 6\nbroken{\n"));
+    until("the fault", || {
+        manager.targets()[0].last_error.contains("line 2")
+    })
+    .await;
+    exporter.say(Some("a 7\n"));
+    until("a again", || {
+        ask(&tsdb, "a") == [format!("{{__name__=\"a\", {labels}}} 7")]
+    })
+    .await;
+    manager.apply(Vec::new()).await.expect("applied");
+    assert!(ask(&tsdb, "a").is_empty() && ask(&tsdb, "up").is_empty());
+    assert!(manager.targets().is_empty());
+}
+
+#[tokio::test]
+async fn limits_fail_the_scrape_by_name() {
+    let exporter = Exporter::start("a{x=\"12345\"} 1\nb 2\n").await;
+    let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+    let manager = manager(&tsdb);
+    for (limit, reason) in [
+        ("sample_limit: 1", "sample limit exceeded"),
+        ("label_limit: 3", "label_limit exceeded"),
+        (
+            "label_value_length_limit: 4",
+            "label_value_length_limit exceeded",
+        ),
+        (
+            "label_name_length_limit: 3",
+            "label_name_length_limit exceeded",
+        ),
+        ("body_size_limit: 5B", "body size limit exceeded"),
+    ] {
+        let yaml = format!(
+            "job_name: j\nscrape_interval: 50ms\nscrape_timeout: 50ms\nstatic_configs: [{{targets: ['{}']}}]\n{limit}",
+            exporter.address
+        );
+        manager.apply(vec![job(&yaml)]).await.expect("applied");
+        until(limit, || {
+            let targets = manager.targets();
+            targets
+                .iter()
+                .any(|target| target.last_error.contains(reason))
+        })
+        .await;
+        assert!(ask(&tsdb, "b").is_empty(), "{limit}");
+    }
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn honoured_labels_and_times_are_kept() {
+    let time = Clock::system().now().as_millisecond() - 5_000;
+    let exporter = Exporter::start(&format!("a{{job=\"own\",instance=\"\"}} 1 {time}\n")).await;
+    let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+    let manager = manager(&tsdb);
+    let yaml = format!(
+        "job_name: j\nhonor_labels: true\nscrape_interval: 50ms\nscrape_timeout: 50ms\nstatic_configs: [{{targets: ['{}']}}]",
+        exporter.address
+    );
+    manager.apply(vec![job(&yaml)]).await.expect("applied");
+    until("a sample", || !ask(&tsdb, "a").is_empty()).await;
+    assert_eq!(ask(&tsdb, "a"), [r#"{__name__="a", job="own"} 1"#]);
+    let expected = format!("{}", time as f64 / 1000.0);
+    assert!(ask(&tsdb, "timestamp(a)")[0].ends_with(&expected));
+    manager.stop().await;
+}
