@@ -36,6 +36,9 @@ pub enum QueryError {
     /// The caller gave up.
     #[error("query was canceled in expression evaluation")]
     Cancelled,
+    /// It took longer than allowed.
+    #[error("query timed out in expression evaluation")]
+    TimedOut,
 }
 
 impl QueryError {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::series_store::{Matcher, Sample};
@@ -57,16 +57,30 @@ pub struct Span {
 
 /// Stops a query from another thread; clones stop the same query.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<AtomicU8>);
+
+const CANCELLED: u8 = 1;
+const TIMED_OUT: u8 = 2;
 
 impl Cancel {
     /// Makes the query end with [`QueryError::Cancelled`] soon.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(CANCELLED, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Makes the query end with [`QueryError::TimedOut`] soon.
+    pub fn time_out(&self) {
+        self.0.store(TIMED_OUT, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// Where the query is to end.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        match self.0.load(Ordering::Relaxed) {
+            CANCELLED => Err(QueryError::Cancelled),
+            TIMED_OUT => Err(QueryError::TimedOut),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use crate::promql::go_format::{plain, shortest};
 use crate::promql::syntax::{Aggregate, Aggregation, Expr, Grouping};
 use crate::series_store::{Labels, METRIC_NAME};
 
+use super::folded::{Folded, Folding};
 use super::label::label_name;
-use super::sums::{Mean, Sum, quantile};
+use super::sums::quantile;
 use super::{Evaluator, Row, Steps, absent, is_absent};
 
 /// The series of one group.
@@ -33,6 +34,9 @@ impl Evaluator<'_> {
             Some(parameter) => self.aggregation_parameters(operation, parameter, steps)?,
             None => Vec::new(),
         };
+        if let Some(folding) = Folding::of(operation) {
+            return self.fold(folding, aggregate, steps);
+        }
         let rows = self.vector(&aggregate.expr, steps)?;
         let groups = group(&rows, &aggregate.grouping);
         match operation {
@@ -50,7 +54,7 @@ impl Evaluator<'_> {
                 let mut results = Vec::with_capacity(groups.len());
                 for group in groups {
                     let mut values = self.room(steps)?;
-                    fold(operation, &rows, &group.members, &parameters, &mut values);
+                    quantiles(&rows, &group.members, &parameters, &mut values);
                     results.push(Row {
                         labels: group.labels,
                         drops_name: group.drops_name,
@@ -61,6 +65,39 @@ impl Evaluator<'_> {
                 Ok(results)
             }
         }
+    }
+
+    /// Folds row by row: what one series gives is let go before the next.
+    fn fold(
+        &self,
+        folding: Folding,
+        aggregate: &Aggregate,
+        steps: &Steps,
+    ) -> Result<Vec<Row>, QueryError> {
+        let mut groups: Vec<(Labels, bool, Folded)> = Vec::new();
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        self.each_row(&aggregate.expr, steps, &mut |row| {
+            let labels = group_labels(&row.labels, &aggregate.grouping);
+            let place = match places.get(&labels) {
+                Some(place) => *place,
+                None => {
+                    self.charge(steps.count)?;
+                    places.insert(labels.clone(), groups.len());
+                    groups.push((labels, false, Folded::start(folding, steps.count)));
+                    groups.len() - 1
+                }
+            };
+            let (labels, drops_name, folded) = &mut groups[place];
+            *drops_name |= row.drops_name && !labels.metric_name().is_empty();
+            folded.add(&row.values);
+            Ok(())
+        })?;
+        let rows = groups.into_iter().map(|(labels, drops_name, folded)| Row {
+            labels,
+            drops_name,
+            values: folded.finish(),
+        });
+        Ok(rows.collect())
     }
 
     fn aggregation_parameters(
@@ -184,14 +221,8 @@ fn group(rows: &[Row], grouping: &Grouping) -> Vec<Group> {
     groups
 }
 
-/// Fills in the values of a group by folding its members' values at each step.
-fn fold(
-    operation: Aggregation,
-    rows: &[Row],
-    members: &[usize],
-    parameters: &[f64],
-    values: &mut [f64],
-) {
+/// Fills in the quantiles of a group's members at each step.
+fn quantiles(rows: &[Row], members: &[usize], parameters: &[f64], values: &mut [f64]) {
     let mut present: Vec<f64> = Vec::with_capacity(members.len());
     for (step, value) in values.iter_mut().enumerate() {
         present.clear();
@@ -201,63 +232,10 @@ fn fold(
                 .map(|member| rows[*member].values[step])
                 .filter(|value| !is_absent(*value)),
         );
-        let Some(first) = present.first().copied() else {
-            continue;
-        };
-        *value = match operation {
-            Aggregation::Sum => {
-                let mut sum = Sum::default();
-                present.iter().for_each(|value| sum.add(*value));
-                sum.total()
-            }
-            Aggregation::Avg => {
-                let mut mean = Mean::default();
-                present.iter().for_each(|value| mean.add(*value));
-                mean.mean()
-            }
-            Aggregation::Min => {
-                let least = |least: f64, value: &f64| {
-                    if *value < least || least.is_nan() {
-                        *value
-                    } else {
-                        least
-                    }
-                };
-                present.iter().fold(first, least)
-            }
-            Aggregation::Max => {
-                let most = |most: f64, value: &f64| {
-                    if *value > most || most.is_nan() {
-                        *value
-                    } else {
-                        most
-                    }
-                };
-                present.iter().fold(first, most)
-            }
-            Aggregation::Count => present.len() as f64,
-            Aggregation::Group => 1.0,
-            Aggregation::Stddev => variance(&present).sqrt(),
-            Aggregation::Stdvar => variance(&present),
-            Aggregation::Quantile => quantile(parameters[step], &mut present),
-            _ => f64::NAN,
-        };
+        if !present.is_empty() {
+            *value = quantile(parameters[step], &mut present);
+        }
     }
-}
-
-/// The population variance, by Welford's method; NaN where a value is not finite.
-fn variance(values: &[f64]) -> f64 {
-    if !values[0].is_finite() {
-        return f64::NAN;
-    }
-    let mut mean = values[0];
-    let mut squares = 0.0;
-    for (at, value) in values.iter().enumerate().skip(1) {
-        let delta = value - mean;
-        mean += delta / (at + 1) as f64;
-        squares += delta * (value - mean);
-    }
-    squares / values.len() as f64
 }
 
 /// The members that an aggregation picks at each step, as they were.

@@ -105,9 +105,7 @@ impl Evaluator<'_> {
         };
         let mut rows = Vec::new();
         for group in group_by_signature(many, one, matching) {
-            if self.cancel.is_cancelled() {
-                return Err(QueryError::Cancelled);
-            }
+            self.cancel.check()?;
             let found = pairing.pair_group(&group, steps)?;
             self.charge(found.len() * steps.count)?;
             rows.extend(found);

@@ -9,12 +9,15 @@ mod aggregate;
 mod binary;
 mod call;
 mod date;
+mod folded;
 mod histogram;
 mod label;
 mod order;
 mod over_time;
 mod select;
+mod sliding;
 mod sums;
+mod walk;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,7 +28,7 @@ use super::annotations::{Annotations, Severity};
 use super::error::{Position, QueryError};
 use super::query::{Cancel, Options, Span};
 use super::source::SeriesSource;
-use super::syntax::{Expr, ExprKind, Operator};
+use super::syntax::{Expr, ExprKind, Function, Operator};
 
 /// The times a part is evaluated at.
 #[derive(Debug, Clone, Copy)]
@@ -159,9 +162,7 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates a part of any type but a range vector.
     pub(crate) fn eval(&self, expr: &Expr, steps: &Steps) -> Result<Evaluated, QueryError> {
-        if self.cancel.is_cancelled() {
-            return Err(QueryError::Cancelled);
-        }
+        self.cancel.check()?;
         match &expr.kind {
             ExprKind::Number(number) => self.constant(*number, steps).map(Evaluated::Scalar),
             ExprKind::Text(text) => Ok(Evaluated::Text(String::from_utf8_lossy(text).into_owned())),
@@ -199,6 +200,30 @@ impl<'a> Evaluator<'a> {
             Evaluated::Vector(rows) => Ok(rows),
             _ => Err(QueryError::execution("expected an instant vector")),
         }
+    }
+
+    /// Evaluates a part that is an instant vector, and passes its rows on one by one: what each stored series
+    /// gives is let go before the next, where that is possible.
+    pub(crate) fn each_row(
+        &self,
+        expr: &Expr,
+        steps: &Steps,
+        take: &mut dyn FnMut(Row) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        match &expr.bare().kind {
+            ExprKind::Selector(selector) => return self.each_value(selector, steps, take),
+            ExprKind::Call(call) => {
+                if let Function::OverTime(function) = call.function()
+                    && self.stays_apart(call, function)
+                {
+                    return self.each_over_time(call, function, steps, take);
+                }
+            }
+            _ => {}
+        }
+        let rows = self.vector(expr, steps)?;
+        self.release_rows(&rows);
+        rows.into_iter().try_for_each(take)
     }
 
     fn constant(&self, number: f64, steps: &Steps) -> Result<Vec<f64>, QueryError> {

@@ -1,22 +1,21 @@
 //! Functions of a window of samples: rates, regressions, and what ends in `_over_time`.
 
-use std::num::NonZero;
-
 use crate::promql::annotations::about_metric;
 use crate::promql::error::QueryError;
 use crate::promql::go_format::shortest;
-use crate::promql::query::Cancel;
 use crate::promql::syntax::{Call, Expr, ExprKind, OverTime, ValueType};
-use crate::series_store::{Labels, Sample, quote};
+use crate::series_store::{Labels, METRIC_NAME, MatchKind, Sample, quote};
 
-use super::select::{Budget, Slider, WindowShape, WindowedSeries};
+use super::select::{Slider, WindowShape, WindowedSeries};
+use super::sliding::Sliding;
 use super::sums::{Mean, Sum, linear_regression, quantile, variance};
+use super::walk::{Values, walk};
 use super::{Evaluator, Row, Steps, absent, is_absent};
 
 /// A window with samples in it.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     /// Never empty; in the order of time.
-    samples: &'a [Sample],
+    pub(super) samples: &'a [Sample],
     /// The time the window starts after, in milliseconds.
     after: i64,
     /// The time the window ends with, in milliseconds.
@@ -34,8 +33,62 @@ impl Evaluator<'_> {
         function: OverTime,
         steps: &Steps,
     ) -> Result<Vec<Row>, QueryError> {
-        let is_matrix = |argument: &&Expr| argument.value_type() == ValueType::Matrix;
-        let Some(matrix) = call.arguments.iter().find(is_matrix) else {
+        let mut rows = Vec::new();
+        self.each_window(call, function, steps, &mut |row| {
+            self.charge(steps.count)?;
+            rows.push(row);
+            Ok(())
+        })?;
+        if keeps_name(function) {
+            return Ok(rows);
+        }
+        self.drop_names(rows)
+    }
+
+    /// Whether the rows of a function have different labels, so that each is final before the next is known.
+    pub(super) fn stays_apart(&self, call: &Call, function: OverTime) -> bool {
+        if keeps_name(function) || self.options.delayed_name_removal {
+            return true;
+        }
+        let matrix = call.arguments.iter().find(|argument| is_matrix(argument));
+        let Some(ExprKind::Range(selector, _)) = matrix.map(|matrix| &matrix.bare().kind) else {
+            return false;
+        };
+        let names = selector.matchers.iter();
+        let mut names = names.filter(|matcher| matcher.name == METRIC_NAME);
+        // Without their names, and with types and units left to them, series of one metric differ.
+        names.any(|matcher| matches!(matcher.kind, MatchKind::Equal))
+            && !self.options.type_and_unit_labels
+    }
+
+    /// As [`Evaluator::over_time`], one row after the other.
+    pub(super) fn each_over_time(
+        &self,
+        call: &Call,
+        function: OverTime,
+        steps: &Steps,
+        take: &mut dyn FnMut(Row) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.each_window(call, function, steps, &mut |mut row| {
+            if !keeps_name(function) {
+                if self.options.delayed_name_removal {
+                    row.drops_name = true;
+                } else {
+                    row.labels = self.without_name(&row.labels);
+                }
+            }
+            take(row)
+        })
+    }
+
+    fn each_window(
+        &self,
+        call: &Call,
+        function: OverTime,
+        steps: &Steps,
+        take: &mut dyn FnMut(Row) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let Some(matrix) = call.arguments.iter().find(|argument| is_matrix(argument)) else {
             return Err(QueryError::execution("expected a range vector"));
         };
         let scalars = call
@@ -52,33 +105,27 @@ impl Evaluator<'_> {
         let reduction = Reduction {
             function,
             shape: windows.shape,
-            hull: windows.hull,
-            budget: self.budget(),
             steps: *steps,
             parameters,
-            cancel: self.cancel,
         };
-        let mut rows = Vec::with_capacity(windows.series.len());
-        let values = reduction.of_all(&windows.series)?;
-        for (series, values) in windows.series.into_iter().zip(values) {
-            let row = Row {
-                labels: series.labels,
+        let (hull, budget) = (windows.hull, self.budget());
+        let work = |series: &WindowedSeries<'_>| series.sample_estimate(hull) + steps.count;
+        let work = windows.series.iter().map(work).sum();
+        let produce = |series: &WindowedSeries<'_>, buffer: &mut Vec<Sample>| {
+            let samples = series.read(hull, budget, buffer)?;
+            reduction.of(samples)
+        };
+        walk(&windows.series, work, self.cancel, produce, |at, values| {
+            let series = &windows.series[at];
+            if matches!(function, OverTime::Rate | OverTime::Increase) {
+                self.inform_of_no_counter(matrix, series.labels.metric_name());
+            }
+            take(Row {
+                labels: series.labels.clone(),
                 drops_name: series.drops_name,
                 values,
-            };
-            if row.is_void() {
-                continue;
-            }
-            self.charge(steps.count)?;
-            if matches!(function, OverTime::Rate | OverTime::Increase) {
-                self.inform_of_no_counter(matrix, row.labels.metric_name());
-            }
-            rows.push(row);
-        }
-        if matches!(function, OverTime::First | OverTime::Last) {
-            return Ok(rows);
-        }
-        self.drop_names(rows)
+            })
+        })
     }
 
     pub(super) fn warn_of_quantiles(&self, argument: &Expr, values: &[f64]) {
@@ -153,84 +200,40 @@ impl Evaluator<'_> {
     }
 }
 
+fn is_matrix(argument: &Expr) -> bool {
+    argument.value_type() == ValueType::Matrix
+}
+
+/// Whether a function's results are still the metric itself.
+fn keeps_name(function: OverTime) -> bool {
+    matches!(function, OverTime::First | OverTime::Last)
+}
+
 /// A function over the windows of series, which needs no more than this.
-struct Reduction<'a> {
+struct Reduction {
     function: OverTime,
     shape: WindowShape,
-    hull: (i64, i64),
-    budget: Budget,
     steps: Steps,
     /// The function's scalar arguments, a value a step each.
     parameters: Vec<Vec<f64>>,
-    cancel: &'a Cancel,
 }
-
-/// Samples and steps below which threads cost more than they save.
-const WORTH_A_THREAD: usize = 250_000;
 
 // === impl Reduction ===
 
-impl Reduction<'_> {
-    /// The values of all series, in parallel where that pays; the result does not depend on it.
-    fn of_all(&self, series: &[WindowedSeries<'_>]) -> Result<Vec<Vec<f64>>, QueryError> {
-        let work =
-            |series: &WindowedSeries<'_>| series.sample_estimate(self.hull) + self.steps.count;
-        let work: usize = series.iter().map(work).sum();
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = (work / WORTH_A_THREAD)
-            .clamp(1, cores)
-            .min(series.len().max(1));
-        if threads == 1 {
-            return self.of_share(series);
-        }
-        let share = series.len().div_ceil(threads);
-        std::thread::scope(|scope| {
-            let shares = series
-                .chunks(share)
-                .map(|share| scope.spawn(move || self.of_share(share)));
-            // Starts all before it waits for the first.
-            let running: Vec<_> = shares.collect();
-            let mut all = Vec::with_capacity(series.len());
-            for share in running {
-                let values = share
-                    .join()
-                    .map_err(|_| QueryError::execution("evaluation panicked"))??;
-                all.extend(values);
-            }
-            Ok(all)
-        })
-    }
-
-    fn of_share(&self, series: &[WindowedSeries<'_>]) -> Result<Vec<Vec<f64>>, QueryError> {
-        let mut buffer = Vec::new();
-        let mut left = self.budget.left();
-        let mut all = Vec::with_capacity(series.len());
-        for series in series {
-            if self.cancel.is_cancelled() {
-                return Err(QueryError::Cancelled);
-            }
-            let samples = series.read(self.hull, self.budget, &mut buffer)?;
-            let values = self.of(samples)?;
-            if values.iter().any(|value| !is_absent(*value)) {
-                left = left
-                    .checked_sub(values.len())
-                    .ok_or_else(|| self.budget.exceeded())?;
-            }
-            all.push(values);
-        }
-        Ok(all)
-    }
-
-    fn of(&self, samples: &[Sample]) -> Result<Vec<f64>, QueryError> {
+impl Reduction {
+    /// The values of a series; nothing where it has none.
+    fn of(&self, samples: &[Sample]) -> Result<Values, QueryError> {
         if samples.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut values = vec![absent(); self.steps.count];
         let mut slider = Slider::new(samples);
+        let mut sliding = Sliding::new(self.function, samples);
+        let mut any = false;
         for (step, at) in self.steps.times().enumerate() {
             let (after, until) = self.shape.window(at);
-            let samples = slider.slide(after, until);
-            if samples.is_empty() {
+            let inside = slider.slide(after, until);
+            if inside.is_empty() {
                 continue;
             }
             let parameter = |index: usize| {
@@ -239,17 +242,22 @@ impl Reduction<'_> {
                     .map_or(0.0, |values| values[step])
             };
             let window = Window {
-                samples,
+                samples: inside,
                 after,
                 until,
                 at,
                 parameters: [parameter(0), parameter(1)],
             };
-            if let Some(value) = reduce(self.function, &window)? {
+            let value = match &mut sliding {
+                Some(sliding) => sliding.value(&window, slider.from..slider.to),
+                None => reduce(self.function, &window)?,
+            };
+            if let Some(value) = value {
                 values[step] = value;
+                any = true;
             }
         }
-        Ok(values)
+        Ok(any.then_some(values))
     }
 }
 
@@ -266,7 +274,7 @@ fn labels_of_absence(argument: &Expr) -> Labels {
     let mut fixed: Vec<(&str, &str)> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     for matcher in conditions {
-        let is_equality = matches!(matcher.kind, crate::series_store::MatchKind::Equal);
+        let is_equality = matches!(matcher.kind, MatchKind::Equal);
         if is_equality && !seen.contains(&matcher.name.as_str()) {
             fixed.push((&matcher.name, &matcher.value));
             seen.push(&matcher.name);
@@ -278,7 +286,7 @@ fn labels_of_absence(argument: &Expr) -> Labels {
 }
 
 /// The value of a window, if the function has one.
-fn reduce(function: OverTime, window: &Window<'_>) -> Result<Option<f64>, QueryError> {
+pub(super) fn reduce(function: OverTime, window: &Window<'_>) -> Result<Option<f64>, QueryError> {
     let samples = window.samples;
     let (first, last) = (samples[0], samples[samples.len() - 1]);
     let seconds = |sample: Sample| sample.time as f64 / 1000.0;
@@ -339,7 +347,7 @@ fn pairs(samples: &[Sample]) -> impl Iterator<Item = (f64, f64)> {
 }
 
 /// Whether two values differ, where NaN is equal to NaN.
-fn differ(before: f64, after: f64) -> bool {
+pub(super) fn differ(before: f64, after: f64) -> bool {
     before != after && !(before.is_nan() && after.is_nan())
 }
 
@@ -371,6 +379,22 @@ fn median_deviation(samples: &[Sample]) -> f64 {
 /// "Close" is up to 1.1 times the mean distance of samples; otherwise half a distance is added. A counter
 /// is not extrapolated below zero, and what it lost in resets is added.
 fn extrapolated(window: &Window<'_>, is_counter: bool, per_second: bool) -> Option<f64> {
+    let lost = pairs(window.samples).filter(|(before, after)| is_counter && after < before);
+    extrapolate(
+        window,
+        is_counter,
+        per_second,
+        lost.map(|(before, _)| before),
+    )
+}
+
+/// As [`extrapolated`], with what the counter lost at each reset.
+pub(super) fn extrapolate(
+    window: &Window<'_>,
+    is_counter: bool,
+    per_second: bool,
+    lost: impl Iterator<Item = f64>,
+) -> Option<f64> {
     const THRESHOLD: f64 = 1.1;
     let samples = window.samples;
     if samples.len() < 2 {
@@ -378,12 +402,8 @@ fn extrapolated(window: &Window<'_>, is_counter: bool, per_second: bool) -> Opti
     }
     let (first, last) = (samples[0], samples[samples.len() - 1]);
     let mut difference = last.value - first.value;
-    if is_counter {
-        for (before, after) in pairs(samples) {
-            if after < before {
-                difference += before;
-            }
-        }
+    for before in lost {
+        difference += before;
     }
     let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
     let sampled = seconds(last.time - first.time);
@@ -465,20 +485,21 @@ pub(super) fn bad_bucket_label(value: &str, metric: &str) -> String {
 }
 
 #[cfg(test)]
+pub(super) fn window(samples: &[Sample], after: i64, until: i64) -> Window<'_> {
+    Window {
+        samples,
+        after,
+        until,
+        at: until,
+        parameters: [0.0; 2],
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn window(samples: &[Sample], after: i64, until: i64) -> Window<'_> {
-        Window {
-            samples,
-            after,
-            until,
-            at: until,
-            parameters: [0.0; 2],
-        }
-    }
 
     fn series(values: &[f64], step: i64) -> Vec<Sample> {
         let at = |index: usize| index as i64 * step;

@@ -9,6 +9,7 @@ use crate::promql::syntax::{Expr, ExprKind, Length, Operator, Pin, Selector, Sub
 use crate::promql::value::SeriesValues;
 
 use super::binary::operate;
+use super::walk::walk;
 use super::{Evaluator, Row, Steps, absent, is_absent};
 
 /// Series, and where their windows lie.
@@ -71,11 +72,7 @@ pub(super) struct Budget {
 // === impl Budget ===
 
 impl Budget {
-    pub(super) fn left(self) -> usize {
-        self.left
-    }
-
-    pub(super) fn exceeded(self) -> QueryError {
+    fn exceeded(self) -> QueryError {
         QueryError::TooManySamples { limit: self.limit }
     }
 }
@@ -131,8 +128,8 @@ impl WindowShape {
 /// Slides a window over samples in the order of time.
 pub(super) struct Slider<'a> {
     samples: &'a [Sample],
-    from: usize,
-    to: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
 }
 
 // === impl Slider ===
@@ -246,14 +243,40 @@ impl<'a> Evaluator<'a> {
         self.select_instant(selector, steps, |sample| sample.time as f64 / 1000.0)
     }
 
+    /// As [`Evaluator::select_values`], one row after the other.
+    pub(super) fn each_value(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+        take: &mut dyn FnMut(Row) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.each_instant(selector, steps, |sample| sample.value, take)
+    }
+
     fn select_instant(
         &self,
         selector: &Selector,
         steps: &Steps,
-        read: impl Fn(Sample) -> f64,
+        read: impl Fn(Sample) -> f64 + Sync,
     ) -> Result<Vec<Row>, QueryError> {
+        let mut rows = Vec::new();
+        self.each_instant(selector, steps, read, &mut |row| {
+            self.charge(steps.count)?;
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn each_instant(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+        read: impl Fn(Sample) -> f64 + Sync,
+        take: &mut dyn FnMut(Row) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
         if steps.count == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let shape = WindowShape {
             range: self.lookback(),
@@ -261,15 +284,16 @@ impl<'a> Evaluator<'a> {
             pinned: self.pinned(selector.pin),
         };
         let hull = shape.hull(steps);
-        let mut rows = Vec::new();
-        let mut samples = Vec::new();
-        for series in self.source.select(&selector.matchers, hull.0, hull.1)? {
-            if self.cancel.is_cancelled() {
-                return Err(QueryError::Cancelled);
-            }
-            read_values(&*series, hull, self.budget(), &mut samples)?;
+        let budget = self.budget();
+        let series = self.source.select(&selector.matchers, hull.0, hull.1)?;
+        let work = |series: &Box<dyn SourceSeries + '_>| {
+            series.sample_estimate(hull.0, hull.1) + steps.count
+        };
+        let work = series.iter().map(work).sum();
+        let produce = |series: &Box<dyn SourceSeries + '_>, samples: &mut Vec<Sample>| {
+            read_values(&**series, hull, budget, samples)?;
             let mut values = vec![absent(); steps.count];
-            let mut slider = Slider::new(&samples);
+            let mut slider = Slider::new(samples);
             let mut any = false;
             for (value, time) in values.iter_mut().zip(steps.times()) {
                 let (after, until) = shape.window(time);
@@ -279,16 +303,15 @@ impl<'a> Evaluator<'a> {
                     any = true;
                 }
             }
-            if any {
-                self.charge(steps.count)?;
-                rows.push(Row {
-                    labels: series.labels().clone(),
-                    drops_name: false,
-                    values,
-                });
-            }
-        }
-        Ok(rows)
+            Ok(any.then_some(values))
+        };
+        walk(&series, work, self.cancel, produce, |at, values| {
+            take(Row {
+                labels: series[at].labels().clone(),
+                drops_name: false,
+                values,
+            })
+        })
     }
 
     /// The windows of a range vector.
