@@ -21,6 +21,7 @@ pub mod convert;
 pub mod copy;
 pub mod follow;
 pub mod plan;
+pub mod profile;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
