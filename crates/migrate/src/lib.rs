@@ -10,18 +10,23 @@
 //! | --- | --- |
 //! | [`connection`] | PostgreSQL as libpq names it, and every failure as a sentence |
 //! | [`convert`] | what a stored value becomes, in one place for all steps |
+//! | [`ddl`] | the statements that make the plan's schema |
 //! | [`follow`] | records what writers change meanwhile, replays it, cuts over |
 //! | [`plan`] | what becomes what, with every doubt; plain data that every step obeys |
+//! | [`profile`] | what is stored, value by value |
 //! | [`schema`] | the source's schema, as its pragmas and statements say it |
 //! | [`snapshot`] | one state of the source, seen by several readers while writers go on |
 //! | [`state`] | what is known of migrations, kept in a schema of its own in the target |
+//! | `translate` | SQLite's expressions, queries and triggers in PostgreSQL's words |
 
 pub mod connection;
 pub mod convert;
 pub mod copy;
+pub mod ddl;
 pub mod follow;
 pub mod plan;
 pub mod profile;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
+mod translate;

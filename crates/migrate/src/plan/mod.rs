@@ -6,8 +6,14 @@
 //! in [`Plan::skipped`] with its reason and line.
 
 mod conversion;
+mod decide;
 mod doubt;
 mod key;
+mod make;
+mod names;
+mod objects;
+mod options;
+mod print;
 mod table;
 
 pub use conversion::{Conversion, DateTimeFormat, Fraction, Separator, TargetType, Zone};
@@ -16,9 +22,14 @@ pub use key::{
     CheckPlan, Collation, ForeignKeyPlan, IdentityPlan, IndexColumn, IndexPlan, KeyPart, KeyPlan,
     ReferentialAction,
 };
+pub use make::PlanError;
+pub use options::{Cast, CastError, Naming, PlanOptions, Using};
 pub use table::{ColumnPlan, FOLLOWED_ROWID, Generated, RowKey, TablePlan};
 
 use serde::{Deserialize, Serialize};
+
+/// The collation of NOCASE columns, in the target's schema.
+pub const NOCASE: &str = "sqlite_nocase";
 
 /// How a SQLite database becomes a PostgreSQL schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ mod scan;
 mod shape;
 
 pub use scan::{ProfileError, Watch, scan};
-pub use shape::Shape;
+pub use shape::{Shape, shape as shape_of};
 
 use rusqlite::types::ValueRef;
 

@@ -74,17 +74,18 @@ impl Watch {
     }
 }
 
-/// Scans tables with `readers` threads, each with a connection of its own from `open`.
+/// Scans tables with `readers` threads, each with a connection of its own from `open`. What to watch
+/// for is said for each table and column.
 ///
 /// # Errors
 /// When the database cannot be opened, or a table cannot be read.
 pub fn scan(
-    tables: &[&Table<'_>],
+    tables: &[(&Table<'_>, Vec<Watch>)],
     readers: usize,
     open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
 ) -> Result<Vec<TableProfile>, ProfileError> {
     let first = open().map_err(ProfileError::Open)?;
-    let plans: Vec<Scan> = tables.iter().map(|table| Scan::of(table)).collect();
+    let plans: Vec<Scan> = tables.iter().map(|(table, watches)| Scan::of(table, watches)).collect();
     let mut pieces = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
         for range in plan.ranges(&first)? {
@@ -133,13 +134,13 @@ struct Scan {
 }
 
 impl Scan {
-    fn of(table: &Table<'_>) -> Self {
+    fn of(table: &Table<'_>, watches: &[Watch]) -> Self {
         Self {
             table: table.name.clone(),
             rowid: table.rowid_alias.as_deref().map(quote_name),
             key: table.primary_key.iter().map(|&position| quote_name(&table.columns[position].name)).collect(),
             columns: table.columns.iter().map(|column| quote_name(&column.name)).collect(),
-            watches: table.columns.iter().map(|column| Watch::of_declared(&column.declared)).collect(),
+            watches: watches.to_vec(),
         }
     }
 

@@ -26,7 +26,8 @@ pub enum Shape {
 }
 
 /// Finds the shape that matters for the column.
-pub(super) fn shape(text: &str, watch: Watch) -> Shape {
+#[must_use]
+pub fn shape(text: &str, watch: Watch) -> Shape {
     let found = match watch {
         Watch::Date | Watch::Time | Watch::DateTime => date_or_time(text),
         Watch::Boolean if text.len() <= 8 => Some(Shape::Word(text.to_owned())),

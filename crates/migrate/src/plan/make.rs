@@ -1,0 +1,765 @@
+use rusqlite::Connection;
+use sqlite3_parser::Bump;
+use sqlite3_parser::ast::{Expr, Literal};
+
+use super::decide::{decide, watch};
+use super::names::{Names, needs_quotes};
+use super::options::fits;
+use super::{
+    Cast, CheckPlan, Collation, ColumnPlan, Doubt, DoubtKind, ForeignKeyPlan, Generated, IdentityPlan, IndexColumn,
+    IndexPlan, KeyPart, KeyPlan, Naming, ObjectKind, ObjectPlan, Plan, PlanOptions, RowKey, Skipped, TablePlan,
+    TargetType, objects, quote_literal, quote_name,
+};
+use crate::profile::{self, ProfileError, TableProfile};
+use crate::schema::{self, CollationName, Index, IndexOrigin, IndexTerm, Schema, SchemaError, Table, line_of_token};
+use crate::translate::{Catalog, CatalogColumn, Refusal, Relation, Translator};
+
+/// Bytes of text above which PostgreSQL is sure to refuse an index entry, even compressed.
+const LONGEST_INDEXED: u64 = 8_000;
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The source cannot be opened.
+    #[error("cannot open the SQLite database {path}: {cause}")]
+    Open {
+        /// The file.
+        path: String,
+        /// What SQLite said.
+        cause: rusqlite::Error,
+    },
+    /// The schema cannot be read.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A table that was named does not exist.
+    #[error("there is no table {name} in the SQLite database; its tables are: {tables}")]
+    NoSuchTable {
+        /// The name, or pattern.
+        name: String,
+        /// Those that exist.
+        tables: String,
+    },
+    /// A cast speaks of a column that does not exist.
+    #[error("the cast of {table}.{column} fits no column that is copied; the columns of {table} are: {columns}")]
+    NoSuchColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Those that exist.
+        columns: String,
+    },
+}
+
+impl Plan {
+    /// Makes a plan: reads the schema, scans every value, decides. `open` gives connections to the
+    /// source, which `path` names for people.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or an option speaks of what does not exist.
+    pub fn make(
+        path: &str,
+        open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
+        let source = open().map_err(|cause| PlanError::Open { path: path.to_owned(), cause })?;
+        let arena = Bump::new();
+        let schema = schema::read(&source, path, &arena)?;
+        let chosen = chosen(&schema, options)?;
+        let casts = Casts(&options.casts);
+        casts.check(&chosen)?;
+        let watched: Vec<_> = (chosen.iter())
+            .map(|table| {
+                let watches = table.columns.iter().map(|column| watch(column, casts.of(table, &column.name)));
+                (*table, watches.collect())
+            })
+            .collect();
+        let profiles = profile::scan(&watched, options.readers, open)?;
+        let mut maker = Maker {
+            naming: options.naming,
+            relations: Names::new(options.naming),
+            catalog: Catalog { schema: options.schema.clone(), relations: Vec::new() },
+            plan: Self {
+                source: schema.identity.clone(),
+                schema: options.schema.clone(),
+                tables: Vec::new(),
+                helpers: Vec::new(),
+                views: Vec::new(),
+                triggers: Vec::new(),
+                doubts: Vec::new(),
+                skipped: Vec::new(),
+            },
+        };
+        maker.skip_what_cannot_come(&schema, &chosen);
+        for (table, profile) in chosen.iter().zip(&profiles) {
+            maker.columns(table, profile, &casts);
+        }
+        for (table, profile) in chosen.iter().zip(&profiles) {
+            maker.generated(table);
+            maker.keys_and_checks(table, profile);
+        }
+        for table in &chosen {
+            maker.foreign_keys(table);
+        }
+        maker.identities(&source, &chosen);
+        maker.collations();
+        objects::views(&mut maker, &schema);
+        objects::triggers(&mut maker, &schema);
+        maker.doubt_names();
+        Ok(maker.plan)
+    }
+}
+
+struct Casts<'c>(&'c [Cast]);
+
+impl Casts<'_> {
+    /// The last cast that speaks of a column, one by the table's name before one by `*`.
+    fn of(&self, table: &Table<'_>, column: &str) -> Option<&Cast> {
+        let fitting = || self.0.iter().rev().filter(|cast| cast.is_for(&table.name, column));
+        fitting().find(|cast| cast.table != "*").or_else(|| fitting().next())
+    }
+
+    fn check(&self, tables: &[&Table<'_>]) -> Result<(), PlanError> {
+        for cast in self.0 {
+            let speaks = |table: &&&Table<'_>| table.columns.iter().any(|column| cast.is_for(&table.name, &column.name));
+            if tables.iter().any(|table| speaks(&table)) {
+                continue;
+            }
+            let table = tables.iter().find(|table| table.name.eq_ignore_ascii_case(&cast.table));
+            let columns = table.map_or_else(
+                || "unknown, since no such table is copied".to_owned(),
+                |table| table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", "),
+            );
+            return Err(PlanError::NoSuchColumn { table: cast.table.clone(), column: cast.column.clone(), columns });
+        }
+        Ok(())
+    }
+}
+
+fn chosen<'s, 'b>(schema: &'s Schema<'b>, options: &PlanOptions) -> Result<Vec<&'s Table<'b>>, PlanError> {
+    let names = || schema.tables.iter().map(|table| table.name.as_str());
+    for pattern in options.tables.iter().chain(&options.exclude) {
+        let others = schema.virtual_tables.iter().map(|table| table.name.as_str());
+        if !pattern.contains('*') && !names().chain(others).any(|name| fits(pattern, name)) {
+            let tables = names().collect::<Vec<_>>().join(", ");
+            return Err(PlanError::NoSuchTable { name: pattern.clone(), tables });
+        }
+    }
+    let wanted = |name: &str| {
+        (options.tables.is_empty() || options.tables.iter().any(|pattern| fits(pattern, name)))
+            && !options.exclude.iter().any(|pattern| fits(pattern, name))
+    };
+    Ok(schema.tables.iter().filter(|table| wanted(&table.name)).collect())
+}
+
+/// A plan in the making.
+pub(super) struct Maker {
+    pub(super) naming: Naming,
+    /// Names of tables, views, indexes and sequences, which share one space in PostgreSQL.
+    pub(super) relations: Names,
+    pub(super) catalog: Catalog,
+    pub(super) plan: Plan,
+}
+
+impl Maker {
+    fn skip_what_cannot_come(&mut self, schema: &Schema<'_>, chosen: &[&Table<'_>]) {
+        for table in &schema.tables {
+            if !chosen.iter().any(|chosen| chosen.name == table.name) {
+                let reason = "it was left out by --tables or --exclude".to_owned();
+                self.skip(ObjectKind::Table, &table.name, None, reason, None);
+            }
+        }
+        for table in &schema.virtual_tables {
+            let shadows = if table.shadows.is_empty() {
+                String::new()
+            } else {
+                format!("; its data tables {} are skipped with it", table.shadows.join(", "))
+            };
+            let reason = format!(
+                "it is a virtual table of {}, which PostgreSQL does not have{shadows}",
+                table.module
+            );
+            self.skip(ObjectKind::VirtualTable, &table.name, None, reason, None);
+        }
+        for object in &schema.unread {
+            let table = (object.kind != ObjectKind::View).then_some(object.table.as_str());
+            self.skip(object.kind, &object.name, table, object.reason.clone(), object.line);
+        }
+    }
+
+    pub(super) fn skip(&mut self, kind: ObjectKind, name: &str, table: Option<&str>, reason: String, line: Option<u64>) {
+        let table = table.map(str::to_owned);
+        self.plan.skipped.push(Skipped { kind, name: name.to_owned(), table, reason, line });
+    }
+
+    pub(super) fn refuse(&mut self, kind: ObjectKind, name: &str, table: Option<&str>, refusal: Refusal, sql: &str) {
+        let line = if refusal.token.is_empty() { None } else { line_of_token(sql, &refusal.token) };
+        self.skip(kind, name, table, refusal.reason, line);
+    }
+
+    pub(super) fn doubt(&mut self, kind: DoubtKind, table: Option<&str>, column: Option<&str>, message: String) {
+        self.plan.doubts.push(Doubt {
+            kind,
+            table: table.map(str::to_owned),
+            column: column.map(str::to_owned),
+            message,
+            rows: None,
+            first_rows: Vec::new(),
+            instead: None,
+        });
+    }
+
+    /// Names, types, defaults: what the table is before anything refers to it.
+    fn columns(&mut self, table: &Table<'_>, profile: &TableProfile, casts: &Casts<'_>) {
+        let target = self.relations.take(&table.name);
+        let mut names = Names::of_columns(self.naming);
+        let mut columns = Vec::new();
+        let empty = profile::ColumnProfile::default();
+        for (position, column) in table.columns.iter().enumerate() {
+            let stored = profile.columns.get(position).unwrap_or(&empty);
+            let indexed = table.primary_key.contains(&position)
+                || table.indexes.iter().flat_map(|index| &index.parts).any(|part| matches!(part.term, IndexTerm::Column(at) if at == position));
+            let decision = decide(table, column, stored, casts.of(table, &column.name), indexed);
+            self.plan.doubts.extend(decision.doubts);
+            let collation = match &column.collation {
+                CollationName::Known(collation) => *collation,
+                CollationName::Unknown(name) => {
+                    let message = format!("is compared by the application's own collation {name}: by bytes in PostgreSQL");
+                    self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&column.name), message);
+                    Collation::Binary
+                }
+            };
+            let in_key = table.primary_key.contains(&position);
+            let holds_null = stored.nulls.count > 0;
+            if holds_null && column.not_null {
+                let mut doubt = Doubt {
+                    kind: DoubtKind::Quarantine,
+                    table: Some(table.name.clone()),
+                    column: Some(column.name.clone()),
+                    message: "is NOT NULL but holds NULL: these rows go to quarantine".to_owned(),
+                    rows: Some(stored.nulls.count),
+                    first_rows: Vec::new(),
+                    instead: None,
+                };
+                doubt.first_rows.clone_from(&stored.nulls.first);
+                self.plan.doubts.push(doubt);
+            }
+            columns.push(ColumnPlan {
+                source: column.name.clone(),
+                target: names.take(&column.name),
+                declared: column.declared.clone(),
+                type_: decision.type_,
+                conversion: decision.conversion,
+                not_null: column.not_null || (in_key && !self.key_holds_null(table, profile)),
+                collation,
+                default: None,
+                generated: None,
+                comment: column.comment.clone(),
+            });
+        }
+        let key = match (&table.rowid_alias, table.without_rowid) {
+            (Some(alias), _) => {
+                RowKey::Rowid { alias: alias.clone(), column: table.rowid_column, range: profile.rowids }
+            }
+            (None, _) if !table.primary_key.is_empty() && !self.key_holds_null(table, profile) => {
+                RowKey::PrimaryKey(table.primary_key.clone())
+            }
+            _ => {
+                let reason = "its columns hide the rowid under all its names (rowid, _rowid_, oid) and it has no \
+                              primary key: no row can be told from another; rename one of the columns"
+                    .to_owned();
+                self.skip(ObjectKind::Table, &table.name, None, reason, None);
+                return;
+            }
+        };
+        let relation = Relation {
+            source: table.name.clone(),
+            target: target.clone(),
+            columns: columns.iter().map(CatalogColumn::of_plan).collect(),
+            rowid: table.rowid_column,
+        };
+        for (position, column) in table.columns.iter().enumerate() {
+            let Some(default) = column.default else { continue };
+            match self.default(&relation.columns[position], default) {
+                Ok(default) => columns[position].default = Some(default),
+                Err(refusal) => {
+                    let name = format!("{}.{}", table.name, column.name);
+                    self.refuse(ObjectKind::Default, &name, Some(&table.name), refusal, &table.sql);
+                }
+            }
+        }
+        self.catalog.relations.push(relation);
+        self.plan.tables.push(TablePlan {
+            source: table.name.clone(),
+            target,
+            key,
+            columns,
+            primary_key: None,
+            uniques: Vec::new(),
+            checks: Vec::new(),
+            foreign_keys: Vec::new(),
+            indexes: Vec::new(),
+            identity: None,
+            rows: profile.rows,
+            bytes: profile.bytes,
+            comment: table.comment.clone(),
+        });
+    }
+
+    fn key_holds_null(&self, table: &Table<'_>, profile: &TableProfile) -> bool {
+        (table.primary_key.iter()).any(|&at| {
+            !table.columns[at].not_null && profile.columns.get(at).is_some_and(|column| column.nulls.count > 0)
+        })
+    }
+
+    fn default(&self, column: &CatalogColumn, default: &Expr<'_>) -> Result<String, Refusal> {
+        let translator = Translator { catalog: &self.catalog };
+        match default {
+            // A bare word as a default is text for SQLite.
+            Expr::Id(id) if !["true", "false"].iter().any(|word| id.0.eq_ignore_ascii_case(word)) => {
+                let text = quote_literal(&schema::unquote(id.0));
+                translator.default(column, &Expr::Literal(Literal::String(&text)))
+            }
+            _ => translator.default(column, default),
+        }
+    }
+}
+
+impl Maker {
+    fn position(&self, table: &str) -> Option<usize> {
+        self.plan.tables.iter().position(|plan| plan.source == table)
+    }
+
+    /// Expressions of computed columns; where one cannot be translated the values are copied.
+    fn generated(&mut self, table: &Table<'_>) {
+        let Some(at) = self.position(&table.name) else { return };
+        let Some(relation) = self.catalog.find(&table.name).cloned() else { return };
+        let mut plain = relation.clone();
+        // PostgreSQL computes no column from another computed one.
+        plain.columns.retain(|column| {
+            table.column(&column.source).is_none_or(|position| table.columns[position].generated.is_none())
+        });
+        plain.rowid = None;
+        for (position, column) in table.columns.iter().enumerate() {
+            let Some(expression) = column.generated else { continue };
+            let translator = Translator { catalog: &self.catalog };
+            let made = translator.value(&plain, expression).and_then(|value| {
+                if !value.immutable {
+                    let reason = format!("{} depends on the time or on settings", value.text);
+                    return Err(Refusal::new(column.name.clone(), reason));
+                }
+                translator.assigned(&value, &relation.columns[position])
+            });
+            let name = format!("{}.{}", table.name, column.name);
+            match made {
+                Ok(expression) => {
+                    self.plan.tables[at].columns[position].generated = Some(Generated { expression });
+                    if let Some(relation) = self.catalog.relations.iter_mut().find(|known| known.source == table.name) {
+                        relation.columns[position].generated = true;
+                    }
+                    if !column.stored {
+                        let message = "is computed when read in SQLite; PostgreSQL stores it".to_owned();
+                        self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&column.name), message);
+                    }
+                }
+                Err(refusal) => {
+                    let reason = format!("{}; its values are copied, and new rows must bring their own", refusal.reason);
+                    self.refuse(ObjectKind::Generated, &name, Some(&table.name), Refusal { reason, ..refusal }, &table.sql);
+                }
+            }
+        }
+    }
+
+    fn keys_and_checks(&mut self, table: &Table<'_>, profile: &TableProfile) {
+        let Some(at) = self.position(&table.name) else { return };
+        let Some(relation) = self.catalog.find(&table.name).cloned() else { return };
+        let mut constraints = Names::new(self.naming);
+        if !table.primary_key.is_empty() {
+            self.primary_key(table, at, profile);
+        }
+        for index in &table.indexes {
+            self.index(table, at, &relation, index, profile);
+        }
+        for (number, check) in table.checks.iter().enumerate() {
+            let source = format!("{}", check.expression);
+            let wanted = check.name.clone().unwrap_or_else(|| match number {
+                0 => format!("{}_check", table.name),
+                _ => format!("{}_check{number}", table.name),
+            });
+            let translator = Translator { catalog: &self.catalog };
+            match translator.condition(&relation, check.expression) {
+                Ok(condition) => {
+                    let name = constraints.take(&wanted);
+                    self.plan.tables[at].checks.push(CheckPlan { name, source, expression: condition.text });
+                }
+                Err(refusal) => {
+                    let name = check.name.clone().unwrap_or_else(|| format!("{} CHECK ({source})", table.name));
+                    self.refuse(ObjectKind::Check, &name, Some(&table.name), refusal, &table.sql);
+                }
+            }
+        }
+    }
+
+    fn primary_key(&mut self, table: &Table<'_>, at: usize, profile: &TableProfile) {
+        let parts: Vec<KeyPart> = (table.primary_key.iter())
+            .map(|&position| KeyPart {
+                column: Some(position),
+                expression: quote_name(&self.plan.tables[at].columns[position].target),
+            })
+            .collect();
+        let wanted = table.primary_key_name.clone().unwrap_or_else(|| format!("{}_pkey", table.name));
+        let name = self.relations.take(&wanted);
+        let source = table.primary_key_name.clone().unwrap_or_default();
+        let key = KeyPlan { name, source, parts, condition: None, constraint: true };
+        if self.key_holds_null(table, profile) {
+            let nulls = table.primary_key.iter().filter_map(|&part| profile.columns.get(part)).map(|column| &column.nulls);
+            let (mut rows, mut first_rows) = (0, Vec::new());
+            for tally in nulls {
+                rows += tally.count;
+                first_rows.extend(tally.first.iter().take(5_usize.saturating_sub(first_rows.len())).cloned());
+            }
+            self.plan.doubts.push(Doubt {
+                kind: DoubtKind::Type,
+                table: Some(table.name.clone()),
+                column: None,
+                message: "has NULL in its primary key, which SQLite lets through: it becomes a unique constraint".to_owned(),
+                rows: Some(rows),
+                first_rows,
+                instead: None,
+            });
+            self.plan.tables[at].uniques.push(key);
+        } else {
+            self.plan.tables[at].primary_key = Some(key);
+        }
+    }
+
+    fn index(&mut self, table: &Table<'_>, at: usize, relation: &Relation, index: &Index<'_>, profile: &TableProfile) {
+        let kind = if index.unique { ObjectKind::Key } else { ObjectKind::Index };
+        let sql = if index.sql.is_empty() { &table.sql } else { &index.sql };
+        let called = match index.origin {
+            IndexOrigin::Created => index.name.clone(),
+            IndexOrigin::Unique | IndexOrigin::PrimaryKey => {
+                let columns: Vec<&str> = (index.parts.iter())
+                    .map(|part| if let IndexTerm::Column(at) = part.term { table.columns[at].name.as_str() } else { "" })
+                    .collect();
+                index.constraint.clone().unwrap_or_else(|| format!("{}_{}_key", table.name, columns.join("_")))
+            }
+        };
+        let (mut parts, mut columns) = (Vec::new(), Vec::new());
+        for part in &index.parts {
+            let made = self.index_part(table, at, relation, part, profile);
+            match made {
+                Ok((column, expression)) => {
+                    columns.push(IndexColumn { expression: expression.clone(), descending: part.descending });
+                    parts.push(KeyPart { column, expression });
+                }
+                Err(refusal) => return self.refuse(kind, &called, Some(&table.name), refusal, sql),
+            }
+        }
+        let condition = match index.condition {
+            None => None,
+            Some(condition) => {
+                let translator = Translator { catalog: &self.catalog };
+                match translator.condition(relation, condition) {
+                    Ok(condition) if condition.immutable => Some(condition.text),
+                    Ok(condition) => {
+                        let reason = format!("its condition {} depends on the time or on settings", condition.text);
+                        return self.refuse(kind, &called, Some(&table.name), Refusal::new("WHERE", reason), sql);
+                    }
+                    Err(refusal) => return self.refuse(kind, &called, Some(&table.name), refusal, sql),
+                }
+            }
+        };
+        let plain = parts.iter().all(|part| part.column.is_some());
+        if index.origin == IndexOrigin::PrimaryKey {
+            if plain {
+                return;
+            }
+            // The key compares by RTRIM, say, which a primary key of PostgreSQL cannot.
+        }
+        let source = if index.origin == IndexOrigin::Created { index.name.clone() } else { String::new() };
+        let name = self.relations.take(&called);
+        if index.unique {
+            let constraint = plain && condition.is_none() && index.origin != IndexOrigin::Created;
+            self.plan.tables[at].uniques.push(KeyPlan { name, source, parts, condition, constraint });
+        } else {
+            self.plan.tables[at].indexes.push(IndexPlan { name, source, columns, condition });
+        }
+    }
+
+    /// The column an index orders by, if it is a plain one, and the expression.
+    fn index_part(
+        &self,
+        table: &Table<'_>,
+        at: usize,
+        relation: &Relation,
+        part: &schema::IndexPart<'_>,
+        profile: &TableProfile,
+    ) -> Result<(Option<usize>, String), Refusal> {
+        let collation = match &part.collation {
+            CollationName::Known(collation) => *collation,
+            CollationName::Unknown(name) => {
+                return Err(Refusal::new(name, format!("collation {name} is the application's own")));
+            }
+        };
+        match part.term {
+            IndexTerm::Rowid => match table.rowid_column {
+                Some(position) => Ok((Some(position), quote_name(&self.plan.tables[at].columns[position].target))),
+                None => Err(Refusal::new("rowid", "it orders by the rowid, which is in no column of the target")),
+            },
+            IndexTerm::Column(position) => {
+                let column = &self.plan.tables[at].columns[position];
+                let longest = profile.columns.get(position).map_or(0, |column| column.longest);
+                if matches!(column.type_, TargetType::Json) {
+                    return Err(Refusal::new(&column.source, "PostgreSQL cannot order values of type json"));
+                }
+                if longest > LONGEST_INDEXED {
+                    let reason = format!("{} holds a text of {longest} letters, too long for an index of PostgreSQL", column.source);
+                    return Err(Refusal::new(&column.source, reason));
+                }
+                let quoted = quote_name(&column.target);
+                if !column.type_.is_text() {
+                    return Ok((Some(position), quoted));
+                }
+                Ok(match (collation, column.collation) {
+                    (Collation::Binary, Collation::Binary | Collation::Rtrim) | (Collation::NoCase, Collation::NoCase) => {
+                        (Some(position), quoted)
+                    }
+                    (Collation::Binary, Collation::NoCase) => (None, format!("{quoted} COLLATE \"C\"")),
+                    (Collation::NoCase, _) => (None, format!("lower({quoted} COLLATE \"C\")")),
+                    (Collation::Rtrim, _) => (None, format!("rtrim({quoted}, ' ') COLLATE \"C\"")),
+                })
+            }
+            IndexTerm::Expression(expression) => {
+                let translator = Translator { catalog: &self.catalog };
+                let value = translator.index_expression(relation, expression, collation)?;
+                if !value.immutable {
+                    let reason = format!("{} depends on the time or on settings", value.text);
+                    return Err(Refusal::new("", reason));
+                }
+                Ok((None, format!("({})", value.text)))
+            }
+        }
+    }
+
+    fn foreign_keys(&mut self, table: &Table<'_>) {
+        let Some(at) = self.position(&table.name) else { return };
+        let mut names = Names::new(self.naming);
+        for check in &self.plan.tables[at].checks {
+            names.take(&check.name);
+        }
+        for key in &table.foreign_keys {
+            let wanted = key.name.clone().unwrap_or_else(|| format!("{}_{}_fkey", table.name, key.columns.join("_")));
+            match self.foreign_key(table, at, key) {
+                Ok(plan) => {
+                    let name = names.take(&wanted);
+                    self.plan.tables[at].foreign_keys.push(ForeignKeyPlan { name, ..plan });
+                }
+                Err(reason) => {
+                    let called = format!("{} ({}) REFERENCES {}", table.name, key.columns.join(", "), key.parent);
+                    let line = line_of_token(&table.sql, &key.parent);
+                    self.skip(ObjectKind::ForeignKey, &called, Some(&table.name), reason, line);
+                }
+            }
+        }
+    }
+
+    fn foreign_key(&self, table: &Table<'_>, at: usize, key: &schema::ForeignKey) -> Result<ForeignKeyPlan, String> {
+        let child = &self.plan.tables[at];
+        let columns: Option<Vec<usize>> = key.columns.iter().map(|name| child.column(name)).collect();
+        let Some(columns) = columns else {
+            return Err(format!("{} has no such columns", table.name));
+        };
+        let Some(parent) = self.plan.table(&key.parent) else {
+            return Err(format!("{} is not in the target", key.parent));
+        };
+        let parent_columns: Vec<usize> = match &key.parent_columns {
+            Some(names) => {
+                let found: Option<Vec<usize>> = names.iter().map(|name| parent.column(name)).collect();
+                found.ok_or_else(|| format!("{} has no columns {}", parent.source, names.join(", ")))?
+            }
+            None => match &parent.primary_key {
+                Some(primary) => primary.parts.iter().filter_map(|part| part.column).collect(),
+                None => return Err(format!("{} has no primary key to refer to", parent.source)),
+            },
+        };
+        if parent_columns.len() != columns.len() {
+            return Err(format!("it has {} columns for {} of {}", columns.len(), parent_columns.len(), parent.source));
+        }
+        let is_key = |key: &KeyPlan| {
+            let parts: Vec<usize> = key.parts.iter().filter_map(|part| part.column).collect();
+            key.condition.is_none()
+                && parts.len() == key.parts.len()
+                && parts.len() == parent_columns.len()
+                && parts.iter().all(|part| parent_columns.contains(part))
+        };
+        if !parent.primary_key.iter().chain(&parent.uniques).any(is_key) {
+            let names: Vec<&str> = parent_columns.iter().map(|&at| parent.columns[at].source.as_str()).collect();
+            return Err(format!("{} has no key of the columns {}", parent.source, names.join(", ")));
+        }
+        for (&from, &to) in columns.iter().zip(&parent_columns) {
+            let (from, to) = (&child.columns[from], &parent.columns[to]);
+            if family(&from.type_) != family(&to.type_) {
+                return Err(format!(
+                    "{} is {} but {}.{} is {}; --cast can make them the same",
+                    from.source, from.type_, parent.source, to.source, to.type_
+                ));
+            }
+            if from.type_.is_text() && from.collation != to.collation {
+                return Err(format!("{} and {}.{} are compared by different collations", from.source, parent.source, to.source));
+            }
+        }
+        Ok(ForeignKeyPlan {
+            name: String::new(),
+            columns,
+            parent_source: parent.source.clone(),
+            parent: parent.target.clone(),
+            parent_columns: parent_columns.iter().map(|&at| parent.columns[at].target.clone()).collect(),
+            on_delete: key.on_delete,
+            on_update: key.on_update,
+            initially_deferred: key.initially_deferred,
+        })
+    }
+
+    fn identities(&mut self, source: &Connection, tables: &[&Table<'_>]) {
+        for table in tables {
+            let (Some(at), Some(column)) = (self.position(&table.name), table.rowid_column) else { continue };
+            let is_integer = matches!(
+                self.plan.tables[at].columns[column].type_,
+                TargetType::SmallInt | TargetType::Integer | TargetType::BigInt
+            );
+            if !is_integer {
+                let message = "numbered new rows in SQLite; its type numbers none in PostgreSQL".to_owned();
+                let name = table.columns[column].name.clone();
+                self.doubt(DoubtKind::Dropped, Some(&table.name), Some(&name), message);
+                continue;
+            }
+            let mut identity = IdentityPlan { column, next: 1, autoincrement: table.autoincrement };
+            let plan = &mut self.plan.tables[at];
+            plan.columns[column].not_null = true;
+            plan.columns[column].default = None;
+            let next = source.query_row(&identity.next_query(plan), [], |row| row.get(0));
+            identity.next = next.unwrap_or(i64::MAX);
+            let full = identity.next == i64::MAX;
+            plan.identity = Some(identity);
+            if full {
+                let name = table.columns[column].name.clone();
+                let message = "holds the largest integer: no number is left for new rows".to_owned();
+                self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&name), message);
+            }
+        }
+    }
+
+    fn collations(&mut self) {
+        let is_nocase = |column: &ColumnPlan| column.collation == Collation::NoCase && column.type_.is_text();
+        let with: Vec<(String, String)> = (self.plan.tables.iter())
+            .flat_map(|table| {
+                let columns = table.columns.iter().filter(|column| is_nocase(column));
+                columns.map(|column| (table.source.clone(), column.source.clone()))
+            })
+            .collect();
+        if with.is_empty() {
+            return;
+        }
+        let name = super::NOCASE;
+        let statement = format!(
+            "CREATE COLLATION IF NOT EXISTS {}.{} (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            quote_name(&self.plan.schema),
+            quote_name(name)
+        );
+        self.plan.helpers.push(ObjectPlan {
+            kind: ObjectKind::Collation,
+            source: "NOCASE".to_owned(),
+            target: name.to_owned(),
+            table: None,
+            statements: vec![statement],
+        });
+        let columns: Vec<String> = with.iter().map(|(table, column)| format!("{table}.{column}")).collect();
+        let message = format!(
+            "NOCASE columns ({}) get the collation {name}, which ignores the case of all letters, not only of ASCII, \
+             and sorts as dictionaries do; LIKE on them needs COLLATE \"C\" before PostgreSQL 18",
+            columns.join(", ")
+        );
+        self.doubt(DoubtKind::Meaning, None, None, message);
+        let rtrim = self.plan.tables.iter().flat_map(|table| {
+            let columns = table.columns.iter().filter(|column| column.collation == Collation::Rtrim && column.type_.is_text());
+            columns.map(|column| (table.source.clone(), column.source.clone()))
+        });
+        for (table, column) in rtrim.collect::<Vec<_>>() {
+            let message = "ignores spaces at the end in SQLite; PostgreSQL compares them, but in keys".to_owned();
+            self.doubt(DoubtKind::Meaning, Some(&table), Some(&column), message);
+        }
+    }
+
+    fn doubt_names(&mut self) {
+        let mut changed: Vec<(String, Option<String>, String)> = Vec::new();
+        let mut quoted: Vec<String> = Vec::new();
+        let mut look = |source: &str, target: &str, table: Option<&str>| {
+            if source != target && !source.is_empty() {
+                changed.push((source.to_owned(), table.map(str::to_owned), target.to_owned()));
+            }
+            if needs_quotes(target) {
+                quoted.push(match table {
+                    Some(table) => format!("{table}.{target}"),
+                    None => target.to_owned(),
+                });
+            }
+        };
+        for table in &self.plan.tables {
+            look(&table.source, &table.target, None);
+            for column in &table.columns {
+                look(&column.source, &column.target, Some(&table.source));
+            }
+            for (source, target) in table.indexes.iter().map(|index| (&index.source, &index.name)) {
+                if source != target {
+                    look(source, target, None);
+                }
+            }
+        }
+        for view in &self.plan.views {
+            look(&view.source, &view.target, None);
+        }
+        for (source, table, target) in changed {
+            let (table, column) = match table {
+                Some(table) => (table, Some(source)),
+                None => (source, None),
+            };
+            self.doubt(DoubtKind::Name, Some(&table), column.as_deref(), format!("is called {target} in the target"));
+        }
+        if !quoted.is_empty() {
+            let count = quoted.len();
+            quoted.truncate(12);
+            let more = if count > quoted.len() { format!(" and {} more", count - quoted.len()) } else { String::new() };
+            let instead = match self.naming {
+                Naming::Keep => "; --names lower takes capitals away",
+                Naming::Lower => "",
+            };
+            let message = format!(
+                "these names must be written in double quotes in PostgreSQL: {}{more}{instead}",
+                quoted.join(", ")
+            );
+            self.doubt(DoubtKind::Name, None, None, message);
+        }
+    }
+}
+
+/// Types that a foreign key can join.
+fn family(type_: &TargetType) -> u8 {
+    match type_ {
+        TargetType::SmallInt | TargetType::Integer | TargetType::BigInt => 1,
+        TargetType::Text | TargetType::VarChar(_) => 2,
+        TargetType::Real | TargetType::DoublePrecision => 3,
+        TargetType::Numeric { .. } => 4,
+        TargetType::Boolean => 5,
+        TargetType::Bytea => 6,
+        TargetType::Date => 7,
+        TargetType::Time => 8,
+        TargetType::Timestamp => 9,
+        TargetType::TimestampTz => 10,
+        TargetType::Uuid => 11,
+        TargetType::Json | TargetType::Jsonb => 12,
+    }
+}
