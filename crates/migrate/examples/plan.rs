@@ -6,7 +6,9 @@ use springtide_migrate::{ddl, plan};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let Some(path) = arguments.next() else { return Err("usage: plan FILE [--ddl|--json]".into()) };
+    let Some(path) = arguments.next() else {
+        return Err("usage: plan FILE [--ddl|--json]".into());
+    };
     let form = arguments.next();
     let open = || Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let plan = plan::Plan::make(&path, &open, &plan::PlanOptions::default())?;

@@ -1,7 +1,8 @@
 //! Which type takes every stored value unchanged.
 
 use super::{
-    Cast, Conversion, DateTimeFormat, Doubt, DoubtKind, Fraction, Separator, TargetType, Using, Zone,
+    Cast, Conversion, DateTimeFormat, Doubt, DoubtKind, Fraction, Separator, TargetType, Using,
+    Zone,
 };
 use crate::profile::{ColumnProfile, Shape, Tally, Watch};
 use crate::schema::{Column, Table};
@@ -69,13 +70,26 @@ pub(super) fn decide(
     cast: Option<&Cast>,
     indexed: bool,
 ) -> Decision {
-    let decider = Decider { table, column, profile, indexed };
+    let decider = Decider {
+        table,
+        column,
+        profile,
+        indexed,
+    };
     let (type_, conversion, mut doubts) = match cast {
-        Some(cast) => (cast.type_.clone(), decider.cast_conversion(cast), Vec::new()),
+        Some(cast) => (
+            cast.type_.clone(),
+            decider.cast_conversion(cast),
+            Vec::new(),
+        ),
         None => decider.choose(),
     };
     doubts.extend(decider.misfits(&type_, &conversion));
-    Decision { type_, conversion, doubts }
+    Decision {
+        type_,
+        conversion,
+        doubts,
+    }
 }
 
 type Choice = (TargetType, Conversion, Vec<Doubt>);
@@ -110,11 +124,21 @@ impl Decider<'_> {
             Watch::Date => (TargetType::Date, Conversion::DateFromText),
             Watch::Time => (TargetType::Time, Conversion::TimeFromText(plain)),
             Watch::DateTime => (TargetType::Timestamp, Conversion::TimestampFromText(plain)),
-            Watch::Uuid => {
-                (TargetType::Uuid, Conversion::UuidFromText { uppercase: false, hyphens: true })
-            }
+            Watch::Uuid => (
+                TargetType::Uuid,
+                Conversion::UuidFromText {
+                    uppercase: false,
+                    hyphens: true,
+                },
+            ),
             Watch::Json => return (self.json_type(), self.json_conversion(), Vec::new()),
-            Watch::Decimal => return (self.declared_numeric(), Conversion::NumericFromNumber, Vec::new()),
+            Watch::Decimal => {
+                return (
+                    self.declared_numeric(),
+                    Conversion::NumericFromNumber,
+                    Vec::new(),
+                );
+            }
             Watch::Plain => {
                 let type_ = match affinity(&self.column.declared, self.table.strict) {
                     Affinity::Integer => TargetType::BigInt,
@@ -122,17 +146,30 @@ impl Decider<'_> {
                     Affinity::Blob if self.column.declared.is_empty() => TargetType::Text,
                     Affinity::Blob => TargetType::Bytea,
                     Affinity::Real => TargetType::DoublePrecision,
-                    Affinity::Numeric => TargetType::Numeric { precision: None, scale: 0 },
+                    Affinity::Numeric => TargetType::Numeric {
+                        precision: None,
+                        scale: 0,
+                    },
                 };
                 let numeric = matches!(type_, TargetType::Numeric { .. });
-                let conversion = if numeric { Conversion::NumericFromNumber } else { Conversion::Exact };
+                let conversion = if numeric {
+                    Conversion::NumericFromNumber
+                } else {
+                    Conversion::Exact
+                };
                 return (type_, conversion, Vec::new());
             }
         };
-        let message =
-            format!("holds no value yet and is declared {}: it becomes {type_}", self.column.declared);
+        let message = format!(
+            "holds no value yet and is declared {}: it becomes {type_}",
+            self.column.declared
+        );
         let instead = Some(self.cast_to("text"));
-        (type_, conversion, vec![self.doubt(DoubtKind::Type, message, &Tally::default(), instead)])
+        (
+            type_,
+            conversion,
+            vec![self.doubt(DoubtKind::Type, message, &Tally::default(), instead)],
+        )
     }
 
     /// The type that the declaration promises, if every value has its shape; a doubt if some have not.
@@ -143,31 +180,62 @@ impl Decider<'_> {
             Watch::Plain | Watch::Decimal => Ok(None),
             Watch::Boolean => {
                 if profile.integers.count == profile.values() && profile.beyond_boolean.count == 0 {
-                    return Ok(Some((TargetType::Boolean, Conversion::BooleanFromInteger, Vec::new())));
+                    return Ok(Some((
+                        TargetType::Boolean,
+                        Conversion::BooleanFromInteger,
+                        Vec::new(),
+                    )));
                 }
                 if let (true, Some((true_text, false_text))) = (texts_only, self.words()) {
-                    let message = format!("stores '{true_text}' and '{false_text}' as text: they become true and false");
-                    let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, Some(self.cast_to("text")));
-                    let conversion = Conversion::BooleanFromText { true_text, false_text };
+                    let message = format!(
+                        "stores '{true_text}' and '{false_text}' as text: they become true and false"
+                    );
+                    let doubt = self.doubt(
+                        DoubtKind::Type,
+                        message,
+                        &profile.texts,
+                        Some(self.cast_to("text")),
+                    );
+                    let conversion = Conversion::BooleanFromText {
+                        true_text,
+                        false_text,
+                    };
                     return Ok(Some((TargetType::Boolean, conversion, vec![doubt])));
                 }
                 let mut odd = profile.beyond_boolean.clone();
                 for tally in [&profile.reals, &profile.texts, &profile.blobs] {
                     odd.count += tally.count;
-                    odd.first.extend(tally.first.iter().take(5_usize.saturating_sub(odd.first.len())).cloned());
+                    odd.first.extend(
+                        tally
+                            .first
+                            .iter()
+                            .take(5_usize.saturating_sub(odd.first.len()))
+                            .cloned(),
+                    );
                 }
                 let message = "is declared BOOLEAN but holds other values than 0 and 1".to_owned();
-                Err(self.doubt(DoubtKind::Type, message, &odd, Some(self.cast_to("boolean"))))
+                Err(self.doubt(
+                    DoubtKind::Type,
+                    message,
+                    &odd,
+                    Some(self.cast_to("boolean")),
+                ))
             }
             Watch::Date => {
                 let fits = |shape: &Shape| *shape == Shape::Date;
                 if texts_only && profile.shapes.iter().all(|(shape, _)| fits(shape)) {
-                    return Ok(Some((TargetType::Date, Conversion::DateFromText, Vec::new())));
+                    return Ok(Some((
+                        TargetType::Date,
+                        Conversion::DateFromText,
+                        Vec::new(),
+                    )));
                 }
                 // A DATE column that holds times in one format is a column of timestamps.
                 match self.one_format() {
                     Some((type_, conversion)) => {
-                        let message = format!("is declared DATE but holds times of day too: it becomes {type_}");
+                        let message = format!(
+                            "is declared DATE but holds times of day too: it becomes {type_}"
+                        );
                         let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, None);
                         Ok(Some((type_, conversion, vec![doubt])))
                     }
@@ -189,7 +257,11 @@ impl Decider<'_> {
             }
             Watch::Uuid => {
                 if profile.blobs.count == profile.values() && profile.not_sixteen_bytes.count == 0 {
-                    return Ok(Some((TargetType::Uuid, Conversion::UuidFromBlob, Vec::new())));
+                    return Ok(Some((
+                        TargetType::Uuid,
+                        Conversion::UuidFromBlob,
+                        Vec::new(),
+                    )));
                 }
                 let shapes: Vec<(bool, bool)> = (profile.shapes.iter())
                     .filter_map(|(shape, _)| match shape {
@@ -197,15 +269,23 @@ impl Decider<'_> {
                         _ => None,
                     })
                     .collect();
-                if let (true, 1, [(uppercase, hyphens)]) = (texts_only, profile.shapes.len(), shapes.as_slice()) {
-                    let conversion = Conversion::UuidFromText { uppercase: *uppercase, hyphens: *hyphens };
+                if let (true, 1, [(uppercase, hyphens)]) =
+                    (texts_only, profile.shapes.len(), shapes.as_slice())
+                {
+                    let conversion = Conversion::UuidFromText {
+                        uppercase: *uppercase,
+                        hyphens: *hyphens,
+                    };
                     return Ok(Some((TargetType::Uuid, conversion, Vec::new())));
                 }
                 let common = self.most_common();
                 Err(self.shape_doubt("uuid", |shape| Some(shape) == common.as_ref()))
             }
             Watch::Json => {
-                let valid = profile.shapes.iter().all(|(shape, _)| *shape == Shape::Json);
+                let valid = profile
+                    .shapes
+                    .iter()
+                    .all(|(shape, _)| *shape == Shape::Json);
                 if valid && profile.blobs.count == 0 && profile.infinite.count == 0 {
                     return Ok(Some((self.json_type(), self.json_conversion(), Vec::new())));
                 }
@@ -216,23 +296,52 @@ impl Decider<'_> {
 
     /// PostgreSQL cannot compare `json`: a column that is part of a key stays text.
     fn json_type(&self) -> TargetType {
-        if self.indexed { TargetType::Text } else { TargetType::Json }
+        if self.indexed {
+            TargetType::Text
+        } else {
+            TargetType::Json
+        }
     }
 
     fn json_conversion(&self) -> Conversion {
-        if self.indexed { Conversion::TextFromAny } else { Conversion::JsonFromText }
+        if self.indexed {
+            Conversion::TextFromAny
+        } else {
+            Conversion::JsonFromText
+        }
     }
 
     /// The two words of a column of booleans in text.
     fn words(&self) -> Option<(String, String)> {
-        let pairs = [("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("on", "off"), ("1", "0")];
+        let pairs = [
+            ("true", "false"),
+            ("t", "f"),
+            ("yes", "no"),
+            ("y", "n"),
+            ("on", "off"),
+            ("1", "0"),
+        ];
         let words: Vec<&str> = (self.profile.shapes.iter())
-            .map(|(shape, _)| if let Shape::Word(word) = shape { word.as_str() } else { "" })
+            .map(|(shape, _)| {
+                if let Shape::Word(word) = shape {
+                    word.as_str()
+                } else {
+                    ""
+                }
+            })
             .collect();
         let pair = pairs.iter().find(|(yes, no)| {
-            words.iter().all(|word| word.eq_ignore_ascii_case(yes) || word.eq_ignore_ascii_case(no))
+            words
+                .iter()
+                .all(|word| word.eq_ignore_ascii_case(yes) || word.eq_ignore_ascii_case(no))
         })?;
-        let find = |wanted: &str| words.iter().filter(|word| word.eq_ignore_ascii_case(wanted)).copied().collect::<Vec<_>>();
+        let find = |wanted: &str| {
+            words
+                .iter()
+                .filter(|word| word.eq_ignore_ascii_case(wanted))
+                .copied()
+                .collect::<Vec<_>>()
+        };
         match (find(pair.0).as_slice(), find(pair.1).as_slice()) {
             ([yes], [no]) => Some(((*yes).to_owned(), (*no).to_owned())),
             _ => None,
@@ -240,8 +349,14 @@ impl Decider<'_> {
     }
 
     fn most_common(&self) -> Option<Shape> {
-        let shapes = self.profile.shapes.iter().filter(|(shape, _)| *shape != Shape::Other);
-        shapes.max_by_key(|(_, tally)| tally.count).map(|(shape, _)| shape.clone())
+        let shapes = self
+            .profile
+            .shapes
+            .iter()
+            .filter(|(shape, _)| *shape != Shape::Other);
+        shapes
+            .max_by_key(|(_, tally)| tally.count)
+            .map(|(shape, _)| shape.clone())
     }
 
     /// The one format of all times, if there is one.
@@ -258,14 +373,34 @@ impl Decider<'_> {
             };
             found = match found {
                 None => Some((with_date, format)),
-                Some((dated, known)) if dated == with_date && known == format => Some((dated, known)),
+                Some((dated, known)) if dated == with_date && known == format => {
+                    Some((dated, known))
+                }
                 Some((dated, known)) if dated == with_date => {
-                    let optional = |fraction| matches!(fraction, Fraction::None | Fraction::Digits(6) | Fraction::SixOrNone);
-                    let same = DateTimeFormat { fraction: format.fraction, ..known } == format;
-                    if !same || !optional(known.fraction) || !optional(format.fraction) || !format.seconds {
+                    let optional = |fraction| {
+                        matches!(
+                            fraction,
+                            Fraction::None | Fraction::Digits(6) | Fraction::SixOrNone
+                        )
+                    };
+                    let same = DateTimeFormat {
+                        fraction: format.fraction,
+                        ..known
+                    } == format;
+                    if !same
+                        || !optional(known.fraction)
+                        || !optional(format.fraction)
+                        || !format.seconds
+                    {
                         return None;
                     }
-                    Some((dated, DateTimeFormat { fraction: Fraction::SixOrNone, ..known }))
+                    Some((
+                        dated,
+                        DateTimeFormat {
+                            fraction: Fraction::SixOrNone,
+                            ..known
+                        },
+                    ))
                 }
                 Some(_) => return None,
             };
@@ -274,17 +409,30 @@ impl Decider<'_> {
         Some(match (with_date, format.zone) {
             (false, _) => (TargetType::Time, Conversion::TimeFromText(format)),
             (true, Zone::None) => (TargetType::Timestamp, Conversion::TimestampFromText(format)),
-            (true, Zone::Z | Zone::Zero) => (TargetType::TimestampTz, Conversion::TimestampFromText(format)),
+            (true, Zone::Z | Zone::Zero) => (
+                TargetType::TimestampTz,
+                Conversion::TimestampFromText(format),
+            ),
         })
     }
 
     fn shape_doubt(&self, type_: &str, fits: impl Fn(&Shape) -> bool) -> Doubt {
         let profile = self.profile;
         let mut odd = Tally::default();
-        let misshapen = profile.shapes.iter().filter(|(shape, _)| !fits(shape)).map(|(_, tally)| tally);
+        let misshapen = profile
+            .shapes
+            .iter()
+            .filter(|(shape, _)| !fits(shape))
+            .map(|(_, tally)| tally);
         for tally in misshapen.chain([&profile.integers, &profile.reals, &profile.blobs]) {
             odd.count += tally.count;
-            odd.first.extend(tally.first.iter().take(5_usize.saturating_sub(odd.first.len())).cloned());
+            odd.first.extend(
+                tally
+                    .first
+                    .iter()
+                    .take(5_usize.saturating_sub(odd.first.len()))
+                    .cloned(),
+            );
         }
         let numbers = profile.integers.count + profile.reals.count == profile.values();
         let instead = match (type_, numbers) {
@@ -305,8 +453,15 @@ impl Decider<'_> {
         let (texts, blobs, all) = (profile.texts.count, profile.blobs.count, profile.values());
         let affinity = affinity(&self.column.declared, self.table.strict);
         let against = |type_: &TargetType, tally: &Tally| {
-            let declared = if self.column.declared.is_empty() { "without a type" } else { &self.column.declared };
-            let message = format!("is declared {declared} but everything stored is {}: it becomes {type_}", class_of(type_));
+            let declared = if self.column.declared.is_empty() {
+                "without a type"
+            } else {
+                &self.column.declared
+            };
+            let message = format!(
+                "is declared {declared} but everything stored is {}: it becomes {type_}",
+                class_of(type_)
+            );
             self.doubt(DoubtKind::Type, message, tally, None)
         };
         if texts == all {
@@ -316,27 +471,50 @@ impl Decider<'_> {
                 Affinity::Integer | Affinity::Real => true,
                 Affinity::Numeric => watch == Watch::Decimal,
             };
-            let doubts = if doubtful { vec![against(&TargetType::Text, &profile.texts)] } else { Vec::new() };
+            let doubts = if doubtful {
+                vec![against(&TargetType::Text, &profile.texts)]
+            } else {
+                Vec::new()
+            };
             return (TargetType::Text, Conversion::Exact, doubts);
         }
         if blobs == all {
-            let doubts =
-                if affinity == Affinity::Blob { Vec::new() } else { vec![against(&TargetType::Bytea, &profile.blobs)] };
+            let doubts = if affinity == Affinity::Blob {
+                Vec::new()
+            } else {
+                vec![against(&TargetType::Bytea, &profile.blobs)]
+            };
             return (TargetType::Bytea, Conversion::Exact, doubts);
         }
         if texts + blobs == all && affinity == Affinity::Blob {
-            let message = "holds both text and bytes: it becomes bytea, text as its UTF-8 bytes".to_owned();
-            let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, Some(self.cast_to("text USING utf8")));
-            return (TargetType::Bytea, Conversion::BytesFromTextOrBlob, vec![doubt]);
+            let message =
+                "holds both text and bytes: it becomes bytea, text as its UTF-8 bytes".to_owned();
+            let doubt = self.doubt(
+                DoubtKind::Type,
+                message,
+                &profile.texts,
+                Some(self.cast_to("text USING utf8")),
+            );
+            return (
+                TargetType::Bytea,
+                Conversion::BytesFromTextOrBlob,
+                vec![doubt],
+            );
         }
         match affinity {
             Affinity::Text => (TargetType::Text, Conversion::Exact, Vec::new()),
             // What is fewer is quarantined.
-            Affinity::Blob if texts > numbers && texts >= blobs => (TargetType::Text, Conversion::Exact, Vec::new()),
+            Affinity::Blob if texts > numbers && texts >= blobs => {
+                (TargetType::Text, Conversion::Exact, Vec::new())
+            }
             Affinity::Blob if blobs > numbers => (TargetType::Bytea, Conversion::Exact, Vec::new()),
             // A single stray number among dates or words does not make the column one of numbers.
-            Affinity::Numeric if texts > numbers => (TargetType::Text, Conversion::Exact, Vec::new()),
-            Affinity::Integer | Affinity::Real | Affinity::Numeric | Affinity::Blob => self.number(affinity, watch),
+            Affinity::Numeric if texts > numbers => {
+                (TargetType::Text, Conversion::Exact, Vec::new())
+            }
+            Affinity::Integer | Affinity::Real | Affinity::Numeric | Affinity::Blob => {
+                self.number(affinity, watch)
+            }
         }
     }
 
@@ -345,8 +523,12 @@ impl Decider<'_> {
         if watch == Watch::Decimal && profile.infinite.count == 0 {
             let declared = self.declared_numeric();
             let fits = match declared {
-                TargetType::Numeric { precision: Some(precision), scale } => {
-                    profile.digits.0 <= u32::from(precision - scale) && profile.digits.1 <= u32::from(scale)
+                TargetType::Numeric {
+                    precision: Some(precision),
+                    scale,
+                } => {
+                    profile.digits.0 <= u32::from(precision - scale)
+                        && profile.digits.1 <= u32::from(scale)
                 }
                 _ => true,
             };
@@ -358,15 +540,22 @@ impl Decider<'_> {
                 self.column.declared, profile.digits.0, profile.digits.1
             );
             let doubt = self.doubt(DoubtKind::Type, message, &Tally::default(), None);
-            let free = TargetType::Numeric { precision: None, scale: 0 };
+            let free = TargetType::Numeric {
+                precision: None,
+                scale: 0,
+            };
             return (free, Conversion::NumericFromNumber, vec![doubt]);
         }
         match (profile.integers.count, profile.reals.count) {
-            (0, 0) | (_, 0) if affinity != Affinity::Real => (TargetType::BigInt, Conversion::Exact, Vec::new()),
+            (0, 0) | (_, 0) if affinity != Affinity::Real => {
+                (TargetType::BigInt, Conversion::Exact, Vec::new())
+            }
             (0, _) => {
                 let doubts = match affinity {
                     Affinity::Integer => {
-                        let message = "is declared an integer but holds reals: it becomes double precision".to_owned();
+                        let message =
+                            "is declared an integer but holds reals: it becomes double precision"
+                                .to_owned();
                         vec![self.doubt(DoubtKind::Type, message, &profile.reals, None)]
                     }
                     _ => Vec::new(),
@@ -378,9 +567,17 @@ impl Decider<'_> {
                 let (type_, conversion) = if fits_double {
                     (TargetType::DoublePrecision, Conversion::DoubleFromNumber)
                 } else {
-                    (TargetType::Numeric { precision: None, scale: 0 }, Conversion::NumericFromNumber)
+                    (
+                        TargetType::Numeric {
+                            precision: None,
+                            scale: 0,
+                        },
+                        Conversion::NumericFromNumber,
+                    )
                 };
-                let message = format!("holds both integers and reals: it becomes {type_}, which takes them all");
+                let message = format!(
+                    "holds both integers and reals: it becomes {type_}, which takes them all"
+                );
                 let doubts = match affinity {
                     Affinity::Real => Vec::new(),
                     _ => vec![self.doubt(DoubtKind::Type, message, &profile.reals, None)],
@@ -392,15 +589,30 @@ impl Decider<'_> {
 
     /// `numeric(p,s)` as declared, where PostgreSQL knows such a type.
     fn declared_numeric(&self) -> TargetType {
-        let inside = self.column.declared.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
-        let numbers: Option<Vec<u16>> =
-            inside.map(|(inside, _)| inside.split(',').map_while(|number| number.trim().parse().ok()).collect());
+        let inside = self
+            .column
+            .declared
+            .split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'));
+        let numbers: Option<Vec<u16>> = inside.map(|(inside, _)| {
+            inside
+                .split(',')
+                .map_while(|number| number.trim().parse().ok())
+                .collect()
+        });
         match numbers.as_deref() {
-            Some([precision @ 1..=1000]) => TargetType::Numeric { precision: Some(*precision), scale: 0 },
-            Some([precision @ 1..=1000, scale]) if scale <= precision => {
-                TargetType::Numeric { precision: Some(*precision), scale: *scale }
-            }
-            _ => TargetType::Numeric { precision: None, scale: 0 },
+            Some([precision @ 1..=1000]) => TargetType::Numeric {
+                precision: Some(*precision),
+                scale: 0,
+            },
+            Some([precision @ 1..=1000, scale]) if scale <= precision => TargetType::Numeric {
+                precision: Some(*precision),
+                scale: *scale,
+            },
+            _ => TargetType::Numeric {
+                precision: None,
+                scale: 0,
+            },
         }
     }
 
@@ -414,12 +626,18 @@ impl Decider<'_> {
             (_, Some(Using::Text)) => Conversion::TextFromAny,
             (_, Some(Using::Utf8)) => Conversion::TextFromUtf8,
             (_, Some(Using::Latin1)) => Conversion::TextFromLatin1,
-            (_, Some(Using::Words(yes, no))) => {
-                Conversion::BooleanFromText { true_text: yes.clone(), false_text: no.clone() }
-            }
+            (_, Some(Using::Words(yes, no))) => Conversion::BooleanFromText {
+                true_text: yes.clone(),
+                false_text: no.clone(),
+            },
             (TargetType::Boolean, None) if profile.texts.count > profile.integers.count => {
-                let (true_text, false_text) = self.words().unwrap_or_else(|| ("true".into(), "false".into()));
-                Conversion::BooleanFromText { true_text, false_text }
+                let (true_text, false_text) = self
+                    .words()
+                    .unwrap_or_else(|| ("true".into(), "false".into()));
+                Conversion::BooleanFromText {
+                    true_text,
+                    false_text,
+                }
             }
             (TargetType::Boolean, None) => Conversion::BooleanFromInteger,
             (TargetType::SmallInt | TargetType::Integer | TargetType::BigInt, None) => {
@@ -431,19 +649,34 @@ impl Decider<'_> {
                     Conversion::Exact
                 }
             }
-            (TargetType::Real | TargetType::DoublePrecision, None) if profile.integers.count > 0 => {
+            (TargetType::Real | TargetType::DoublePrecision, None)
+                if profile.integers.count > 0 =>
+            {
                 Conversion::DoubleFromNumber
             }
-            (TargetType::Numeric { .. }, None) if profile.texts.count > 0 => Conversion::NumericFromText,
+            (TargetType::Numeric { .. }, None) if profile.texts.count > 0 => {
+                Conversion::NumericFromText
+            }
             (TargetType::Numeric { .. }, None) => Conversion::NumericFromNumber,
             (TargetType::Bytea, None) if profile.texts.count > 0 => Conversion::BytesFromTextOrBlob,
-            (TargetType::Date | TargetType::Time | TargetType::Timestamp | TargetType::TimestampTz, None) => {
-                Conversion::DateTimeFromAnyText
+            (
+                TargetType::Date
+                | TargetType::Time
+                | TargetType::Timestamp
+                | TargetType::TimestampTz,
+                None,
+            ) => Conversion::DateTimeFromAnyText,
+            (TargetType::Uuid, None) if profile.blobs.count > profile.texts.count => {
+                Conversion::UuidFromBlob
             }
-            (TargetType::Uuid, None) if profile.blobs.count > profile.texts.count => Conversion::UuidFromBlob,
             (TargetType::Uuid, None) => match self.most_common() {
-                Some(Shape::Uuid { uppercase, hyphens }) => Conversion::UuidFromText { uppercase, hyphens },
-                _ => Conversion::UuidFromText { uppercase: false, hyphens: true },
+                Some(Shape::Uuid { uppercase, hyphens }) => {
+                    Conversion::UuidFromText { uppercase, hyphens }
+                }
+                _ => Conversion::UuidFromText {
+                    uppercase: false,
+                    hyphens: true,
+                },
             },
             (TargetType::Json | TargetType::Jsonb, None) => Conversion::JsonFromText,
             _ => Conversion::Exact,
@@ -460,20 +693,23 @@ impl Decider<'_> {
         };
         let (no_integers, no_reals, no_texts, no_blobs) = match conversion {
             Conversion::Exact => match type_ {
-                TargetType::SmallInt | TargetType::Integer | TargetType::BigInt => (false, true, true, true),
+                TargetType::SmallInt | TargetType::Integer | TargetType::BigInt => {
+                    (false, true, true, true)
+                }
                 TargetType::Real | TargetType::DoublePrecision => (true, false, true, true),
                 TargetType::Text | TargetType::VarChar(_) => (true, true, false, true),
                 _ => (true, true, true, false),
             },
-            Conversion::DoubleFromNumber | Conversion::NumericFromNumber | Conversion::IntegerFromNumber => {
-                (false, false, true, true)
-            }
-            Conversion::BytesFromTextOrBlob | Conversion::TextFromUtf8 | Conversion::TextFromLatin1 => {
-                (true, true, false, false)
-            }
-            Conversion::TextFromAny | Conversion::NumericFromText | Conversion::IntegerFromText | Conversion::JsonFromText => {
-                (false, false, false, true)
-            }
+            Conversion::DoubleFromNumber
+            | Conversion::NumericFromNumber
+            | Conversion::IntegerFromNumber => (false, false, true, true),
+            Conversion::BytesFromTextOrBlob
+            | Conversion::TextFromUtf8
+            | Conversion::TextFromLatin1 => (true, true, false, false),
+            Conversion::TextFromAny
+            | Conversion::NumericFromText
+            | Conversion::IntegerFromText
+            | Conversion::JsonFromText => (false, false, false, true),
             Conversion::UuidFromBlob => (true, true, true, false),
             Conversion::BooleanFromInteger => (false, true, true, true),
             Conversion::UnixSeconds | Conversion::JulianDay => (false, false, true, true),
@@ -490,25 +726,52 @@ impl Decider<'_> {
                 refuse(tally, class, &as_text);
             }
         }
-        if type_.is_text() && matches!(conversion, Conversion::Exact | Conversion::TextFromAny | Conversion::TextFromUtf8) {
-            refuse(&profile.invalid_utf8, "texts that are not valid UTF-8", &self.cast_to("text USING latin1"));
+        if type_.is_text()
+            && matches!(
+                conversion,
+                Conversion::Exact | Conversion::TextFromAny | Conversion::TextFromUtf8
+            )
+        {
+            refuse(
+                &profile.invalid_utf8,
+                "texts that are not valid UTF-8",
+                &self.cast_to("text USING latin1"),
+            );
         }
         if type_.is_text() {
-            refuse(&profile.with_nul, "texts that contain NUL", &self.cast_to("bytea"));
+            refuse(
+                &profile.with_nul,
+                "texts that contain NUL",
+                &self.cast_to("bytea"),
+            );
         }
         if *conversion == Conversion::BooleanFromInteger {
-            refuse(&profile.beyond_boolean, "integers other than 0 and 1", &self.cast_to("bigint"));
+            refuse(
+                &profile.beyond_boolean,
+                "integers other than 0 and 1",
+                &self.cast_to("bigint"),
+            );
         }
         if *conversion == Conversion::DoubleFromNumber {
-            refuse(&profile.beyond_double, "integers that no double is equal to", &self.cast_to("numeric"));
+            refuse(
+                &profile.beyond_double,
+                "integers that no double is equal to",
+                &self.cast_to("numeric"),
+            );
         }
         if *conversion == Conversion::NumericFromNumber {
-            refuse(&profile.infinite, "infinite numbers", &self.cast_to("double precision"));
+            refuse(
+                &profile.infinite,
+                "infinite numbers",
+                &self.cast_to("double precision"),
+            );
         }
         (refused.into_iter())
             .filter(|(tally, ..)| tally.count > 0)
             .map(|(tally, what, instead)| {
-                let message = format!("holds {what}, which {type_} does not take: their rows go to quarantine");
+                let message = format!(
+                    "holds {what}, which {type_} does not take: their rows go to quarantine"
+                );
                 self.doubt(DoubtKind::Quarantine, message, tally, Some(instead))
             })
             .collect()
@@ -516,12 +779,28 @@ impl Decider<'_> {
 
     fn cast_to(&self, type_: &str) -> String {
         let plain = |name: &str| !name.contains(['.', '=', '"', ' ']);
-        let quote = |name: &str| if plain(name) { name.to_owned() } else { super::quote_name(name) };
-        let names = format!("{}.{}={type_}", quote(&self.table.name), quote(&self.column.name));
+        let quote = |name: &str| {
+            if plain(name) {
+                name.to_owned()
+            } else {
+                super::quote_name(name)
+            }
+        };
+        let names = format!(
+            "{}.{}={type_}",
+            quote(&self.table.name),
+            quote(&self.column.name)
+        );
         format!("--cast {}", super::quote_literal(&names))
     }
 
-    fn doubt(&self, kind: DoubtKind, message: String, evidence: &Tally, instead: Option<String>) -> Doubt {
+    fn doubt(
+        &self,
+        kind: DoubtKind,
+        message: String,
+        evidence: &Tally,
+        instead: Option<String>,
+    ) -> Doubt {
         Doubt {
             kind,
             table: Some(self.table.name.clone()),

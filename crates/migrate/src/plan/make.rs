@@ -6,12 +6,14 @@ use super::decide::{decide, watch};
 use super::names::{Names, needs_quotes};
 use super::options::fits;
 use super::{
-    Cast, CheckPlan, Collation, ColumnPlan, Doubt, DoubtKind, ForeignKeyPlan, Generated, IdentityPlan, IndexColumn,
-    IndexPlan, KeyPart, KeyPlan, Naming, ObjectKind, ObjectPlan, Plan, PlanOptions, RowKey, Skipped, TablePlan,
-    TargetType, objects, quote_literal, quote_name,
+    Cast, CheckPlan, Collation, ColumnPlan, Doubt, DoubtKind, ForeignKeyPlan, Generated,
+    IdentityPlan, IndexColumn, IndexPlan, KeyPart, KeyPlan, Naming, ObjectKind, ObjectPlan, Plan,
+    PlanOptions, RowKey, Skipped, TablePlan, TargetType, objects, quote_literal, quote_name,
 };
 use crate::profile::{self, ProfileError, TableProfile};
-use crate::schema::{self, CollationName, Index, IndexOrigin, IndexTerm, Schema, SchemaError, Table, line_of_token};
+use crate::schema::{
+    self, CollationName, Index, IndexOrigin, IndexTerm, Schema, SchemaError, Table, line_of_token,
+};
 use crate::translate::{Catalog, CatalogColumn, Refusal, Relation, Translator};
 
 /// Bytes of text above which PostgreSQL is sure to refuse an index entry, even compressed.
@@ -43,7 +45,9 @@ pub enum PlanError {
         tables: String,
     },
     /// A cast speaks of a column that does not exist.
-    #[error("the cast of {table}.{column} fits no column that is copied; the columns of {table} are: {columns}")]
+    #[error(
+        "the cast of {table}.{column} fits no column that is copied; the columns of {table} are: {columns}"
+    )]
     NoSuchColumn {
         /// The table.
         table: String,
@@ -65,7 +69,10 @@ impl Plan {
         open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
-        let source = open().map_err(|cause| PlanError::Open { path: path.to_owned(), cause })?;
+        let source = open().map_err(|cause| PlanError::Open {
+            path: path.to_owned(),
+            cause,
+        })?;
         let arena = Bump::new();
         let schema = schema::read(&source, path, &arena)?;
         let chosen = chosen(&schema, options)?;
@@ -73,7 +80,10 @@ impl Plan {
         casts.check(&chosen)?;
         let watched: Vec<_> = (chosen.iter())
             .map(|table| {
-                let watches = table.columns.iter().map(|column| watch(column, casts.of(table, &column.name)));
+                let watches = table
+                    .columns
+                    .iter()
+                    .map(|column| watch(column, casts.of(table, &column.name)));
                 (*table, watches.collect())
             })
             .collect();
@@ -81,7 +91,10 @@ impl Plan {
         let mut maker = Maker {
             naming: options.naming,
             relations: Names::new(options.naming),
-            catalog: Catalog { schema: options.schema.clone(), relations: Vec::new() },
+            catalog: Catalog {
+                schema: options.schema.clone(),
+                relations: Vec::new(),
+            },
             plan: Self {
                 source: schema.identity.clone(),
                 schema: options.schema.clone(),
@@ -118,41 +131,79 @@ struct Casts<'c>(&'c [Cast]);
 impl Casts<'_> {
     /// The last cast that speaks of a column, one by the table's name before one by `*`.
     fn of(&self, table: &Table<'_>, column: &str) -> Option<&Cast> {
-        let fitting = || self.0.iter().rev().filter(|cast| cast.is_for(&table.name, column));
-        fitting().find(|cast| cast.table != "*").or_else(|| fitting().next())
+        let fitting = || {
+            self.0
+                .iter()
+                .rev()
+                .filter(|cast| cast.is_for(&table.name, column))
+        };
+        fitting()
+            .find(|cast| cast.table != "*")
+            .or_else(|| fitting().next())
     }
 
     fn check(&self, tables: &[&Table<'_>]) -> Result<(), PlanError> {
         for cast in self.0 {
-            let speaks = |table: &&&Table<'_>| table.columns.iter().any(|column| cast.is_for(&table.name, &column.name));
+            let speaks = |table: &&&Table<'_>| {
+                table
+                    .columns
+                    .iter()
+                    .any(|column| cast.is_for(&table.name, &column.name))
+            };
             if tables.iter().any(|table| speaks(&table)) {
                 continue;
             }
-            let table = tables.iter().find(|table| table.name.eq_ignore_ascii_case(&cast.table));
+            let table = tables
+                .iter()
+                .find(|table| table.name.eq_ignore_ascii_case(&cast.table));
             let columns = table.map_or_else(
                 || "unknown, since no such table is copied".to_owned(),
-                |table| table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", "),
+                |table| {
+                    table
+                        .columns
+                        .iter()
+                        .map(|column| column.name.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                },
             );
-            return Err(PlanError::NoSuchColumn { table: cast.table.clone(), column: cast.column.clone(), columns });
+            return Err(PlanError::NoSuchColumn {
+                table: cast.table.clone(),
+                column: cast.column.clone(),
+                columns,
+            });
         }
         Ok(())
     }
 }
 
-fn chosen<'s, 'b>(schema: &'s Schema<'b>, options: &PlanOptions) -> Result<Vec<&'s Table<'b>>, PlanError> {
+fn chosen<'s, 'b>(
+    schema: &'s Schema<'b>,
+    options: &PlanOptions,
+) -> Result<Vec<&'s Table<'b>>, PlanError> {
     let names = || schema.tables.iter().map(|table| table.name.as_str());
     for pattern in options.tables.iter().chain(&options.exclude) {
-        let others = schema.virtual_tables.iter().map(|table| table.name.as_str());
+        let others = schema
+            .virtual_tables
+            .iter()
+            .map(|table| table.name.as_str());
         if !pattern.contains('*') && !names().chain(others).any(|name| fits(pattern, name)) {
             let tables = names().collect::<Vec<_>>().join(", ");
-            return Err(PlanError::NoSuchTable { name: pattern.clone(), tables });
+            return Err(PlanError::NoSuchTable {
+                name: pattern.clone(),
+                tables,
+            });
         }
     }
     let wanted = |name: &str| {
         (options.tables.is_empty() || options.tables.iter().any(|pattern| fits(pattern, name)))
             && !options.exclude.iter().any(|pattern| fits(pattern, name))
     };
-    Ok(schema.tables.iter().filter(|table| wanted(&table.name)).collect())
+    Ok(schema
+        .tables
+        .iter()
+        .filter(|table| wanted(&table.name))
+        .collect())
 }
 
 /// A plan in the making.
@@ -176,7 +227,10 @@ impl Maker {
             let shadows = if table.shadows.is_empty() {
                 String::new()
             } else {
-                format!("; its data tables {} are skipped with it", table.shadows.join(", "))
+                format!(
+                    "; its data tables {} are skipped with it",
+                    table.shadows.join(", ")
+                )
             };
             let reason = format!(
                 "it is a virtual table of {}, which PostgreSQL does not have{shadows}",
@@ -186,21 +240,57 @@ impl Maker {
         }
         for object in &schema.unread {
             let table = (object.kind != ObjectKind::View).then_some(object.table.as_str());
-            self.skip(object.kind, &object.name, table, object.reason.clone(), object.line);
+            self.skip(
+                object.kind,
+                &object.name,
+                table,
+                object.reason.clone(),
+                object.line,
+            );
         }
     }
 
-    pub(super) fn skip(&mut self, kind: ObjectKind, name: &str, table: Option<&str>, reason: String, line: Option<u64>) {
+    pub(super) fn skip(
+        &mut self,
+        kind: ObjectKind,
+        name: &str,
+        table: Option<&str>,
+        reason: String,
+        line: Option<u64>,
+    ) {
         let table = table.map(str::to_owned);
-        self.plan.skipped.push(Skipped { kind, name: name.to_owned(), table, reason, line });
+        self.plan.skipped.push(Skipped {
+            kind,
+            name: name.to_owned(),
+            table,
+            reason,
+            line,
+        });
     }
 
-    pub(super) fn refuse(&mut self, kind: ObjectKind, name: &str, table: Option<&str>, refusal: Refusal, sql: &str) {
-        let line = if refusal.token.is_empty() { None } else { line_of_token(sql, &refusal.token) };
+    pub(super) fn refuse(
+        &mut self,
+        kind: ObjectKind,
+        name: &str,
+        table: Option<&str>,
+        refusal: Refusal,
+        sql: &str,
+    ) {
+        let line = if refusal.token.is_empty() {
+            None
+        } else {
+            line_of_token(sql, &refusal.token)
+        };
         self.skip(kind, name, table, refusal.reason, line);
     }
 
-    pub(super) fn doubt(&mut self, kind: DoubtKind, table: Option<&str>, column: Option<&str>, message: String) {
+    pub(super) fn doubt(
+        &mut self,
+        kind: DoubtKind,
+        table: Option<&str>,
+        column: Option<&str>,
+        message: String,
+    ) {
         self.plan.doubts.push(Doubt {
             kind,
             table: table.map(str::to_owned),
@@ -221,14 +311,31 @@ impl Maker {
         for (position, column) in table.columns.iter().enumerate() {
             let stored = profile.columns.get(position).unwrap_or(&empty);
             let indexed = table.primary_key.contains(&position)
-                || table.indexes.iter().flat_map(|index| &index.parts).any(|part| matches!(part.term, IndexTerm::Column(at) if at == position));
-            let decision = decide(table, column, stored, casts.of(table, &column.name), indexed);
+                || table
+                    .indexes
+                    .iter()
+                    .flat_map(|index| &index.parts)
+                    .any(|part| matches!(part.term, IndexTerm::Column(at) if at == position));
+            let decision = decide(
+                table,
+                column,
+                stored,
+                casts.of(table, &column.name),
+                indexed,
+            );
             self.plan.doubts.extend(decision.doubts);
             let collation = match &column.collation {
                 CollationName::Known(collation) => *collation,
                 CollationName::Unknown(name) => {
-                    let message = format!("is compared by the application's own collation {name}: by bytes in PostgreSQL");
-                    self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&column.name), message);
+                    let message = format!(
+                        "is compared by the application's own collation {name}: by bytes in PostgreSQL"
+                    );
+                    self.doubt(
+                        DoubtKind::Meaning,
+                        Some(&table.name),
+                        Some(&column.name),
+                        message,
+                    );
                     Collation::Binary
                 }
             };
@@ -261,9 +368,11 @@ impl Maker {
             });
         }
         let key = match (&table.rowid_alias, table.without_rowid) {
-            (Some(alias), _) => {
-                RowKey::Rowid { alias: alias.clone(), column: table.rowid_column, range: profile.rowids }
-            }
+            (Some(alias), _) => RowKey::Rowid {
+                alias: alias.clone(),
+                column: table.rowid_column,
+                range: profile.rowids,
+            },
             (None, _) if !table.primary_key.is_empty() && !self.key_holds_null(table, profile) => {
                 RowKey::PrimaryKey(table.primary_key.clone())
             }
@@ -282,12 +391,20 @@ impl Maker {
             rowid: table.rowid_column,
         };
         for (position, column) in table.columns.iter().enumerate() {
-            let Some(default) = column.default else { continue };
+            let Some(default) = column.default else {
+                continue;
+            };
             match self.default(&relation.columns[position], default) {
                 Ok(default) => columns[position].default = Some(default),
                 Err(refusal) => {
                     let name = format!("{}.{}", table.name, column.name);
-                    self.refuse(ObjectKind::Default, &name, Some(&table.name), refusal, &table.sql);
+                    self.refuse(
+                        ObjectKind::Default,
+                        &name,
+                        Some(&table.name),
+                        refusal,
+                        &table.sql,
+                    );
                 }
             }
         }
@@ -311,15 +428,25 @@ impl Maker {
 
     fn key_holds_null(&self, table: &Table<'_>, profile: &TableProfile) -> bool {
         (table.primary_key.iter()).any(|&at| {
-            !table.columns[at].not_null && profile.columns.get(at).is_some_and(|column| column.nulls.count > 0)
+            !table.columns[at].not_null
+                && profile
+                    .columns
+                    .get(at)
+                    .is_some_and(|column| column.nulls.count > 0)
         })
     }
 
     fn default(&self, column: &CatalogColumn, default: &Expr<'_>) -> Result<String, Refusal> {
-        let translator = Translator { catalog: &self.catalog };
+        let translator = Translator {
+            catalog: &self.catalog,
+        };
         match default {
             // A bare word as a default is text for SQLite.
-            Expr::Id(id) if !["true", "false"].iter().any(|word| id.0.eq_ignore_ascii_case(word)) => {
+            Expr::Id(id)
+                if !["true", "false"]
+                    .iter()
+                    .any(|word| id.0.eq_ignore_ascii_case(word)) =>
+            {
                 let text = quote_literal(&schema::unquote(id.0));
                 translator.default(column, &Expr::Literal(Literal::String(&text)))
             }
@@ -330,22 +457,35 @@ impl Maker {
 
 impl Maker {
     fn position(&self, table: &str) -> Option<usize> {
-        self.plan.tables.iter().position(|plan| plan.source == table)
+        self.plan
+            .tables
+            .iter()
+            .position(|plan| plan.source == table)
     }
 
     /// Expressions of computed columns; where one cannot be translated the values are copied.
     fn generated(&mut self, table: &Table<'_>) {
-        let Some(at) = self.position(&table.name) else { return };
-        let Some(relation) = self.catalog.find(&table.name).cloned() else { return };
+        let Some(at) = self.position(&table.name) else {
+            return;
+        };
+        let Some(relation) = self.catalog.find(&table.name).cloned() else {
+            return;
+        };
         let mut plain = relation.clone();
         // PostgreSQL computes no column from another computed one.
         plain.columns.retain(|column| {
-            table.column(&column.source).is_none_or(|position| table.columns[position].generated.is_none())
+            table
+                .column(&column.source)
+                .is_none_or(|position| table.columns[position].generated.is_none())
         });
         plain.rowid = None;
         for (position, column) in table.columns.iter().enumerate() {
-            let Some(expression) = column.generated else { continue };
-            let translator = Translator { catalog: &self.catalog };
+            let Some(expression) = column.generated else {
+                continue;
+            };
+            let translator = Translator {
+                catalog: &self.catalog,
+            };
             let made = translator.value(&plain, expression).and_then(|value| {
                 if !value.immutable {
                     let reason = format!("{} depends on the time or on settings", value.text);
@@ -356,26 +496,51 @@ impl Maker {
             let name = format!("{}.{}", table.name, column.name);
             match made {
                 Ok(expression) => {
-                    self.plan.tables[at].columns[position].generated = Some(Generated { expression });
-                    if let Some(relation) = self.catalog.relations.iter_mut().find(|known| known.source == table.name) {
+                    self.plan.tables[at].columns[position].generated =
+                        Some(Generated { expression });
+                    if let Some(relation) = self
+                        .catalog
+                        .relations
+                        .iter_mut()
+                        .find(|known| known.source == table.name)
+                    {
                         relation.columns[position].generated = true;
                     }
                     if !column.stored {
-                        let message = "is computed when read in SQLite; PostgreSQL stores it".to_owned();
-                        self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&column.name), message);
+                        let message =
+                            "is computed when read in SQLite; PostgreSQL stores it".to_owned();
+                        self.doubt(
+                            DoubtKind::Meaning,
+                            Some(&table.name),
+                            Some(&column.name),
+                            message,
+                        );
                     }
                 }
                 Err(refusal) => {
-                    let reason = format!("{}; its values are copied, and new rows must bring their own", refusal.reason);
-                    self.refuse(ObjectKind::Generated, &name, Some(&table.name), Refusal { reason, ..refusal }, &table.sql);
+                    let reason = format!(
+                        "{}; its values are copied, and new rows must bring their own",
+                        refusal.reason
+                    );
+                    self.refuse(
+                        ObjectKind::Generated,
+                        &name,
+                        Some(&table.name),
+                        Refusal { reason, ..refusal },
+                        &table.sql,
+                    );
                 }
             }
         }
     }
 
     fn keys_and_checks(&mut self, table: &Table<'_>, profile: &TableProfile) {
-        let Some(at) = self.position(&table.name) else { return };
-        let Some(relation) = self.catalog.find(&table.name).cloned() else { return };
+        let Some(at) = self.position(&table.name) else {
+            return;
+        };
+        let Some(relation) = self.catalog.find(&table.name).cloned() else {
+            return;
+        };
         let mut constraints = Names::new(self.naming);
         if !table.primary_key.is_empty() {
             self.primary_key(table, at, profile);
@@ -389,15 +554,30 @@ impl Maker {
                 0 => format!("{}_check", table.name),
                 _ => format!("{}_check{number}", table.name),
             });
-            let translator = Translator { catalog: &self.catalog };
+            let translator = Translator {
+                catalog: &self.catalog,
+            };
             match translator.condition(&relation, check.expression) {
                 Ok(condition) => {
                     let name = constraints.take(&wanted);
-                    self.plan.tables[at].checks.push(CheckPlan { name, source, expression: condition.text });
+                    self.plan.tables[at].checks.push(CheckPlan {
+                        name,
+                        source,
+                        expression: condition.text,
+                    });
                 }
                 Err(refusal) => {
-                    let name = check.name.clone().unwrap_or_else(|| format!("{} CHECK ({source})", table.name));
-                    self.refuse(ObjectKind::Check, &name, Some(&table.name), refusal, &table.sql);
+                    let name = check
+                        .name
+                        .clone()
+                        .unwrap_or_else(|| format!("{} CHECK ({source})", table.name));
+                    self.refuse(
+                        ObjectKind::Check,
+                        &name,
+                        Some(&table.name),
+                        refusal,
+                        &table.sql,
+                    );
                 }
             }
         }
@@ -410,16 +590,35 @@ impl Maker {
                 expression: quote_name(&self.plan.tables[at].columns[position].target),
             })
             .collect();
-        let wanted = table.primary_key_name.clone().unwrap_or_else(|| format!("{}_pkey", table.name));
+        let wanted = table
+            .primary_key_name
+            .clone()
+            .unwrap_or_else(|| format!("{}_pkey", table.name));
         let name = self.relations.take(&wanted);
         let source = table.primary_key_name.clone().unwrap_or_default();
-        let key = KeyPlan { name, source, parts, condition: None, constraint: true };
+        let key = KeyPlan {
+            name,
+            source,
+            parts,
+            condition: None,
+            constraint: true,
+        };
         if self.key_holds_null(table, profile) {
-            let nulls = table.primary_key.iter().filter_map(|&part| profile.columns.get(part)).map(|column| &column.nulls);
+            let nulls = table
+                .primary_key
+                .iter()
+                .filter_map(|&part| profile.columns.get(part))
+                .map(|column| &column.nulls);
             let (mut rows, mut first_rows) = (0, Vec::new());
             for tally in nulls {
                 rows += tally.count;
-                first_rows.extend(tally.first.iter().take(5_usize.saturating_sub(first_rows.len())).cloned());
+                first_rows.extend(
+                    tally
+                        .first
+                        .iter()
+                        .take(5_usize.saturating_sub(first_rows.len()))
+                        .cloned(),
+                );
             }
             self.plan.doubts.push(Doubt {
                 kind: DoubtKind::Type,
@@ -436,16 +635,40 @@ impl Maker {
         }
     }
 
-    fn index(&mut self, table: &Table<'_>, at: usize, relation: &Relation, index: &Index<'_>, profile: &TableProfile) {
-        let kind = if index.unique { ObjectKind::Key } else { ObjectKind::Index };
-        let sql = if index.sql.is_empty() { &table.sql } else { &index.sql };
+    fn index(
+        &mut self,
+        table: &Table<'_>,
+        at: usize,
+        relation: &Relation,
+        index: &Index<'_>,
+        profile: &TableProfile,
+    ) {
+        let kind = if index.unique {
+            ObjectKind::Key
+        } else {
+            ObjectKind::Index
+        };
+        let sql = if index.sql.is_empty() {
+            &table.sql
+        } else {
+            &index.sql
+        };
         let called = match index.origin {
             IndexOrigin::Created => index.name.clone(),
             IndexOrigin::Unique | IndexOrigin::PrimaryKey => {
                 let columns: Vec<&str> = (index.parts.iter())
-                    .map(|part| if let IndexTerm::Column(at) = part.term { table.columns[at].name.as_str() } else { "" })
+                    .map(|part| {
+                        if let IndexTerm::Column(at) = part.term {
+                            table.columns[at].name.as_str()
+                        } else {
+                            ""
+                        }
+                    })
                     .collect();
-                index.constraint.clone().unwrap_or_else(|| format!("{}_{}_key", table.name, columns.join("_")))
+                index
+                    .constraint
+                    .clone()
+                    .unwrap_or_else(|| format!("{}_{}_key", table.name, columns.join("_")))
             }
         };
         let (mut parts, mut columns) = (Vec::new(), Vec::new());
@@ -453,7 +676,10 @@ impl Maker {
             let made = self.index_part(table, at, relation, part, profile);
             match made {
                 Ok((column, expression)) => {
-                    columns.push(IndexColumn { expression: expression.clone(), descending: part.descending });
+                    columns.push(IndexColumn {
+                        expression: expression.clone(),
+                        descending: part.descending,
+                    });
                     parts.push(KeyPart { column, expression });
                 }
                 Err(refusal) => return self.refuse(kind, &called, Some(&table.name), refusal, sql),
@@ -462,14 +688,27 @@ impl Maker {
         let condition = match index.condition {
             None => None,
             Some(condition) => {
-                let translator = Translator { catalog: &self.catalog };
+                let translator = Translator {
+                    catalog: &self.catalog,
+                };
                 match translator.condition(relation, condition) {
                     Ok(condition) if condition.immutable => Some(condition.text),
                     Ok(condition) => {
-                        let reason = format!("its condition {} depends on the time or on settings", condition.text);
-                        return self.refuse(kind, &called, Some(&table.name), Refusal::new("WHERE", reason), sql);
+                        let reason = format!(
+                            "its condition {} depends on the time or on settings",
+                            condition.text
+                        );
+                        return self.refuse(
+                            kind,
+                            &called,
+                            Some(&table.name),
+                            Refusal::new("WHERE", reason),
+                            sql,
+                        );
                     }
-                    Err(refusal) => return self.refuse(kind, &called, Some(&table.name), refusal, sql),
+                    Err(refusal) => {
+                        return self.refuse(kind, &called, Some(&table.name), refusal, sql);
+                    }
                 }
             }
         };
@@ -480,13 +719,28 @@ impl Maker {
             }
             // The key compares by RTRIM, say, which a primary key of PostgreSQL cannot.
         }
-        let source = if index.origin == IndexOrigin::Created { index.name.clone() } else { String::new() };
+        let source = if index.origin == IndexOrigin::Created {
+            index.name.clone()
+        } else {
+            String::new()
+        };
         let name = self.relations.take(&called);
         if index.unique {
             let constraint = plain && condition.is_none() && index.origin != IndexOrigin::Created;
-            self.plan.tables[at].uniques.push(KeyPlan { name, source, parts, condition, constraint });
+            self.plan.tables[at].uniques.push(KeyPlan {
+                name,
+                source,
+                parts,
+                condition,
+                constraint,
+            });
         } else {
-            self.plan.tables[at].indexes.push(IndexPlan { name, source, columns, condition });
+            self.plan.tables[at].indexes.push(IndexPlan {
+                name,
+                source,
+                columns,
+                condition,
+            });
         }
     }
 
@@ -502,22 +756,40 @@ impl Maker {
         let collation = match &part.collation {
             CollationName::Known(collation) => *collation,
             CollationName::Unknown(name) => {
-                return Err(Refusal::new(name, format!("collation {name} is the application's own")));
+                return Err(Refusal::new(
+                    name,
+                    format!("collation {name} is the application's own"),
+                ));
             }
         };
         match part.term {
             IndexTerm::Rowid => match table.rowid_column {
-                Some(position) => Ok((Some(position), quote_name(&self.plan.tables[at].columns[position].target))),
-                None => Err(Refusal::new("rowid", "it orders by the rowid, which is in no column of the target")),
+                Some(position) => Ok((
+                    Some(position),
+                    quote_name(&self.plan.tables[at].columns[position].target),
+                )),
+                None => Err(Refusal::new(
+                    "rowid",
+                    "it orders by the rowid, which is in no column of the target",
+                )),
             },
             IndexTerm::Column(position) => {
                 let column = &self.plan.tables[at].columns[position];
-                let longest = profile.columns.get(position).map_or(0, |column| column.longest);
+                let longest = profile
+                    .columns
+                    .get(position)
+                    .map_or(0, |column| column.longest);
                 if matches!(column.type_, TargetType::Json) {
-                    return Err(Refusal::new(&column.source, "PostgreSQL cannot order values of type json"));
+                    return Err(Refusal::new(
+                        &column.source,
+                        "PostgreSQL cannot order values of type json",
+                    ));
                 }
                 if longest > LONGEST_INDEXED {
-                    let reason = format!("{} holds a text of {longest} letters, too long for an index of PostgreSQL", column.source);
+                    let reason = format!(
+                        "{} holds a text of {longest} letters, too long for an index of PostgreSQL",
+                        column.source
+                    );
                     return Err(Refusal::new(&column.source, reason));
                 }
                 let quoted = quote_name(&column.target);
@@ -525,16 +797,19 @@ impl Maker {
                     return Ok((Some(position), quoted));
                 }
                 Ok(match (collation, column.collation) {
-                    (Collation::Binary, Collation::Binary | Collation::Rtrim) | (Collation::NoCase, Collation::NoCase) => {
-                        (Some(position), quoted)
+                    (Collation::Binary, Collation::Binary | Collation::Rtrim)
+                    | (Collation::NoCase, Collation::NoCase) => (Some(position), quoted),
+                    (Collation::Binary, Collation::NoCase) => {
+                        (None, format!("{quoted} COLLATE \"C\""))
                     }
-                    (Collation::Binary, Collation::NoCase) => (None, format!("{quoted} COLLATE \"C\"")),
                     (Collation::NoCase, _) => (None, format!("lower({quoted} COLLATE \"C\")")),
                     (Collation::Rtrim, _) => (None, format!("rtrim({quoted}, ' ') COLLATE \"C\"")),
                 })
             }
             IndexTerm::Expression(expression) => {
-                let translator = Translator { catalog: &self.catalog };
+                let translator = Translator {
+                    catalog: &self.catalog,
+                };
                 let value = translator.index_expression(relation, expression, collation)?;
                 if !value.immutable {
                     let reason = format!("{} depends on the time or on settings", value.text);
@@ -546,30 +821,54 @@ impl Maker {
     }
 
     fn foreign_keys(&mut self, table: &Table<'_>) {
-        let Some(at) = self.position(&table.name) else { return };
+        let Some(at) = self.position(&table.name) else {
+            return;
+        };
         let mut names = Names::new(self.naming);
         for check in &self.plan.tables[at].checks {
             names.take(&check.name);
         }
         for key in &table.foreign_keys {
-            let wanted = key.name.clone().unwrap_or_else(|| format!("{}_{}_fkey", table.name, key.columns.join("_")));
+            let wanted = key
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{}_{}_fkey", table.name, key.columns.join("_")));
             match self.foreign_key(table, at, key) {
                 Ok(plan) => {
                     let name = names.take(&wanted);
-                    self.plan.tables[at].foreign_keys.push(ForeignKeyPlan { name, ..plan });
+                    self.plan.tables[at]
+                        .foreign_keys
+                        .push(ForeignKeyPlan { name, ..plan });
                 }
                 Err(reason) => {
-                    let called = format!("{} ({}) REFERENCES {}", table.name, key.columns.join(", "), key.parent);
+                    let called = format!(
+                        "{} ({}) REFERENCES {}",
+                        table.name,
+                        key.columns.join(", "),
+                        key.parent
+                    );
                     let line = line_of_token(&table.sql, &key.parent);
-                    self.skip(ObjectKind::ForeignKey, &called, Some(&table.name), reason, line);
+                    self.skip(
+                        ObjectKind::ForeignKey,
+                        &called,
+                        Some(&table.name),
+                        reason,
+                        line,
+                    );
                 }
             }
         }
     }
 
-    fn foreign_key(&self, table: &Table<'_>, at: usize, key: &schema::ForeignKey) -> Result<ForeignKeyPlan, String> {
+    fn foreign_key(
+        &self,
+        table: &Table<'_>,
+        at: usize,
+        key: &schema::ForeignKey,
+    ) -> Result<ForeignKeyPlan, String> {
         let child = &self.plan.tables[at];
-        let columns: Option<Vec<usize>> = key.columns.iter().map(|name| child.column(name)).collect();
+        let columns: Option<Vec<usize>> =
+            key.columns.iter().map(|name| child.column(name)).collect();
         let Some(columns) = columns else {
             return Err(format!("{} has no such columns", table.name));
         };
@@ -578,16 +877,28 @@ impl Maker {
         };
         let parent_columns: Vec<usize> = match &key.parent_columns {
             Some(names) => {
-                let found: Option<Vec<usize>> = names.iter().map(|name| parent.column(name)).collect();
-                found.ok_or_else(|| format!("{} has no columns {}", parent.source, names.join(", ")))?
+                let found: Option<Vec<usize>> =
+                    names.iter().map(|name| parent.column(name)).collect();
+                found.ok_or_else(|| {
+                    format!("{} has no columns {}", parent.source, names.join(", "))
+                })?
             }
             None => match &parent.primary_key {
-                Some(primary) => primary.parts.iter().filter_map(|part| part.column).collect(),
+                Some(primary) => primary
+                    .parts
+                    .iter()
+                    .filter_map(|part| part.column)
+                    .collect(),
                 None => return Err(format!("{} has no primary key to refer to", parent.source)),
             },
         };
         if parent_columns.len() != columns.len() {
-            return Err(format!("it has {} columns for {} of {}", columns.len(), parent_columns.len(), parent.source));
+            return Err(format!(
+                "it has {} columns for {} of {}",
+                columns.len(),
+                parent_columns.len(),
+                parent.source
+            ));
         }
         let is_key = |key: &KeyPlan| {
             let parts: Vec<usize> = key.parts.iter().filter_map(|part| part.column).collect();
@@ -597,8 +908,15 @@ impl Maker {
                 && parts.iter().all(|part| parent_columns.contains(part))
         };
         if !parent.primary_key.iter().chain(&parent.uniques).any(is_key) {
-            let names: Vec<&str> = parent_columns.iter().map(|&at| parent.columns[at].source.as_str()).collect();
-            return Err(format!("{} has no key of the columns {}", parent.source, names.join(", ")));
+            let names: Vec<&str> = parent_columns
+                .iter()
+                .map(|&at| parent.columns[at].source.as_str())
+                .collect();
+            return Err(format!(
+                "{} has no key of the columns {}",
+                parent.source,
+                names.join(", ")
+            ));
         }
         for (&from, &to) in columns.iter().zip(&parent_columns) {
             let (from, to) = (&child.columns[from], &parent.columns[to]);
@@ -609,7 +927,10 @@ impl Maker {
                 ));
             }
             if from.type_.is_text() && from.collation != to.collation {
-                return Err(format!("{} and {}.{} are compared by different collations", from.source, parent.source, to.source));
+                return Err(format!(
+                    "{} and {}.{} are compared by different collations",
+                    from.source, parent.source, to.source
+                ));
             }
         }
         Ok(ForeignKeyPlan {
@@ -617,7 +938,10 @@ impl Maker {
             columns,
             parent_source: parent.source.clone(),
             parent: parent.target.clone(),
-            parent_columns: parent_columns.iter().map(|&at| parent.columns[at].target.clone()).collect(),
+            parent_columns: parent_columns
+                .iter()
+                .map(|&at| parent.columns[at].target.clone())
+                .collect(),
             on_delete: key.on_delete,
             on_update: key.on_update,
             initially_deferred: key.initially_deferred,
@@ -626,18 +950,25 @@ impl Maker {
 
     fn identities(&mut self, source: &Connection, tables: &[&Table<'_>]) {
         for table in tables {
-            let (Some(at), Some(column)) = (self.position(&table.name), table.rowid_column) else { continue };
+            let (Some(at), Some(column)) = (self.position(&table.name), table.rowid_column) else {
+                continue;
+            };
             let is_integer = matches!(
                 self.plan.tables[at].columns[column].type_,
                 TargetType::SmallInt | TargetType::Integer | TargetType::BigInt
             );
             if !is_integer {
-                let message = "numbered new rows in SQLite; its type numbers none in PostgreSQL".to_owned();
+                let message =
+                    "numbered new rows in SQLite; its type numbers none in PostgreSQL".to_owned();
                 let name = table.columns[column].name.clone();
                 self.doubt(DoubtKind::Dropped, Some(&table.name), Some(&name), message);
                 continue;
             }
-            let mut identity = IdentityPlan { column, next: 1, autoincrement: table.autoincrement };
+            let mut identity = IdentityPlan {
+                column,
+                next: 1,
+                autoincrement: table.autoincrement,
+            };
             let plan = &mut self.plan.tables[at];
             plan.columns[column].not_null = true;
             plan.columns[column].default = None;
@@ -647,14 +978,16 @@ impl Maker {
             plan.identity = Some(identity);
             if full {
                 let name = table.columns[column].name.clone();
-                let message = "holds the largest integer: no number is left for new rows".to_owned();
+                let message =
+                    "holds the largest integer: no number is left for new rows".to_owned();
                 self.doubt(DoubtKind::Meaning, Some(&table.name), Some(&name), message);
             }
         }
     }
 
     fn collations(&mut self) {
-        let is_nocase = |column: &ColumnPlan| column.collation == Collation::NoCase && column.type_.is_text();
+        let is_nocase =
+            |column: &ColumnPlan| column.collation == Collation::NoCase && column.type_.is_text();
         let with: Vec<(String, String)> = (self.plan.tables.iter())
             .flat_map(|table| {
                 let columns = table.columns.iter().filter(|column| is_nocase(column));
@@ -677,7 +1010,10 @@ impl Maker {
             table: None,
             statements: vec![statement],
         });
-        let columns: Vec<String> = with.iter().map(|(table, column)| format!("{table}.{column}")).collect();
+        let columns: Vec<String> = with
+            .iter()
+            .map(|(table, column)| format!("{table}.{column}"))
+            .collect();
         let message = format!(
             "NOCASE columns ({}) get the collation {name}, which ignores the case of all letters, not only of ASCII, \
              and sorts as dictionaries do; LIKE on them needs COLLATE \"C\" before PostgreSQL 18",
@@ -685,11 +1021,16 @@ impl Maker {
         );
         self.doubt(DoubtKind::Meaning, None, None, message);
         let rtrim = self.plan.tables.iter().flat_map(|table| {
-            let columns = table.columns.iter().filter(|column| column.collation == Collation::Rtrim && column.type_.is_text());
+            let columns = table
+                .columns
+                .iter()
+                .filter(|column| column.collation == Collation::Rtrim && column.type_.is_text());
             columns.map(|column| (table.source.clone(), column.source.clone()))
         });
         for (table, column) in rtrim.collect::<Vec<_>>() {
-            let message = "ignores spaces at the end in SQLite; PostgreSQL compares them, but in keys".to_owned();
+            let message =
+                "ignores spaces at the end in SQLite; PostgreSQL compares them, but in keys"
+                    .to_owned();
             self.doubt(DoubtKind::Meaning, Some(&table), Some(&column), message);
         }
     }
@@ -699,7 +1040,11 @@ impl Maker {
         let mut quoted: Vec<String> = Vec::new();
         let mut look = |source: &str, target: &str, table: Option<&str>| {
             if source != target && !source.is_empty() {
-                changed.push((source.to_owned(), table.map(str::to_owned), target.to_owned()));
+                changed.push((
+                    source.to_owned(),
+                    table.map(str::to_owned),
+                    target.to_owned(),
+                ));
             }
             if needs_quotes(target) {
                 quoted.push(match table {
@@ -713,7 +1058,11 @@ impl Maker {
             for column in &table.columns {
                 look(&column.source, &column.target, Some(&table.source));
             }
-            for (source, target) in table.indexes.iter().map(|index| (&index.source, &index.name)) {
+            for (source, target) in table
+                .indexes
+                .iter()
+                .map(|index| (&index.source, &index.name))
+            {
                 if source != target {
                     look(source, target, None);
                 }
@@ -727,12 +1076,21 @@ impl Maker {
                 Some(table) => (table, Some(source)),
                 None => (source, None),
             };
-            self.doubt(DoubtKind::Name, Some(&table), column.as_deref(), format!("is called {target} in the target"));
+            self.doubt(
+                DoubtKind::Name,
+                Some(&table),
+                column.as_deref(),
+                format!("is called {target} in the target"),
+            );
         }
         if !quoted.is_empty() {
             let count = quoted.len();
             quoted.truncate(12);
-            let more = if count > quoted.len() { format!(" and {} more", count - quoted.len()) } else { String::new() };
+            let more = if count > quoted.len() {
+                format!(" and {} more", count - quoted.len())
+            } else {
+                String::new()
+            };
             let instead = match self.naming {
                 Naming::Keep => "; --names lower takes capitals away",
                 Naming::Lower => "",

@@ -12,13 +12,82 @@ const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "
 
 /// Words that PostgreSQL does not take as a column's or table's name without quotes.
 const RESERVED: [&str; 77] = [
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
-    "collate", "column", "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
-    "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
-    "false", "fetch", "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
-    "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on", "only", "or", "order",
-    "placing", "primary", "references", "returning", "select", "session_user", "some", "symmetric", "system_user",
-    "table", "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where",
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "system_user",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
     "window",
 ];
 
@@ -31,12 +100,18 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(naming: Naming) -> Self {
-        Self { naming, taken: HashSet::new() }
+        Self {
+            naming,
+            taken: HashSet::new(),
+        }
     }
 
     /// For the columns of a table.
     pub(super) fn of_columns(naming: Naming) -> Self {
-        Self { naming, taken: SYSTEM_COLUMNS.iter().map(|&name| name.to_owned()).collect() }
+        Self {
+            naming,
+            taken: SYSTEM_COLUMNS.iter().map(|&name| name.to_owned()).collect(),
+        }
     }
 
     /// The name in the target: the wanted one where that is possible.
@@ -65,7 +140,11 @@ fn shortened(name: &str, ending: &str) -> String {
     if name.len() + ending.len() <= LONGEST {
         return format!("{name}{ending}");
     }
-    let digest: String = Md5::digest(name.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Md5::digest(name.as_bytes())
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let mut room = LONGEST - ending.len() - digest.len() - 1;
     while !name.is_char_boundary(room) {
         room -= 1;
@@ -75,7 +154,9 @@ fn shortened(name: &str, ending: &str) -> String {
 
 /// Whether a name must be written in double quotes in PostgreSQL.
 pub(super) fn needs_quotes(name: &str) -> bool {
-    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
     !plain || RESERVED.contains(&name)
 }
@@ -92,7 +173,10 @@ mod tests {
         assert_eq!(names.take(""), "unnamed");
         let long = "ä".repeat(40);
         let (one, two) = (names.take(&long), names.take(&format!("{long}x")));
-        assert!(one.len() <= 63 && two.len() <= 63 && one != two, "{one} {two}");
+        assert!(
+            one.len() <= 63 && two.len() <= 63 && one != two,
+            "{one} {two}"
+        );
         let third = names.take(&long);
         assert!(third.len() <= 63 && third != one, "{third}");
     }
@@ -104,7 +188,14 @@ mod tests {
 
     #[test]
     fn reserved_and_mixed_case_names_need_quotes() {
-        for (name, needs) in [("users", false), ("Users", true), ("order", true), ("a b", true), ("1st", true), ("ä", true)] {
+        for (name, needs) in [
+            ("users", false),
+            ("Users", true),
+            ("order", true),
+            ("a b", true),
+            ("1st", true),
+            ("ä", true),
+        ] {
             assert_eq!(needs_quotes(name), needs, "{name}");
         }
     }

@@ -33,10 +33,16 @@ pub(super) fn views(maker: &mut Maker, schema: &Schema<'_>) {
 }
 
 fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
-    let translator = Translator { catalog: &maker.catalog };
+    let translator = Translator {
+        catalog: &maker.catalog,
+    };
     let (query, types) = translator.view(view.select)?;
     if types.len() != view.columns.len() {
-        let reason = format!("it has {} columns in SQLite and {} as translated", view.columns.len(), types.len());
+        let reason = format!(
+            "it has {} columns in SQLite and {} as translated",
+            view.columns.len(),
+            types.len()
+        );
         return Err(Refusal::new("SELECT", reason));
     }
     let mut names = Names::new(maker.naming);
@@ -45,7 +51,10 @@ fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
         .collect();
     let target = maker.relations.take(&view.name);
     let qualified = format!("{}.{}", quote_name(&maker.plan.schema), quote_name(&target));
-    let listed: Vec<String> = columns.iter().map(|column| quote_name(&column.target)).collect();
+    let listed: Vec<String> = columns
+        .iter()
+        .map(|column| quote_name(&column.target))
+        .collect();
     let statement = format!("CREATE VIEW {qualified} ({}) AS {query}", listed.join(", "));
     maker.plan.views.push(ObjectPlan {
         kind: ObjectKind::View,
@@ -54,7 +63,12 @@ fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
         table: None,
         statements: vec![statement],
     });
-    maker.catalog.relations.push(Relation { source: view.name.clone(), target, columns, rowid: None });
+    maker.catalog.relations.push(Relation {
+        source: view.name.clone(),
+        target,
+        columns,
+        rowid: None,
+    });
     Ok(())
 }
 
@@ -62,11 +76,19 @@ fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
 pub(super) fn triggers(maker: &mut Maker, schema: &Schema<'_>) {
     let mut translated: Vec<(&Trigger<'_>, TranslatedTrigger)> = Vec::new();
     for trigger in &schema.triggers {
-        let translator = Translator { catalog: &maker.catalog };
+        let translator = Translator {
+            catalog: &maker.catalog,
+        };
         match translator.trigger(trigger.statement) {
             Ok(made) => translated.push((trigger, made)),
             Err(refusal) => {
-                maker.refuse(ObjectKind::Trigger, &trigger.name, Some(&trigger.table), refusal, &trigger.sql);
+                maker.refuse(
+                    ObjectKind::Trigger,
+                    &trigger.name,
+                    Some(&trigger.table),
+                    refusal,
+                    &trigger.sql,
+                );
             }
         }
     }
@@ -84,7 +106,10 @@ pub(super) fn triggers(maker: &mut Maker, schema: &Schema<'_>) {
             maker.doubt(DoubtKind::Meaning, Some(&trigger.table), None, message);
         }
         let plan = statements(maker, name, &function, made, recursive);
-        maker.plan.triggers.push(ObjectPlan { source: trigger.name.clone(), ..plan });
+        maker.plan.triggers.push(ObjectPlan {
+            source: trigger.name.clone(),
+            ..plan
+        });
     }
     if translated.iter().any(|(_, made)| made.time == "AFTER") {
         let message = "AFTER triggers see the table as it is when the whole statement is done; in SQLite, when their row is";
@@ -101,15 +126,24 @@ fn name_in_order<'t>(
     let mut named = Vec::new();
     for (trigger, made) in translated {
         let same: Vec<&str> = (translated.iter())
-            .filter(|(_, other)| other.table == made.table && other.event == made.event && other.time == made.time)
+            .filter(|(_, other)| {
+                other.table == made.table && other.event == made.event && other.time == made.time
+            })
             .map(|(other, _)| other.name.as_str())
             .collect();
         let name = if same.is_sorted() {
             trigger.name.clone()
         } else {
-            let place = same.iter().position(|name| *name == trigger.name).unwrap_or_default() + 1;
+            let place = same
+                .iter()
+                .position(|name| *name == trigger.name)
+                .unwrap_or_default()
+                + 1;
             let name = format!("t{place:02}_{}", trigger.name);
-            let message = format!("trigger {} is called {name}, so that it fires in the order of creation", trigger.name);
+            let message = format!(
+                "trigger {} is called {name}, so that it fires in the order of creation",
+                trigger.name
+            );
             maker.doubt(DoubtKind::Name, Some(&trigger.table), None, message);
             name
         };
@@ -120,10 +154,20 @@ fn name_in_order<'t>(
     named
 }
 
-fn statements(maker: &Maker, name: &str, function: &str, made: &TranslatedTrigger, guarded: bool) -> ObjectPlan {
+fn statements(
+    maker: &Maker,
+    name: &str,
+    function: &str,
+    made: &TranslatedTrigger,
+    guarded: bool,
+) -> ObjectPlan {
     let schema = quote_name(&maker.plan.schema);
     let function_name = format!("{schema}.{}", quote_name(function));
-    let table = maker.catalog.find(&made.table).map(|relation| relation.target.clone()).unwrap_or_default();
+    let table = maker
+        .catalog
+        .find(&made.table)
+        .map(|relation| relation.target.clone())
+        .unwrap_or_default();
     let mut lines = vec!["BEGIN".to_owned()];
     let setting = quote_literal(&format!("sqlite_trigger.{}", digest(&function_name)));
     if guarded {
@@ -134,7 +178,13 @@ fn statements(maker: &Maker, name: &str, function: &str, made: &TranslatedTrigge
     }
     for line in &made.body {
         if guarded && line.trim() == "RETURN NULL;" {
-            lines.push(format!("  {}", line.replace("RETURN NULL;", &format!("PERFORM set_config({setting}, 'off', true);"))));
+            lines.push(format!(
+                "  {}",
+                line.replace(
+                    "RETURN NULL;",
+                    &format!("PERFORM set_config({setting}, 'off', true);")
+                )
+            ));
         }
         lines.push(format!("  {line}"));
     }
@@ -170,7 +220,11 @@ fn statements(maker: &Maker, name: &str, function: &str, made: &TranslatedTrigge
 
 fn digest(text: &str) -> String {
     use md5::{Digest, Md5};
-    let digest: String = Md5::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Md5::digest(text.as_bytes())
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("t{digest}")
 }
 
@@ -180,7 +234,9 @@ fn fires_itself(start: usize, all: &[(&Trigger<'_>, TranslatedTrigger)]) -> bool
         let writes: &[(String, Event)] = &all[by].1.writes;
         (0..all.len()).filter(move |&other| {
             let made = &all[other].1;
-            writes.iter().any(|(table, event)| table.eq_ignore_ascii_case(&made.table) && *event == made.event)
+            writes.iter().any(|(table, event)| {
+                table.eq_ignore_ascii_case(&made.table) && *event == made.event
+            })
         })
     };
     let mut seen = vec![false; all.len()];

@@ -78,7 +78,9 @@ pub enum Using {
 
 /// A cast that is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read the cast '{cast}': {reason}; write TABLE.COLUMN=TYPE or TABLE.COLUMN=TYPE USING HOW")]
+#[error(
+    "cannot read the cast '{cast}': {reason}; write TABLE.COLUMN=TYPE or TABLE.COLUMN=TYPE USING HOW"
+)]
 pub struct CastError {
     cast: String,
     reason: String,
@@ -88,12 +90,22 @@ impl FromStr for Cast {
     type Err = CastError;
 
     fn from_str(text: &str) -> Result<Self, CastError> {
-        let fail = |reason: String| CastError { cast: text.to_owned(), reason };
-        let (table, rest) = name(text).ok_or_else(|| fail("it does not begin with a table".to_owned()))?;
-        let rest = rest.strip_prefix('.').ok_or_else(|| fail("no point follows the table".to_owned()))?;
-        let (column, rest) = name(rest).ok_or_else(|| fail("no column follows the point".to_owned()))?;
+        let fail = |reason: String| CastError {
+            cast: text.to_owned(),
+            reason,
+        };
+        let (table, rest) =
+            name(text).ok_or_else(|| fail("it does not begin with a table".to_owned()))?;
+        let rest = rest
+            .strip_prefix('.')
+            .ok_or_else(|| fail("no point follows the table".to_owned()))?;
+        let (column, rest) =
+            name(rest).ok_or_else(|| fail("no column follows the point".to_owned()))?;
         let rest = rest.trim_start();
-        let rest = rest.strip_prefix('=').ok_or_else(|| fail("no = follows the column".to_owned()))?.trim();
+        let rest = rest
+            .strip_prefix('=')
+            .ok_or_else(|| fail("no = follows the column".to_owned()))?
+            .trim();
         let lower = rest.to_ascii_lowercase();
         let (type_, using) = match lower.find(" using ") {
             Some(at) => (&rest[..at], Some(rest[at + 7..].trim())),
@@ -113,7 +125,12 @@ impl FromStr for Cast {
                 ))
             })?),
         };
-        let cast = Self { table, column, type_, using };
+        let cast = Self {
+            table,
+            column,
+            type_,
+            using,
+        };
         match cast.is_possible() {
             true => Ok(cast),
             false => Err(fail("that type is not read that way".to_owned())),
@@ -126,7 +143,10 @@ impl Cast {
         use TargetType as T;
         match (&self.using, &self.type_) {
             (None, _) => true,
-            (Some(Using::UnixEpoch | Using::UnixMillis | Using::UnixMicros | Using::JulianDay), type_) => {
+            (
+                Some(Using::UnixEpoch | Using::UnixMillis | Using::UnixMicros | Using::JulianDay),
+                type_,
+            ) => {
                 matches!(type_, T::Date | T::Timestamp | T::TimestampTz)
             }
             (Some(Using::Text | Using::Utf8 | Using::Latin1), type_) => type_.is_text(),
@@ -137,7 +157,8 @@ impl Cast {
     /// Whether the cast speaks of the column.
     #[must_use]
     pub fn is_for(&self, table: &str, column: &str) -> bool {
-        (self.table == "*" || self.table.eq_ignore_ascii_case(table)) && self.column.eq_ignore_ascii_case(column)
+        (self.table == "*" || self.table.eq_ignore_ascii_case(table))
+            && self.column.eq_ignore_ascii_case(column)
     }
 }
 
@@ -167,7 +188,10 @@ fn target_type(text: &str) -> Option<TargetType> {
     let (name, arguments) = match text.split_once('(') {
         Some((name, rest)) => {
             let (inside, after) = rest.split_once(')')?;
-            let numbers: Option<Vec<u32>> = inside.split(',').map(|number| number.trim().parse().ok()).collect();
+            let numbers: Option<Vec<u32>> = inside
+                .split(',')
+                .map(|number| number.trim().parse().ok())
+                .collect();
             (format!("{}{after}", name.trim()), numbers?)
         }
         None => (text, Vec::new()),
@@ -182,8 +206,14 @@ fn target_type(text: &str) -> Option<TargetType> {
         "real" | "float4" => plain(TargetType::Real),
         "double precision" | "double" | "float8" | "float" => plain(TargetType::DoublePrecision),
         "numeric" | "decimal" => match arguments.as_slice() {
-            [] => Some(TargetType::Numeric { precision: None, scale: 0 }),
-            [precision @ 1..=1000] => Some(TargetType::Numeric { precision: u16::try_from(*precision).ok(), scale: 0 }),
+            [] => Some(TargetType::Numeric {
+                precision: None,
+                scale: 0,
+            }),
+            [precision @ 1..=1000] => Some(TargetType::Numeric {
+                precision: u16::try_from(*precision).ok(),
+                scale: 0,
+            }),
             [precision @ 1..=1000, scale] if scale <= precision => Some(TargetType::Numeric {
                 precision: u16::try_from(*precision).ok(),
                 scale: u16::try_from(*scale).ok()?,
@@ -218,7 +248,8 @@ fn using_of(text: &str) -> Option<Using> {
         "latin1" => Some(Using::Latin1),
         _ => {
             let (yes, no) = text.split_once('/')?;
-            (!yes.is_empty() && !no.is_empty() && yes != no).then(|| Using::Words(yes.to_owned(), no.to_owned()))
+            (!yes.is_empty() && !no.is_empty() && yes != no)
+                .then(|| Using::Words(yes.to_owned(), no.to_owned()))
         }
     }
 }
@@ -228,9 +259,13 @@ fn using_of(text: &str) -> Option<Using> {
 pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
     let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
     let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
     for part in parts {
         match rest.find(part) {
             Some(at) => rest = &rest[at + part.len()..],
@@ -247,10 +282,24 @@ mod tests {
     #[test]
     fn a_cast_is_read_with_quotes_lengths_and_ways() {
         let cast: Cast = "\"my.table\".col=numeric(10, 2)".parse().unwrap();
-        assert_eq!((cast.table.as_str(), cast.column.as_str()), ("my.table", "col"));
-        assert_eq!(cast.type_, TargetType::Numeric { precision: Some(10), scale: 2 });
-        let cast: Cast = "t.made=timestamp with time zone USING UnixEpoch".parse().unwrap();
-        assert_eq!((cast.type_, cast.using), (TargetType::TimestampTz, Some(Using::UnixEpoch)));
+        assert_eq!(
+            (cast.table.as_str(), cast.column.as_str()),
+            ("my.table", "col")
+        );
+        assert_eq!(
+            cast.type_,
+            TargetType::Numeric {
+                precision: Some(10),
+                scale: 2
+            }
+        );
+        let cast: Cast = "t.made=timestamp with time zone USING UnixEpoch"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            (cast.type_, cast.using),
+            (TargetType::TimestampTz, Some(Using::UnixEpoch))
+        );
         let cast: Cast = "*.flag = boolean using Y/N".parse().unwrap();
         assert!(cast.is_for("anything", "FLAG"));
         assert_eq!(cast.using, Some(Using::Words("Y".into(), "N".into())));

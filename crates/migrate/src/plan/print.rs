@@ -19,11 +19,23 @@ impl fmt::Display for Plan {
         for table in &self.tables {
             write_table(f, table)?;
         }
-        let quarantined: Vec<&Doubt> = self.doubts.iter().filter(|doubt| doubt.kind == DoubtKind::Quarantine).collect();
-        let others: Vec<&Doubt> = self.doubts.iter().filter(|doubt| doubt.kind != DoubtKind::Quarantine).collect();
+        let quarantined: Vec<&Doubt> = self
+            .doubts
+            .iter()
+            .filter(|doubt| doubt.kind == DoubtKind::Quarantine)
+            .collect();
+        let others: Vec<&Doubt> = self
+            .doubts
+            .iter()
+            .filter(|doubt| doubt.kind != DoubtKind::Quarantine)
+            .collect();
         list(f, "Rows that will go to quarantine", &quarantined)?;
         list(f, "Doubts", &others)?;
-        list(f, "What does not come across", &self.skipped.iter().collect::<Vec<_>>())
+        list(
+            f,
+            "What does not come across",
+            &self.skipped.iter().collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -32,15 +44,25 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, items: &[&T]) 
         return Ok(());
     }
     writeln!(f, "\n{title}:")?;
-    items.iter().try_for_each(|item| writeln!(f, "  - {}", item.to_string().replace('\n', "\n    ")))
+    items
+        .iter()
+        .try_for_each(|item| writeln!(f, "  - {}", item.to_string().replace('\n', "\n    ")))
 }
 
 fn write_table(f: &mut fmt::Formatter<'_>, table: &TablePlan) -> fmt::Result {
-    let renamed = if table.source == table.target { String::new() } else { format!(" -> {}", table.target) };
+    let renamed = if table.source == table.target {
+        String::new()
+    } else {
+        format!(" -> {}", table.target)
+    };
     writeln!(f, "\n{}{renamed} ({} rows)", table.source, table.rows)?;
     let mut lines = Vec::new();
     for (position, column) in table.columns.iter().enumerate() {
-        let declared = if column.declared.is_empty() { "-" } else { &column.declared };
+        let declared = if column.declared.is_empty() {
+            "-"
+        } else {
+            &column.declared
+        };
         let mut target = column.type_.to_string();
         if column.conversion != Conversion::Exact {
             let _ = write!(target, " {}", how(&column.conversion));
@@ -49,10 +71,19 @@ fn write_table(f: &mut fmt::Formatter<'_>, table: &TablePlan) -> fmt::Result {
         if column.source != column.target {
             notes.push(format!("called {}", column.target));
         }
-        if table.primary_key.iter().flat_map(|key| &key.parts).any(|part| part.column == Some(position)) {
+        if table
+            .primary_key
+            .iter()
+            .flat_map(|key| &key.parts)
+            .any(|part| part.column == Some(position))
+        {
             notes.push("primary key".to_owned());
         }
-        if let Some(identity) = table.identity.as_ref().filter(|identity| identity.column == position) {
+        if let Some(identity) = table
+            .identity
+            .as_ref()
+            .filter(|identity| identity.column == position)
+        {
             notes.push(format!("identity, next {}", identity.next));
         } else if column.not_null {
             notes.push("not null".to_owned());
@@ -63,9 +94,20 @@ fn write_table(f: &mut fmt::Formatter<'_>, table: &TablePlan) -> fmt::Result {
         if let Some(generated) = &column.generated {
             notes.push(format!("computed as {}", generated.expression));
         }
-        lines.push([column.source.clone(), declared.to_owned(), target, notes.join(", ")]);
+        lines.push([
+            column.source.clone(),
+            declared.to_owned(),
+            target,
+            notes.join(", "),
+        ]);
     }
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let width = |at: usize| {
+        lines
+            .iter()
+            .map(|line| line[at].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let (first, second, third) = (width(0), width(1), width(2));
     for [name, declared, target, notes] in &lines {
         let line = format!("  {name:first$}  {declared:second$}  {target:third$}  {notes}");
@@ -80,7 +122,9 @@ fn how(conversion: &Conversion) -> &'static str {
         Conversion::Exact => "",
         Conversion::BooleanFromInteger => "from 0 and 1",
         Conversion::BooleanFromText { .. } => "from words",
-        Conversion::DoubleFromNumber | Conversion::NumericFromNumber | Conversion::IntegerFromNumber => "from numbers",
+        Conversion::DoubleFromNumber
+        | Conversion::NumericFromNumber
+        | Conversion::IntegerFromNumber => "from numbers",
         Conversion::BytesFromTextOrBlob => "from texts and bytes",
         Conversion::DateFromText
         | Conversion::TimeFromText(_)

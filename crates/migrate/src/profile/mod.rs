@@ -154,7 +154,11 @@ impl ColumnProfile {
                 Some((_, tally)) => tally.add(key),
                 // A column with very many shapes has none that counts.
                 None => {
-                    let shape = if self.shapes.len() < 32 { shape } else { Shape::Other };
+                    let shape = if self.shapes.len() < 32 {
+                        shape
+                    } else {
+                        Shape::Other
+                    };
                     let mut tally = Tally::default();
                     tally.add(key);
                     append_shape(&mut self.shapes, shape, tally);
@@ -168,7 +172,10 @@ impl ColumnProfile {
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let whole = if whole == "0" { 0 } else { whole.len() };
         self.digits.0 = self.digits.0.max(u32::try_from(whole).unwrap_or(u32::MAX));
-        self.digits.1 = self.digits.1.max(u32::try_from(fraction.len()).unwrap_or(u32::MAX));
+        self.digits.1 = self
+            .digits
+            .1
+            .max(u32::try_from(fraction.len()).unwrap_or(u32::MAX));
     }
 
     fn append(&mut self, later: Self) {
@@ -184,7 +191,10 @@ impl ColumnProfile {
         self.beyond_boolean.append(later.beyond_boolean);
         self.beyond_double.append(later.beyond_double);
         self.infinite.append(later.infinite);
-        self.digits = (self.digits.0.max(later.digits.0), self.digits.1.max(later.digits.1));
+        self.digits = (
+            self.digits.0.max(later.digits.0),
+            self.digits.1.max(later.digits.1),
+        );
         self.invalid_utf8.append(later.invalid_utf8);
         self.with_nul.append(later.with_nul);
         self.longest = self.longest.max(later.longest);
@@ -228,7 +238,9 @@ impl std::fmt::Display for RowName<'_> {
                         Ok(ValueRef::Integer(number)) => number.fmt(f)?,
                         Ok(ValueRef::Real(number)) => write!(f, "{number:?}")?,
                         Ok(ValueRef::Text(bytes)) => {
-                            f.write_str(&crate::plan::quote_literal(&String::from_utf8_lossy(bytes)))?;
+                            f.write_str(&crate::plan::quote_literal(&String::from_utf8_lossy(
+                                bytes,
+                            )))?;
                         }
                         Ok(ValueRef::Blob(bytes)) => {
                             f.write_str("x'")?;

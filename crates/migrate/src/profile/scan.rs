@@ -19,7 +19,9 @@ pub enum ProfileError {
     #[error("cannot open the SQLite database to scan it: {0}")]
     Open(#[source] rusqlite::Error),
     /// A table could not be read to its end.
-    #[error("cannot read table {table} to its end: {cause}; PRAGMA integrity_check tells whether the file is damaged")]
+    #[error(
+        "cannot read table {table} to its end: {cause}; PRAGMA integrity_check tells whether the file is damaged"
+    )]
     Read {
         /// The table.
         table: String,
@@ -59,9 +61,11 @@ impl Watch {
             "BOOL" | "BOOLEAN" | "BIT" => Self::Boolean,
             "DATE" => Self::Date,
             "TIME" => Self::Time,
-            "DATETIME" | "TIMESTAMP" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" | "TIMESTAMP WITHOUT TIME ZONE" => {
-                Self::DateTime
-            }
+            "DATETIME"
+            | "TIMESTAMP"
+            | "TIMESTAMPTZ"
+            | "TIMESTAMP WITH TIME ZONE"
+            | "TIMESTAMP WITHOUT TIME ZONE" => Self::DateTime,
             "UUID" | "GUID" | "UNIQUEIDENTIFIER" => Self::Uuid,
             "JSON" => Self::Json,
             "NUMERIC" | "DECIMAL" | "NUMBER" | "MONEY" => Self::Decimal,
@@ -85,7 +89,10 @@ pub fn scan(
     open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
 ) -> Result<Vec<TableProfile>, ProfileError> {
     let first = open().map_err(ProfileError::Open)?;
-    let plans: Vec<Scan> = tables.iter().map(|(table, watches)| Scan::of(table, watches)).collect();
+    let plans: Vec<Scan> = tables
+        .iter()
+        .map(|(table, watches)| Scan::of(table, watches))
+        .collect();
     let mut pieces = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
         for range in plan.ranges(&first)? {
@@ -97,10 +104,14 @@ pub fn scan(
     let work = |connection: Connection| {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((table, range)) = pieces.get(number) else { return };
+            let Some((table, range)) = pieces.get(number) else {
+                return;
+            };
             let found = plans[*table].read(&connection, *range);
             let failed = found.is_err();
-            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, found));
+            done.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push((number, found));
             if failed {
                 next.store(pieces.len(), Ordering::Relaxed);
             }
@@ -115,7 +126,9 @@ pub fn scan(
             threads.spawn(|| work(connection));
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(number, _)| *number);
     let mut profiles: Vec<TableProfile> = plans.iter().map(Scan::nothing).collect();
     for (number, found) in done {
@@ -138,27 +151,49 @@ impl Scan {
         Self {
             table: table.name.clone(),
             rowid: table.rowid_alias.as_deref().map(quote_name),
-            key: table.primary_key.iter().map(|&position| quote_name(&table.columns[position].name)).collect(),
-            columns: table.columns.iter().map(|column| quote_name(&column.name)).collect(),
+            key: table
+                .primary_key
+                .iter()
+                .map(|&position| quote_name(&table.columns[position].name))
+                .collect(),
+            columns: table
+                .columns
+                .iter()
+                .map(|column| quote_name(&column.name))
+                .collect(),
             watches: watches.to_vec(),
         }
     }
 
     fn nothing(&self) -> TableProfile {
-        TableProfile { columns: vec![ColumnProfile::default(); self.columns.len()], ..TableProfile::default() }
+        TableProfile {
+            columns: vec![ColumnProfile::default(); self.columns.len()],
+            ..TableProfile::default()
+        }
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> ProfileError + '_ {
-        |cause| ProfileError::Read { table: self.table.clone(), cause }
+        |cause| ProfileError::Read {
+            table: self.table.clone(),
+            cause,
+        }
     }
 
     /// Ranges of rowids that cover the table in order; none means the whole.
     fn ranges(&self, connection: &Connection) -> Result<Vec<Option<(i64, i64)>>, ProfileError> {
-        let Some(rowid) = &self.rowid else { return Ok(vec![None]) };
-        let query = format!("SELECT min({rowid}), max({rowid}) FROM {}", quote_name(&self.table));
-        let bounds: (Option<i64>, Option<i64>) =
-            connection.query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(self.failed())?;
-        let (Some(low), Some(high)) = bounds else { return Ok(Vec::new()) };
+        let Some(rowid) = &self.rowid else {
+            return Ok(vec![None]);
+        };
+        let query = format!(
+            "SELECT min({rowid}), max({rowid}) FROM {}",
+            quote_name(&self.table)
+        );
+        let bounds: (Option<i64>, Option<i64>) = connection
+            .query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(self.failed())?;
+        let (Some(low), Some(high)) = bounds else {
+            return Ok(Vec::new());
+        };
         let span = i128::from(high) - i128::from(low) + 1;
         let step = (span / i128::from(RANGES)).max(i128::from(RANGE));
         let mut ranges = Vec::new();
@@ -173,11 +208,19 @@ impl Scan {
         Ok(ranges)
     }
 
-    fn read(&self, connection: &Connection, range: Option<(i64, i64)>) -> Result<TableProfile, ProfileError> {
+    fn read(
+        &self,
+        connection: &Connection,
+        range: Option<(i64, i64)>,
+    ) -> Result<TableProfile, ProfileError> {
         self.try_read(connection, range).map_err(self.failed())
     }
 
-    fn try_read(&self, connection: &Connection, range: Option<(i64, i64)>) -> rusqlite::Result<TableProfile> {
+    fn try_read(
+        &self,
+        connection: &Connection,
+        range: Option<(i64, i64)>,
+    ) -> rusqlite::Result<TableProfile> {
         let keys: Vec<&str> = match &self.rowid {
             Some(rowid) => vec![rowid],
             None => self.key.iter().map(String::as_str).collect(),
@@ -185,10 +228,13 @@ impl Scan {
         let selected = [keys.join(", "), self.columns.join(", ")].join(", ");
         let table = quote_name(&self.table);
         let condition = match (&self.rowid, range) {
-            (Some(rowid), Some((start, end))) => format!(" WHERE {rowid} BETWEEN {start} AND {end}"),
+            (Some(rowid), Some((start, end))) => {
+                format!(" WHERE {rowid} BETWEEN {start} AND {end}")
+            }
             _ => String::new(),
         };
-        let mut query = connection.prepare(&format!("SELECT {selected} FROM {table}{condition}"))?;
+        let mut query =
+            connection.prepare(&format!("SELECT {selected} FROM {table}{condition}"))?;
         let mut rows = query.query([])?;
         let mut profile = self.nothing();
         while let Some(row) = rows.next()? {

@@ -32,7 +32,9 @@ pub fn shape(text: &str, watch: Watch) -> Shape {
         Watch::Date | Watch::Time | Watch::DateTime => date_or_time(text),
         Watch::Boolean if text.len() <= 8 => Some(Shape::Word(text.to_owned())),
         Watch::Uuid => uuid(text),
-        Watch::Json => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok().then_some(Shape::Json),
+        Watch::Json => serde_json::from_str::<serde::de::IgnoredAny>(text)
+            .is_ok()
+            .then_some(Shape::Json),
         Watch::Plain | Watch::Boolean | Watch::Decimal => None,
     };
     found.unwrap_or(Shape::Other)
@@ -41,7 +43,9 @@ pub fn shape(text: &str, watch: Watch) -> Shape {
 fn date_or_time(text: &str) -> Option<Shape> {
     let bytes = text.as_bytes();
     if bytes.get(2) == Some(&b':') {
-        return time(text, Separator::Space).filter(|format| format.zone == Zone::None).map(Shape::Time);
+        return time(text, Separator::Space)
+            .filter(|format| format.zone == Zone::None)
+            .map(Shape::Time);
     }
     let date = text.get(..10)?;
     if !is_date(date) {
@@ -62,7 +66,11 @@ fn is_date(text: &str) -> bool {
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return false;
     }
-    let (Some(year), Some(month), Some(day)) = (number(&bytes[..4]), number(&bytes[5..7]), number(&bytes[8..])) else {
+    let (Some(year), Some(month), Some(day)) = (
+        number(&bytes[..4]),
+        number(&bytes[5..7]),
+        number(&bytes[8..]),
+    ) else {
         return false;
     };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -76,7 +84,11 @@ fn is_date(text: &str) -> bool {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0')))
+    digits.iter().try_fold(0, |sum, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| sum * 10 + u32::from(digit - b'0'))
+    })
 }
 
 fn time(text: &str, separator: Separator) -> Option<DateTimeFormat> {
@@ -89,12 +101,20 @@ fn time(text: &str, separator: Separator) -> Option<DateTimeFormat> {
     };
     let bytes = text.as_bytes();
     let in_range = |range: std::ops::Range<usize>, most: u32| {
-        bytes.get(range).and_then(number).is_some_and(|value| value <= most)
+        bytes
+            .get(range)
+            .and_then(number)
+            .is_some_and(|value| value <= most)
     };
     if !in_range(0..2, 23) || bytes.get(2) != Some(&b':') || !in_range(3..5, 59) {
         return None;
     }
-    let plain = DateTimeFormat { separator, seconds: false, fraction: Fraction::None, zone };
+    let plain = DateTimeFormat {
+        separator,
+        seconds: false,
+        fraction: Fraction::None,
+        zone,
+    };
     if bytes.len() == 5 {
         return Some(plain);
     }
@@ -103,12 +123,18 @@ fn time(text: &str, separator: Separator) -> Option<DateTimeFormat> {
     }
     let fraction = match &bytes[8..] {
         [] => Fraction::None,
-        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+        [b'.', digits @ ..]
+            if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) =>
+        {
             Fraction::Digits(u8::try_from(digits.len()).ok()?)
         }
         _ => return None,
     };
-    Some(DateTimeFormat { seconds: true, fraction, ..plain })
+    Some(DateTimeFormat {
+        seconds: true,
+        fraction,
+        ..plain
+    })
 }
 
 fn uuid(text: &str) -> Option<Shape> {
@@ -127,7 +153,10 @@ fn uuid(text: &str) -> Option<Shape> {
             _ => return None,
         }
     }
-    (!(upper && lower)).then_some(Shape::Uuid { uppercase: upper, hyphens })
+    (!(upper && lower)).then_some(Shape::Uuid {
+        uppercase: upper,
+        hyphens,
+    })
 }
 
 #[cfg(test)]
@@ -156,13 +185,30 @@ mod tests {
     #[test]
     fn the_format_of_a_time_is_seen_in_every_part() {
         let format = |separator, seconds, fraction, zone| {
-            Shape::DateTime(DateTimeFormat { separator, seconds, fraction, zone })
+            Shape::DateTime(DateTimeFormat {
+                separator,
+                seconds,
+                fraction,
+                zone,
+            })
         };
         for (text, expected) in [
-            ("2024-01-31 12:34:56", format(Separator::Space, true, Fraction::None, Zone::None)),
-            ("2024-01-31T12:34:56.789Z", format(Separator::T, true, Fraction::Digits(3), Zone::Z)),
-            ("2024-01-31 12:34", format(Separator::Space, false, Fraction::None, Zone::None)),
-            ("2024-01-31 12:34:56.123456+00:00", format(Separator::Space, true, Fraction::Digits(6), Zone::Zero)),
+            (
+                "2024-01-31 12:34:56",
+                format(Separator::Space, true, Fraction::None, Zone::None),
+            ),
+            (
+                "2024-01-31T12:34:56.789Z",
+                format(Separator::T, true, Fraction::Digits(3), Zone::Z),
+            ),
+            (
+                "2024-01-31 12:34",
+                format(Separator::Space, false, Fraction::None, Zone::None),
+            ),
+            (
+                "2024-01-31 12:34:56.123456+00:00",
+                format(Separator::Space, true, Fraction::Digits(6), Zone::Zero),
+            ),
             ("2024-01-31 24:00:00", Shape::Other),
             ("2024-01-31 12:34:60", Shape::Other),
             ("2024-01-31 12:34:56.1234567", Shape::Other),
@@ -181,9 +227,18 @@ mod tests {
         let is = |text| shape(text, Watch::Uuid);
         assert_eq!(
             is("67e55044-10b1-426f-9247-bb680e5fe0c8"),
-            Shape::Uuid { uppercase: false, hyphens: true }
+            Shape::Uuid {
+                uppercase: false,
+                hyphens: true
+            }
         );
-        assert_eq!(is("67E5504410B1426F9247BB680E5FE0C8"), Shape::Uuid { uppercase: true, hyphens: false });
+        assert_eq!(
+            is("67E5504410B1426F9247BB680E5FE0C8"),
+            Shape::Uuid {
+                uppercase: true,
+                hyphens: false
+            }
+        );
         assert_eq!(is("67E55044-10b1-426f-9247-bb680e5fe0c8"), Shape::Other);
         assert_eq!(is("67e55044-10b1-426f-9247bb680e5fe0c8-"), Shape::Other);
         assert_eq!(is("{7e55044-10b1-426f-9247-bb680e5fe0c}"), Shape::Other);

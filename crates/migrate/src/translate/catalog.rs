@@ -42,12 +42,18 @@ pub(crate) struct CatalogColumn {
 impl Catalog {
     /// Finds a table or view by its name in the source.
     pub(crate) fn find(&self, name: &str) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.source.eq_ignore_ascii_case(name))
+        self.relations
+            .iter()
+            .find(|relation| relation.source.eq_ignore_ascii_case(name))
     }
 
     /// A relation's name in the target with its schema, quoted.
     pub(crate) fn qualified(&self, relation: &Relation) -> String {
-        format!("{}.{}", quote_name(&self.schema), quote_name(&relation.target))
+        format!(
+            "{}.{}",
+            quote_name(&self.schema),
+            quote_name(&relation.target)
+        )
     }
 }
 
@@ -56,17 +62,33 @@ impl CatalogColumn {
     pub(crate) fn of_plan(plan: &ColumnPlan) -> Self {
         let ty = match (&plan.conversion, &plan.type_) {
             (Conversion::BooleanFromInteger, _) => Ty::Bool,
-            (Conversion::Exact, TargetType::SmallInt | TargetType::Integer | TargetType::BigInt) => Ty::Int,
+            (
+                Conversion::Exact,
+                TargetType::SmallInt | TargetType::Integer | TargetType::BigInt,
+            ) => Ty::Int,
             (Conversion::IntegerFromNumber, _) => Ty::Int,
-            (Conversion::Exact | Conversion::DoubleFromNumber, TargetType::DoublePrecision | TargetType::Real) => Ty::Real,
+            (
+                Conversion::Exact | Conversion::DoubleFromNumber,
+                TargetType::DoublePrecision | TargetType::Real,
+            ) => Ty::Real,
             (Conversion::NumericFromNumber, _) => Ty::Numeric,
-            (Conversion::Exact | Conversion::TextFromUtf8, TargetType::Text | TargetType::VarChar(_)) => Ty::Text,
+            (
+                Conversion::Exact | Conversion::TextFromUtf8,
+                TargetType::Text | TargetType::VarChar(_),
+            ) => Ty::Text,
             (Conversion::Exact, TargetType::Bytea) => Ty::Blob,
             (Conversion::DateFromText, TargetType::Date) => Ty::Date,
             (Conversion::TimeFromText(format), _) => Ty::Time(*format),
-            (Conversion::TimestampFromText(format), TargetType::Timestamp) => Ty::Timestamp(*format),
-            (Conversion::TimestampFromText(format), TargetType::TimestampTz) => Ty::TimestampTz(*format),
-            (Conversion::UuidFromText { uppercase, hyphens }, _) => Ty::Uuid { uppercase: *uppercase, hyphens: *hyphens },
+            (Conversion::TimestampFromText(format), TargetType::Timestamp) => {
+                Ty::Timestamp(*format)
+            }
+            (Conversion::TimestampFromText(format), TargetType::TimestampTz) => {
+                Ty::TimestampTz(*format)
+            }
+            (Conversion::UuidFromText { uppercase, hyphens }, _) => Ty::Uuid {
+                uppercase: *uppercase,
+                hyphens: *hyphens,
+            },
             (Conversion::JsonFromText, TargetType::Json) => Ty::Json,
             _ => Ty::Opaque,
         };
@@ -86,7 +108,11 @@ impl CatalogColumn {
         let is_text = self.ty == Ty::Text;
         Sql {
             column: true,
-            collated: if is_text { Collated::Column(self.collation) } else { Collated::No },
+            collated: if is_text {
+                Collated::Column(self.collation)
+            } else {
+                Collated::No
+            },
             nondeterministic: is_text && self.collation == Collation::NoCase,
             ..Sql::atom(text, self.ty)
         }
@@ -126,16 +152,26 @@ impl<'a> Scope<'a> {
 
     /// The columns of one table, without anything before them.
     pub(crate) fn of_table(table: &Relation) -> Self {
-        Self { sources: vec![Source::of(table, &table.source, "")], ..Self::default() }
+        Self {
+            sources: vec![Source::of(table, &table.source, "")],
+            ..Self::default()
+        }
     }
 
     pub(crate) fn within(outer: &'a Scope<'a>) -> Self {
-        Self { outer: Some(outer), ..Self::default() }
+        Self {
+            outer: Some(outer),
+            ..Self::default()
+        }
     }
 
     /// Finds a common table expression.
     pub(crate) fn named(&self, name: &str) -> Option<&Relation> {
-        let own = self.named.iter().rev().find(|relation| relation.source.eq_ignore_ascii_case(name));
+        let own = self
+            .named
+            .iter()
+            .rev()
+            .find(|relation| relation.source.eq_ignore_ascii_case(name));
         own.or_else(|| self.outer.and_then(|outer| outer.named(name)))
     }
 }
@@ -154,9 +190,18 @@ impl Source {
 
     /// Finds a column, or the rowid by one of its names.
     pub(crate) fn column(&self, name: &str) -> Option<&CatalogColumn> {
-        let named = self.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name));
-        let is_rowid = ["rowid", "_rowid_", "oid"].iter().any(|alias| alias.eq_ignore_ascii_case(name));
-        named.or_else(|| self.rowid.filter(|_| is_rowid).map(|position| &self.columns[position]))
+        let named = self
+            .columns
+            .iter()
+            .find(|column| column.source.eq_ignore_ascii_case(name));
+        let is_rowid = ["rowid", "_rowid_", "oid"]
+            .iter()
+            .any(|alias| alias.eq_ignore_ascii_case(name));
+        named.or_else(|| {
+            self.rowid
+                .filter(|_| is_rowid)
+                .map(|position| &self.columns[position])
+        })
     }
 }
 
@@ -167,6 +212,13 @@ impl CatalogColumn {
             Collated::Column(collation) => collation,
             Collated::No | Collated::Explicit(_) => Collation::Binary,
         };
-        Self { source: source.to_owned(), target, ty: value.ty, collation, generated: false, type_: None }
+        Self {
+            source: source.to_owned(),
+            target,
+            ty: value.ty,
+            collation,
+            generated: false,
+            type_: None,
+        }
     }
 }

@@ -50,16 +50,22 @@ impl Translator<'_> {
                 Ok((number(left), number(right)))
             }
             (Ty::Blob, Ty::Blob) => Ok((left.bracketed(), right.bracketed())),
-            (Ty::Text, b) if b.is_number() => {
-                Ok((left.bracketed(), number_beside_text(left, right).ok_or_else(refuse)?))
-            }
+            (Ty::Text, b) if b.is_number() => Ok((
+                left.bracketed(),
+                number_beside_text(left, right).ok_or_else(refuse)?,
+            )),
             (a, Ty::Text) if a.is_number() => {
                 if let Some(number) = text_beside_number(left, right) {
                     return Ok((left.bracketed(), number));
                 }
-                Ok((number_beside_text(right, left).ok_or_else(refuse)?, right.bracketed()))
+                Ok((
+                    number_beside_text(right, left).ok_or_else(refuse)?,
+                    right.bracketed(),
+                ))
             }
-            (a, b) if a == b && a.is_written_as_text() && a != Ty::Json => Ok((left.bracketed(), right.bracketed())),
+            (a, b) if a == b && a.is_written_as_text() && a != Ty::Json => {
+                Ok((left.bracketed(), right.bracketed()))
+            }
             (a, Ty::Text) if a.is_written_as_text() => match typed_literal(a, right) {
                 Some(literal) => Ok((left.bracketed(), literal)),
                 None => self.comparable(&left.clone().into_text(token)?, right, equality, token),
@@ -69,7 +75,10 @@ impl Translator<'_> {
                 None => self.comparable(left, &right.clone().into_text(token)?, equality, token),
             },
             (a, b) if a.is_written_as_text() && b.is_written_as_text() => {
-                let (left, right) = (left.clone().into_text(token)?, right.clone().into_text(token)?);
+                let (left, right) = (
+                    left.clone().into_text(token)?,
+                    right.clone().into_text(token)?,
+                );
                 self.comparable(&left, &right, equality, token)
             }
             _ => Err(refuse()),
@@ -93,8 +102,14 @@ fn deciding(left: &Sql, right: &Sql) -> Collation {
 fn collate(left: &Sql, right: &Sql, equality: bool) -> (String, String) {
     let (a, b) = (left.bracketed(), right.bracketed());
     match deciding(left, right) {
-        Collation::NoCase => (format!("lower({a} COLLATE \"C\")"), format!("lower({b} COLLATE \"C\")")),
-        Collation::Rtrim => (format!("(rtrim({a}, ' ') COLLATE \"C\")"), format!("rtrim({b}, ' ')")),
+        Collation::NoCase => (
+            format!("lower({a} COLLATE \"C\")"),
+            format!("lower({b} COLLATE \"C\")"),
+        ),
+        Collation::Rtrim => (
+            format!("(rtrim({a}, ' ') COLLATE \"C\")"),
+            format!("rtrim({b}, ' ')"),
+        ),
         Collation::Binary => {
             let by_column = left.column || right.column;
             if left.nondeterministic || right.nondeterministic || (!equality && !by_column) {
@@ -109,7 +124,10 @@ fn boolean_and_integer(boolean: &Sql, integer: &Sql) -> (String, String) {
     match integer.literal {
         Some(Literal::Integer(0)) => (boolean.bracketed(), "false".to_owned()),
         Some(Literal::Integer(1)) => (boolean.bracketed(), "true".to_owned()),
-        _ => (format!("{}::integer", boolean.bracketed()), integer.bracketed()),
+        _ => (
+            format!("{}::integer", boolean.bracketed()),
+            integer.bracketed(),
+        ),
     }
 }
 
@@ -125,7 +143,9 @@ fn number_beside_text(text: &Sql, number: &Sql) -> Option<String> {
 
 /// A text literal that reads as a number becomes one beside a number.
 fn text_beside_number(number: &Sql, text: &Sql) -> Option<String> {
-    let Some(Literal::Text(literal)) = &text.literal else { return None };
+    let Some(Literal::Text(literal)) = &text.literal else {
+        return None;
+    };
     if !number.column {
         return None;
     }
@@ -138,33 +158,49 @@ fn text_beside_number(number: &Sql, text: &Sql) -> Option<String> {
             _ => Sql::integer(value).bracketed(),
         });
     }
-    let plain = literal.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-    let value: f64 = literal.parse().ok().filter(|value: &f64| plain && value.is_finite())?;
+    let plain = literal
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let value: f64 = literal
+        .parse()
+        .ok()
+        .filter(|value: &f64| plain && value.is_finite())?;
     (number.ty != Ty::Bool).then(|| Sql::real(value).text)
 }
 
 /// A text literal in exactly the shape of a column's values, as a literal of the column's type.
 fn typed_literal(ty: Ty, text: &Sql) -> Option<String> {
-    let Some(Literal::Text(literal)) = &text.literal else { return None };
+    let Some(Literal::Text(literal)) = &text.literal else {
+        return None;
+    };
     let quoted = quote_literal(literal);
     let same = |format: DateTimeFormat, found: DateTimeFormat| {
         let fraction = match (format.fraction, found.fraction) {
             (Fraction::SixOrNone, Fraction::None | Fraction::Digits(6)) => true,
             (a, b) => a == b,
         };
-        fraction && DateTimeFormat { fraction: found.fraction, ..format } == found
+        fraction
+            && DateTimeFormat {
+                fraction: found.fraction,
+                ..format
+            } == found
     };
     match (ty, shape_of(literal, Watch::DateTime)) {
         (Ty::Date, Shape::Date) => Some(format!("DATE {quoted}")),
-        (Ty::Time(format), Shape::Time(found)) if same(format, found) => Some(format!("TIME {quoted}")),
-        (Ty::Timestamp(format), Shape::DateTime(found)) if same(format, found) => Some(format!("TIMESTAMP {quoted}")),
+        (Ty::Time(format), Shape::Time(found)) if same(format, found) => {
+            Some(format!("TIME {quoted}"))
+        }
+        (Ty::Timestamp(format), Shape::DateTime(found)) if same(format, found) => {
+            Some(format!("TIMESTAMP {quoted}"))
+        }
         (Ty::TimestampTz(format), Shape::DateTime(found)) if same(format, found) => {
             Some(format!("TIMESTAMPTZ {quoted}"))
         }
         (Ty::Uuid { uppercase, hyphens }, _) => match shape_of(literal, Watch::Uuid) {
-            Shape::Uuid { uppercase: found, hyphens: parted } if parted == hyphens && (found == uppercase) => {
-                Some(format!("{quoted}::uuid"))
-            }
+            Shape::Uuid {
+                uppercase: found,
+                hyphens: parted,
+            } if parted == hyphens && (found == uppercase) => Some(format!("{quoted}::uuid")),
             _ => None,
         },
         _ => None,

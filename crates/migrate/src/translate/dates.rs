@@ -9,7 +9,11 @@ const NOW: &str = "statement_timestamp() AT TIME ZONE 'UTC'";
 
 /// The present time, written by a pattern of `to_char`.
 pub(super) fn now_as(pattern: &str) -> Sql {
-    Sql::atom(format!("to_char({NOW}, {})", quote_literal(pattern)), Ty::Text).not_immutable()
+    Sql::atom(
+        format!("to_char({NOW}, {})", quote_literal(pattern)),
+        Ty::Text,
+    )
+    .not_immutable()
 }
 
 /// `date`, `time`, `datetime`, `julianday`, `unixepoch` and `strftime`.
@@ -17,7 +21,12 @@ pub(super) fn call(name: &str, arguments: &[Sql]) -> Result<Sql, Refusal> {
     let (pattern, arguments) = match (name, arguments) {
         ("strftime", [format, rest @ ..]) => match &format.literal {
             Some(Literal::Text(format)) => (Some(strftime_pattern(format)?), rest),
-            _ => return Err(Refusal::new(name, "strftime has a format that is not known beforehand")),
+            _ => {
+                return Err(Refusal::new(
+                    name,
+                    "strftime has a format that is not known beforehand",
+                ));
+            }
         },
         ("date", rest) => (Some("YYYY-MM-DD".to_owned()), rest),
         ("time", rest) => (Some("HH24:MI:SS".to_owned()), rest),
@@ -28,11 +37,18 @@ pub(super) fn call(name: &str, arguments: &[Sql]) -> Result<Sql, Refusal> {
     let made = match (name, pattern) {
         (_, Some(pattern)) => {
             // `to_char` rounds to the microsecond only; SQLite cuts seconds off.
-            Sql::atom(format!("to_char({moment}, {})", quote_literal(&pattern)), Ty::Text)
+            Sql::atom(
+                format!("to_char({moment}, {})", quote_literal(&pattern)),
+                Ty::Text,
+            )
         }
-        ("unixepoch", None) => Sql::atom(format!("floor(extract(epoch FROM {moment}))::bigint"), Ty::Int),
+        ("unixepoch", None) => Sql::atom(
+            format!("floor(extract(epoch FROM {moment}))::bigint"),
+            Ty::Int,
+        ),
         _ => {
-            let days = format!("(extract(epoch FROM {moment})::double precision / 86400.0 + 2440587.5)");
+            let days =
+                format!("(extract(epoch FROM {moment})::double precision / 86400.0 + 2440587.5)");
             Sql::atom(days, Ty::Real)
         }
     };
@@ -58,15 +74,24 @@ fn moment(name: &str, arguments: &[Sql]) -> Result<String, Refusal> {
                 rest = &rest[1..];
                 format!("(to_timestamp({}) AT TIME ZONE 'UTC')", first.text)
             }
-            _ => return refuse(format!("{name} reads a date out of {} ({})", first.text, first.ty.name())),
+            _ => {
+                return refuse(format!(
+                    "{name} reads a date out of {} ({})",
+                    first.text,
+                    first.ty.name()
+                ));
+            }
         },
     };
     for argument in rest {
         let Some(text) = modifier(argument) else {
-            return refuse(format!("{name} has a modifier that is not known beforehand"));
+            return refuse(format!(
+                "{name} has a modifier that is not known beforehand"
+            ));
         };
         moment = match text.as_str() {
-            "utc" | "subsec" | "subsecond" | "localtime" | "auto" | "julianday" | "unixepoch" | "ceiling" | "floor" => {
+            "utc" | "subsec" | "subsecond" | "localtime" | "auto" | "julianday" | "unixepoch"
+            | "ceiling" | "floor" => {
                 return refuse(format!("{name} has the modifier '{text}'"));
             }
             "start of day" => format!("date_trunc('day', {moment})"),
@@ -111,7 +136,10 @@ fn strftime_pattern(format: &str) -> Result<String, Refusal> {
     while let Some(letter) = letters.next() {
         if letter != '%' {
             if matches!(letter, '"' | '\\') {
-                return Err(Refusal::new("strftime", format!("strftime has the format '{format}'")));
+                return Err(Refusal::new(
+                    "strftime",
+                    format!("strftime has the format '{format}'"),
+                ));
             }
             plain.push(letter);
             continue;
@@ -132,7 +160,12 @@ fn strftime_pattern(format: &str) -> Result<String, Refusal> {
                 plain.push('%');
                 continue;
             }
-            _ => return Err(Refusal::new("strftime", format!("strftime has the format '{format}'"))),
+            _ => {
+                return Err(Refusal::new(
+                    "strftime",
+                    format!("strftime has the format '{format}'"),
+                ));
+            }
         };
         flush(&mut plain, &mut pattern);
         pattern.push_str(part);

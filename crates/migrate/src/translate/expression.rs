@@ -8,31 +8,58 @@ use crate::schema::{CollationName, unquote};
 
 impl Translator<'_> {
     /// Translates an expression as it stands, a truth value as `boolean`.
-    pub(super) fn expression(&self, expression: &Expr<'_>, scope: &Scope<'_>) -> Result<Sql, Refusal> {
+    pub(super) fn expression(
+        &self,
+        expression: &Expr<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<Sql, Refusal> {
         match expression {
             Expr::Literal(literal) => literal_value(literal),
             Expr::Parenthesized(inner) => match inner.as_slice() {
                 [only] => {
                     let inner = self.expression(only, scope)?;
                     let text = inner.bracketed();
-                    Ok(Sql { text, atom: true, ..inner })
+                    Ok(Sql {
+                        text,
+                        atom: true,
+                        ..inner
+                    })
                 }
-                _ => Err(Refusal::new("(", "a row value stands where PostgreSQL wants a single value")),
+                _ => Err(Refusal::new(
+                    "(",
+                    "a row value stands where PostgreSQL wants a single value",
+                )),
             },
             Expr::Id(id) => self.name(id.0, scope),
             Expr::Name(name) => self.name(name.0, scope),
-            Expr::Qualified(table, column) => self.qualified(&unquote(table.0), &unquote(column.0), scope),
-            Expr::DoublyQualified(_, table, column) => self.qualified(&unquote(table.0), &unquote(column.0), scope),
+            Expr::Qualified(table, column) => {
+                self.qualified(&unquote(table.0), &unquote(column.0), scope)
+            }
+            Expr::DoublyQualified(_, table, column) => {
+                self.qualified(&unquote(table.0), &unquote(column.0), scope)
+            }
             Expr::Unary(operator, operand) => self.unary(*operator, operand, scope),
             Expr::Binary(left, operator, right) => self.binary(left, *operator, right, scope),
-            Expr::Between { lhs, not, start, end } => {
+            Expr::Between {
+                lhs,
+                not,
+                start,
+                end,
+            } => {
                 let value = self.expression(lhs, scope)?;
                 let low = self.compare(&value, ">=", &self.expression(start, scope)?)?;
                 let high = self.compare(&value, "<=", &self.expression(end, scope)?)?;
                 let text = format!("{} AND {}", low.text, high.text);
-                Ok(negated_if(*not, Sql::new(text, Ty::Bool).depending_on([&low, &high])))
+                Ok(negated_if(
+                    *not,
+                    Sql::new(text, Ty::Bool).depending_on([&low, &high]),
+                ))
             }
-            Expr::Case { base, when_then_pairs, else_expr } => self.case(*base, when_then_pairs, *else_expr, scope),
+            Expr::Case {
+                base,
+                when_then_pairs,
+                else_expr,
+            } => self.case(*base, when_then_pairs, *else_expr, scope),
             Expr::Cast { expr, type_name } => {
                 let operand = self.expression(expr, scope)?;
                 cast(operand, type_name.as_ref().map_or("", |name| name.name))
@@ -40,21 +67,32 @@ impl Translator<'_> {
             Expr::Collate(operand, name) => {
                 let operand = self.expression(operand, scope)?;
                 match CollationName::of(&unquote(name)) {
-                    CollationName::Known(collation) => Ok(Sql { collated: Collated::Explicit(collation), ..operand }),
-                    CollationName::Unknown(name) => {
-                        Err(Refusal::new(&name, format!("collation {name} is the application's own")))
-                    }
+                    CollationName::Known(collation) => Ok(Sql {
+                        collated: Collated::Explicit(collation),
+                        ..operand
+                    }),
+                    CollationName::Unknown(name) => Err(Refusal::new(
+                        &name,
+                        format!("collation {name} is the application's own"),
+                    )),
                 }
             }
             Expr::Exists(select) => {
                 let query = self.select(select, scope)?;
                 Ok(Sql::atom(format!("EXISTS ({})", query.text), Ty::Bool).not_immutable())
             }
-            Expr::FunctionCall { name, distinctness, args, order_by, filter_over } => {
+            Expr::FunctionCall {
+                name,
+                distinctness,
+                args,
+                order_by,
+                filter_over,
+            } => {
                 let arguments = args.unwrap_or_default();
                 let call = super::function::Call {
                     name: unquote(name.0).to_ascii_lowercase(),
-                    distinct: distinctness.is_some_and(|kind| kind == sqlite3_parser::ast::Distinctness::Distinct),
+                    distinct: distinctness
+                        .is_some_and(|kind| kind == sqlite3_parser::ast::Distinctness::Distinct),
                     star: false,
                     order_by: order_by.as_ref(),
                     tail: filter_over.as_ref(),
@@ -64,44 +102,85 @@ impl Translator<'_> {
             Expr::FunctionCallStar { name, filter_over } => {
                 let name = unquote(name.0).to_ascii_lowercase();
                 let tail = filter_over.as_ref();
-                let call = super::function::Call { name, distinct: false, star: true, order_by: None, tail };
+                let call = super::function::Call {
+                    name,
+                    distinct: false,
+                    star: true,
+                    order_by: None,
+                    tail,
+                };
                 self.function(&call, &[], scope)
             }
-            Expr::InList { lhs, not, rhs } => self.in_list(lhs, *not, rhs.unwrap_or_default(), scope),
+            Expr::InList { lhs, not, rhs } => {
+                self.in_list(lhs, *not, rhs.unwrap_or_default(), scope)
+            }
             Expr::InSelect { lhs, not, rhs } => {
                 let query = self.select(rhs, scope)?;
                 self.in_query(lhs, *not, &query.text, &query.columns, scope)
             }
-            Expr::InTable { lhs, not, rhs, args } => {
+            Expr::InTable {
+                lhs,
+                not,
+                rhs,
+                args,
+            } => {
                 let name = unquote(rhs.name.0);
                 if args.is_some() {
-                    return Err(Refusal::new(&name, format!("{name} is a table-valued function")));
+                    return Err(Refusal::new(
+                        &name,
+                        format!("{name} is a table-valued function"),
+                    ));
                 }
                 let source = self.source(&name, &name, scope)?;
-                let columns: Vec<(String, Sql)> =
-                    source.columns.iter().map(|column| (column.source.clone(), column.read(""))).collect();
+                let columns: Vec<(String, Sql)> = source
+                    .columns
+                    .iter()
+                    .map(|column| (column.source.clone(), column.read("")))
+                    .collect();
                 let text = format!("SELECT * FROM {}", self.relation_text(&name, scope)?);
                 self.in_query(lhs, *not, &text, &columns, scope)
             }
             Expr::IsNull(operand) => self.null_test(operand, "IS NULL", scope),
             Expr::NotNull(operand) => self.null_test(operand, "IS NOT NULL", scope),
-            Expr::Like { lhs, not, op, rhs, escape } => {
+            Expr::Like {
+                lhs,
+                not,
+                op,
+                rhs,
+                escape,
+            } => {
                 let (left, right) = (self.expression(lhs, scope)?, self.expression(rhs, scope)?);
-                let escape = escape.map(|escape| self.expression(escape, scope)).transpose()?;
+                let escape = escape
+                    .map(|escape| self.expression(escape, scope))
+                    .transpose()?;
                 Ok(negated_if(*not, like(*op, left, right, escape)?))
             }
             Expr::Raise(..) => Err(Refusal::new("RAISE", "RAISE stands within an expression")),
             Expr::Subquery(select) => {
                 let query = self.select(select, scope)?;
                 let [(_, column)] = query.columns.as_slice() else {
-                    return Err(Refusal::new("SELECT", "a subquery of several columns stands where one value is wanted"));
+                    return Err(Refusal::new(
+                        "SELECT",
+                        "a subquery of several columns stands where one value is wanted",
+                    ));
                 };
                 // SQLite takes the first row of many; PostgreSQL refuses more than one.
-                let text = if query.is_one_row { query.text } else { format!("{} LIMIT 1", query.text) };
+                let text = if query.is_one_row {
+                    query.text
+                } else {
+                    format!("{} LIMIT 1", query.text)
+                };
                 let made = Sql::atom(format!("({text})"), column.ty).not_immutable();
-                Ok(Sql { nondeterministic: column.nondeterministic, collated: column.collated, ..made })
+                Ok(Sql {
+                    nondeterministic: column.nondeterministic,
+                    collated: column.collated,
+                    ..made
+                })
             }
-            Expr::Variable(name) => Err(Refusal::new(*name, format!("parameter {name} has no value here"))),
+            Expr::Variable(name) => Err(Refusal::new(
+                *name,
+                format!("parameter {name} has no value here"),
+            )),
         }
     }
 
@@ -109,18 +188,41 @@ impl Translator<'_> {
         let name = unquote(written);
         let mut level = Some(scope);
         while let Some(scope) = level {
-            let found = scope.sources.iter().filter(|source| !source.only_qualified).find_map(|source| {
-                let merged = source.merged.iter().any(|merged| merged.eq_ignore_ascii_case(&name));
-                if merged { None } else { source.column(&name).map(|column| column.read(&source.prefix)) }
-            });
+            let found = scope
+                .sources
+                .iter()
+                .filter(|source| !source.only_qualified)
+                .find_map(|source| {
+                    let merged = source
+                        .merged
+                        .iter()
+                        .any(|merged| merged.eq_ignore_ascii_case(&name));
+                    if merged {
+                        None
+                    } else {
+                        source
+                            .column(&name)
+                            .map(|column| column.read(&source.prefix))
+                    }
+                });
             if let Some(found) = found {
                 return Ok(found);
             }
-            let alias = scope.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(&name));
+            let alias = scope
+                .aliases
+                .iter()
+                .find(|(alias, _)| alias.eq_ignore_ascii_case(&name));
             if let Some((_, expression)) = alias {
-                let without = Scope { aliases: Vec::new(), ..scope.clone() };
+                let without = Scope {
+                    aliases: Vec::new(),
+                    ..scope.clone()
+                };
                 let value = self.expression(expression, &without)?;
-                return Ok(Sql { text: value.bracketed(), atom: true, ..value });
+                return Ok(Sql {
+                    text: value.bracketed(),
+                    atom: true,
+                    ..value
+                });
             }
             level = scope.outer;
         }
@@ -130,9 +232,10 @@ impl Translator<'_> {
         match name.to_ascii_uppercase().as_str() {
             "TRUE" => Ok(Sql::atom("true", Ty::Bool)),
             "FALSE" => Ok(Sql::atom("false", Ty::Bool)),
-            "ROWID" | "_ROWID_" | "OID" => {
-                Err(Refusal::new(&name, format!("{name} is the rowid, which is in no column of the target")))
-            }
+            "ROWID" | "_ROWID_" | "OID" => Err(Refusal::new(
+                &name,
+                format!("{name} is the rowid, which is in no column of the target"),
+            )),
             _ => Err(Refusal::new(&name, format!("there is no column {name}"))),
         }
     }
@@ -140,25 +243,45 @@ impl Translator<'_> {
     fn qualified(&self, table: &str, column: &str, scope: &Scope<'_>) -> Result<Sql, Refusal> {
         let mut level = Some(scope);
         while let Some(scope) = level {
-            if let Some(source) = scope.sources.iter().find(|source| source.name.eq_ignore_ascii_case(table)) {
+            if let Some(source) = scope
+                .sources
+                .iter()
+                .find(|source| source.name.eq_ignore_ascii_case(table))
+            {
                 return match source.column(column) {
                     Some(found) => Ok(found.read(&source.prefix)),
-                    None => Err(Refusal::new(column, format!("{table} has no column {column} in the target"))),
+                    None => Err(Refusal::new(
+                        column,
+                        format!("{table} has no column {column} in the target"),
+                    )),
                 };
             }
             level = scope.outer;
         }
-        Err(Refusal::new(table, format!("there is no table {table} here")))
+        Err(Refusal::new(
+            table,
+            format!("there is no table {table} here"),
+        ))
     }
 
-    fn unary(&self, operator: UnaryOperator, operand: &Expr<'_>, scope: &Scope<'_>) -> Result<Sql, Refusal> {
+    fn unary(
+        &self,
+        operator: UnaryOperator,
+        operand: &Expr<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<Sql, Refusal> {
         let value = self.expression(operand, scope)?;
         match operator {
             // SQLite's unary plus only takes a column's affinity away.
-            UnaryOperator::Positive => Ok(Sql { column: false, ..value }),
+            UnaryOperator::Positive => Ok(Sql {
+                column: false,
+                ..value
+            }),
             UnaryOperator::Negative => {
                 match value.literal {
-                    Some(Literal::Integer(number)) => return Ok(Sql::integer(number.wrapping_neg())),
+                    Some(Literal::Integer(number)) => {
+                        return Ok(Sql::integer(number.wrapping_neg()));
+                    }
                     // The one integer whose digits alone are a real.
                     Some(Literal::Real(number)) if number == 9_223_372_036_854_775_808.0 => {
                         return Ok(Sql::integer(i64::MIN));
@@ -167,11 +290,15 @@ impl Translator<'_> {
                     Some(Literal::Text(_)) | None => {}
                 }
                 let number = value.into_number("-")?;
-                Ok(Sql::new(format!("- {}", number.bracketed()), number.ty).depending_on([&number]))
+                Ok(
+                    Sql::new(format!("- {}", number.bracketed()), number.ty)
+                        .depending_on([&number]),
+                )
             }
             UnaryOperator::Not => {
                 let condition = value.into_condition()?;
-                Ok(Sql::new(format!("NOT {}", condition.bracketed()), Ty::Bool).depending_on([&condition]))
+                Ok(Sql::new(format!("NOT {}", condition.bracketed()), Ty::Bool)
+                    .depending_on([&condition]))
             }
             UnaryOperator::BitwiseNot => {
                 let number = integer_operand(value, "~")?;
@@ -188,20 +315,37 @@ impl Translator<'_> {
         scope: &Scope<'_>,
     ) -> Result<Sql, Refusal> {
         if let (Operator::Is | Operator::IsNot, Some(truth)) = (operator, truth_word(right)) {
-            let not = if operator == Operator::IsNot { "NOT " } else { "" };
+            let not = if operator == Operator::IsNot {
+                "NOT "
+            } else {
+                ""
+            };
             let condition = self.expression(left, scope)?.into_condition()?;
             let text = format!("{} IS {not}{truth}", condition.bracketed());
             return Ok(Sql::new(text, Ty::Bool).depending_on([&condition]));
         }
-        if let (Operator::Equals | Operator::NotEquals, Some(rows)) = (operator, row_values(left, right)) {
+        if let (Operator::Equals | Operator::NotEquals, Some(rows)) =
+            (operator, row_values(left, right))
+        {
             return self.compare_rows(operator, &rows, scope);
         }
-        let (a, b) = (self.expression(left, scope)?, self.expression(right, scope)?);
+        let (a, b) = (
+            self.expression(left, scope)?,
+            self.expression(right, scope)?,
+        );
         match operator {
             Operator::And | Operator::Or => {
-                let word = if operator == Operator::And { "AND" } else { "OR" };
+                let word = if operator == Operator::And {
+                    "AND"
+                } else {
+                    "OR"
+                };
                 let (a, b) = (a.into_condition()?, b.into_condition()?);
-                Ok(Sql::new(format!("{} {word} {}", a.bracketed(), b.bracketed()), Ty::Bool).depending_on([&a, &b]))
+                Ok(Sql::new(
+                    format!("{} {word} {}", a.bracketed(), b.bracketed()),
+                    Ty::Bool,
+                )
+                .depending_on([&a, &b]))
             }
             Operator::Equals => self.compare(&a, "=", &b),
             Operator::NotEquals => self.compare(&a, "<>", &b),
@@ -210,38 +354,72 @@ impl Translator<'_> {
             Operator::Greater => self.compare(&a, ">", &b),
             Operator::GreaterEquals => self.compare(&a, ">=", &b),
             Operator::Is | Operator::IsNot => {
-                let not = if operator == Operator::IsNot { "NOT " } else { "" };
+                let not = if operator == Operator::IsNot {
+                    "NOT "
+                } else {
+                    ""
+                };
                 if b.ty == Ty::Null {
-                    return Ok(Sql::new(format!("{} IS {not}NULL", a.bracketed()), Ty::Bool).depending_on([&a]));
+                    return Ok(
+                        Sql::new(format!("{} IS {not}NULL", a.bracketed()), Ty::Bool)
+                            .depending_on([&a]),
+                    );
                 }
-                let word = if operator == Operator::Is { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
+                let word = if operator == Operator::Is {
+                    "IS NOT DISTINCT FROM"
+                } else {
+                    "IS DISTINCT FROM"
+                };
                 self.compare(&a, word, &b)
             }
             Operator::Concat => {
                 let (a, b) = (a.into_text("||")?, b.into_text("||")?);
-                Ok(Sql::new(format!("{} || {}", a.bracketed(), b.bracketed()), Ty::Text).depending_on([&a, &b]))
+                Ok(
+                    Sql::new(format!("{} || {}", a.bracketed(), b.bracketed()), Ty::Text)
+                        .depending_on([&a, &b]),
+                )
             }
-            Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Modulus => {
-                arithmetic(a, operator, b)
-            }
+            Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulus => arithmetic(a, operator, b),
             Operator::BitwiseAnd | Operator::BitwiseOr => {
-                let sign = if operator == Operator::BitwiseAnd { "&" } else { "|" };
+                let sign = if operator == Operator::BitwiseAnd {
+                    "&"
+                } else {
+                    "|"
+                };
                 let (a, b) = (integer_operand(a, sign)?, integer_operand(b, sign)?);
-                Ok(Sql::new(format!("{} {sign} {}", as_bigint(&a), b.bracketed()), Ty::Int).depending_on([&a, &b]))
+                Ok(Sql::new(
+                    format!("{} {sign} {}", as_bigint(&a), b.bracketed()),
+                    Ty::Int,
+                )
+                .depending_on([&a, &b]))
             }
             Operator::LeftShift | Operator::RightShift => {
-                let sign = if operator == Operator::LeftShift { "<<" } else { ">>" };
+                let sign = if operator == Operator::LeftShift {
+                    "<<"
+                } else {
+                    ">>"
+                };
                 let a = integer_operand(a, sign)?;
                 match b.literal {
-                    Some(Literal::Integer(places @ 0..=63)) => {
-                        Ok(Sql::new(format!("{} {sign} {places}", as_bigint(&a)), Ty::Int).depending_on([&a]))
-                    }
-                    _ => Err(Refusal::new(sign, format!("{sign} shifts by a number that is not known beforehand"))),
+                    Some(Literal::Integer(places @ 0..=63)) => Ok(Sql::new(
+                        format!("{} {sign} {places}", as_bigint(&a)),
+                        Ty::Int,
+                    )
+                    .depending_on([&a])),
+                    _ => Err(Refusal::new(
+                        sign,
+                        format!("{sign} shifts by a number that is not known beforehand"),
+                    )),
                 }
             }
-            Operator::ArrowRight | Operator::ArrowRightShift => {
-                Err(Refusal::new("->", "JSON operators answer differently in the two programs"))
-            }
+            Operator::ArrowRight | Operator::ArrowRightShift => Err(Refusal::new(
+                "->",
+                "JSON operators answer differently in the two programs",
+            )),
         }
     }
 
@@ -253,7 +431,11 @@ impl Translator<'_> {
     ) -> Result<Sql, Refusal> {
         let mut parts = Vec::new();
         for (left, right) in rows {
-            let compared = self.compare(&self.expression(left, scope)?, "=", &self.expression(right, scope)?)?;
+            let compared = self.compare(
+                &self.expression(left, scope)?,
+                "=",
+                &self.expression(right, scope)?,
+            )?;
             parts.push(compared.text);
         }
         let all = Sql::new(parts.join(" AND "), Ty::Bool);
@@ -293,7 +475,13 @@ impl Translator<'_> {
         Ok(Sql::atom(text, ty).depending_on(conditions.iter().chain(&values)))
     }
 
-    fn in_list(&self, left: &Expr<'_>, not: bool, list: &[Expr<'_>], scope: &Scope<'_>) -> Result<Sql, Refusal> {
+    fn in_list(
+        &self,
+        left: &Expr<'_>,
+        not: bool,
+        list: &[Expr<'_>],
+        scope: &Scope<'_>,
+    ) -> Result<Sql, Refusal> {
         if list.is_empty() {
             return Ok(Sql::atom(if not { "true" } else { "false" }, Ty::Bool));
         }
@@ -307,7 +495,11 @@ impl Translator<'_> {
         for item in list {
             let item = self.expression(item, scope)?;
             // Only the left side's collation counts for IN.
-            let item = Sql { collated: Collated::No, column: item.column && value.column, ..item };
+            let item = Sql {
+                collated: Collated::No,
+                column: item.column && value.column,
+                ..item
+            };
             let (subject, text) = self.comparable(&value, &item, true, "IN")?;
             subjects.push(subject);
             items.push(text);
@@ -315,9 +507,18 @@ impl Translator<'_> {
         }
         let one_subject = subjects.iter().all(|subject| *subject == subjects[0]);
         let text = if one_subject {
-            format!("{} {}IN ({})", subjects[0], if not { "NOT " } else { "" }, items.join(", "))
+            format!(
+                "{} {}IN ({})",
+                subjects[0],
+                if not { "NOT " } else { "" },
+                items.join(", ")
+            )
         } else {
-            let any: Vec<String> = subjects.iter().zip(&items).map(|(a, b)| format!("{a} = {b}")).collect();
+            let any: Vec<String> = subjects
+                .iter()
+                .zip(&items)
+                .map(|(a, b)| format!("{a} = {b}"))
+                .collect();
             let any = format!("({})", any.join(" OR "));
             if not { format!("NOT {any}") } else { any }
         };
@@ -342,15 +543,26 @@ impl Translator<'_> {
         let mut texts = Vec::new();
         for (part, (_, column)) in parts.into_iter().zip(columns) {
             let value = self.expression(part, scope)?;
-            let plain = Sql { collated: Collated::No, literal: None, ..column.clone() };
+            let plain = Sql {
+                collated: Collated::No,
+                literal: None,
+                ..column.clone()
+            };
             let (text, other) = self.comparable(&value, &plain, true, "IN")?;
             if other != plain.bracketed() {
-                let reason = format!("IN compares {} with another type or collation in a subquery", value.text);
+                let reason = format!(
+                    "IN compares {} with another type or collation in a subquery",
+                    value.text
+                );
                 return Err(Refusal::new("IN", reason));
             }
             texts.push(text);
         }
-        let subject = if texts.len() == 1 { texts.remove(0) } else { format!("({})", texts.join(", ")) };
+        let subject = if texts.len() == 1 {
+            texts.remove(0)
+        } else {
+            format!("({})", texts.join(", "))
+        };
         let not = if not { "NOT " } else { "" };
         Ok(Sql::new(format!("{subject} {not}IN ({query})"), Ty::Bool).not_immutable())
     }
@@ -368,54 +580,89 @@ impl Translator<'_> {
                 value.text,
                 value.ty.name(),
                 column.source,
-                column.type_.as_ref().map_or_else(|| column.ty.name().to_owned(), ToString::to_string)
+                column
+                    .type_
+                    .as_ref()
+                    .map_or_else(|| column.ty.name().to_owned(), ToString::to_string)
             );
             Refusal::new(column.source.clone(), reason)
         };
         if column.generated {
-            return Err(Refusal::new(column.source.clone(), format!("column {} is computed", column.source)));
+            return Err(Refusal::new(
+                column.source.clone(),
+                format!("column {} is computed", column.source),
+            ));
         }
-        let narrow = matches!(column.type_, Some(TargetType::SmallInt | TargetType::Integer));
+        let narrow = matches!(
+            column.type_,
+            Some(TargetType::SmallInt | TargetType::Integer)
+        );
         match (column.ty, value.ty, &value.literal) {
             (_, Ty::Null, _) => Ok("NULL".to_owned()),
             (Ty::Bool, Ty::Int, Some(Literal::Integer(0))) => Ok("false".to_owned()),
             (Ty::Bool, Ty::Int, Some(Literal::Integer(1))) => Ok("true".to_owned()),
             (Ty::Int, Ty::Bool, _) if value.column => Ok(format!("{}::integer", value.bracketed())),
             (Ty::Int, Ty::Bool, _) => Ok(value.clone().into_value().text),
-            (Ty::Int, Ty::Text, Some(Literal::Text(text))) => match text.trim_matches(' ').parse::<i64>() {
-                Ok(number) => Ok(Sql::integer(number).text),
-                Err(_) => Err(refuse()),
-            },
-            (Ty::Int, Ty::Real, Some(Literal::Real(number))) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            (Ty::Int, Ty::Text, Some(Literal::Text(text))) => {
+                match text.trim_matches(' ').parse::<i64>() {
+                    Ok(number) => Ok(Sql::integer(number).text),
+                    Err(_) => Err(refuse()),
+                }
+            }
+            (Ty::Int, Ty::Real, Some(Literal::Real(number)))
+                if number.fract() == 0.0 && number.abs() < 1e15 =>
+            {
                 Ok(Sql::integer(*number as i64).text)
             }
             (Ty::Int, Ty::Int, literal) => match (narrow, literal) {
                 (true, None) if !value.column => Err(refuse()),
                 _ => Ok(value.text.clone()),
             },
-            (Ty::Real, Ty::Int, Some(Literal::Integer(number))) => Ok(Sql::real(*number as f64).text),
+            (Ty::Real, Ty::Int, Some(Literal::Integer(number))) => {
+                Ok(Sql::real(*number as f64).text)
+            }
             (Ty::Real | Ty::Numeric, Ty::Int, _) => Ok(value.text.clone()),
-            (Ty::Numeric, Ty::Real, Some(Literal::Real(number))) if number.is_finite() => Ok(format!("{number}")),
-            (Ty::Numeric | Ty::Real, Ty::Text, Some(Literal::Text(text))) => match text.trim_matches(' ').parse::<f64>() {
-                Ok(number) if number.is_finite() && column.ty == Ty::Real => Ok(Sql::real(number).text),
-                Ok(number) if number.is_finite() => Ok(format!("{number}")),
-                _ => Err(refuse()),
-            },
+            (Ty::Numeric, Ty::Real, Some(Literal::Real(number))) if number.is_finite() => {
+                Ok(format!("{number}"))
+            }
+            (Ty::Numeric | Ty::Real, Ty::Text, Some(Literal::Text(text))) => {
+                match text.trim_matches(' ').parse::<f64>() {
+                    Ok(number) if number.is_finite() && column.ty == Ty::Real => {
+                        Ok(Sql::real(number).text)
+                    }
+                    Ok(number) if number.is_finite() => Ok(format!("{number}")),
+                    _ => Err(refuse()),
+                }
+            }
             (Ty::Real | Ty::Numeric, Ty::Bool, _) => Ok(value.clone().into_number("=")?.text),
             (Ty::Text, Ty::Int | Ty::Bool, _) => Ok(value.clone().into_text("=")?.text),
-            (Ty::Text, from, _) if from.is_written_as_text() => Ok(value.clone().into_text("=")?.text),
-            (Ty::Json, Ty::Text, Some(Literal::Text(text))) => Ok(format!("{}::json", quote_literal(text))),
+            (Ty::Text, from, _) if from.is_written_as_text() => {
+                Ok(value.clone().into_text("=")?.text)
+            }
+            (Ty::Json, Ty::Text, Some(Literal::Text(text))) => {
+                Ok(format!("{}::json", quote_literal(text)))
+            }
             (to, Ty::Text, Some(Literal::Text(text))) if to.is_written_as_text() => {
                 // Text that is no such value could only be stored as text: the column would not be one.
                 let literal = Sql::text(text)?;
-                let column = Sql { column: true, ..Sql::atom("x", to) };
+                let column = Sql {
+                    column: true,
+                    ..Sql::atom("x", to)
+                };
                 let (_, typed) = self.comparable(&column, &literal, true, "=")?;
-                if typed == literal.text { Err(refuse()) } else { Ok(typed) }
+                if typed == literal.text {
+                    Err(refuse())
+                } else {
+                    Ok(typed)
+                }
             }
             (to, Ty::Text, None) if matches!(to, Ty::Date | Ty::Time(_) | Ty::Timestamp(_)) => {
                 Ok(format!("{}::{}", value.bracketed(), to.name()))
             }
-            (Ty::TimestampTz(_), Ty::Text, None) => Ok(format!("({}::timestamp AT TIME ZONE 'UTC')", value.bracketed())),
+            (Ty::TimestampTz(_), Ty::Text, None) => Ok(format!(
+                "({}::timestamp AT TIME ZONE 'UTC')",
+                value.bracketed()
+            )),
             (Ty::Bool, Ty::Bool, _) | (Ty::Numeric, Ty::Numeric, _) => Ok(value.text.clone()),
             (to, from, _) if to == from && to != Ty::Opaque => Ok(value.text.clone()),
             _ => Err(refuse()),
@@ -429,7 +676,9 @@ fn literal_value(literal: &SqliteLiteral<'_>) -> Result<Sql, Refusal> {
         SqliteLiteral::Numeric(text) => number(text),
         SqliteLiteral::String(text) => Sql::text(&unquote(text)),
         SqliteLiteral::Blob(digits) => Ok(Sql::atom(format!("'\\x{digits}'::bytea"), Ty::Blob)),
-        SqliteLiteral::Keyword(word) => Err(Refusal::new(*word, format!("{word} is not understood"))),
+        SqliteLiteral::Keyword(word) => {
+            Err(Refusal::new(*word, format!("{word} is not understood")))
+        }
         SqliteLiteral::CurrentDate => Ok(super::dates::now_as("YYYY-MM-DD")),
         SqliteLiteral::CurrentTime => Ok(super::dates::now_as("HH24:MI:SS")),
         SqliteLiteral::CurrentTimestamp => Ok(super::dates::now_as("YYYY-MM-DD HH24:MI:SS")),
@@ -461,7 +710,10 @@ fn truth_word(expression: &Expr<'_>) -> Option<&'static str> {
     }
 }
 
-fn row_values<'e, 'b>(left: &'e Expr<'b>, right: &'e Expr<'b>) -> Option<Vec<(&'e Expr<'b>, &'e Expr<'b>)>> {
+fn row_values<'e, 'b>(
+    left: &'e Expr<'b>,
+    right: &'e Expr<'b>,
+) -> Option<Vec<(&'e Expr<'b>, &'e Expr<'b>)>> {
     match (left, right) {
         (Expr::Parenthesized(a), Expr::Parenthesized(b)) if a.len() > 1 && a.len() == b.len() => {
             Some(a.iter().zip(b.iter()).collect())
@@ -472,7 +724,11 @@ fn row_values<'e, 'b>(left: &'e Expr<'b>, right: &'e Expr<'b>) -> Option<Vec<(&'
 
 pub(super) fn negated_if(not: bool, condition: Sql) -> Sql {
     if not {
-        Sql { text: format!("NOT {}", condition.bracketed()), atom: false, ..condition }
+        Sql {
+            text: format!("NOT {}", condition.bracketed()),
+            atom: false,
+            ..condition
+        }
     } else {
         condition
     }
@@ -483,13 +739,23 @@ fn integer_operand(value: Sql, token: &str) -> Result<Sql, Refusal> {
     if number.ty == Ty::Int {
         Ok(number)
     } else {
-        Err(Refusal::new(token, format!("{token} takes the bits of {}, which is not an integer", number.text)))
+        Err(Refusal::new(
+            token,
+            format!(
+                "{token} takes the bits of {}, which is not an integer",
+                number.text
+            ),
+        ))
     }
 }
 
 /// PostgreSQL calculates with small literals in 32 bits unless told otherwise.
 fn as_bigint(number: &Sql) -> String {
-    if number.literal.is_some() { format!("{}::bigint", number.bracketed()) } else { number.bracketed() }
+    if number.literal.is_some() {
+        format!("{}::bigint", number.bracketed())
+    } else {
+        number.bracketed()
+    }
 }
 
 fn arithmetic(left: Sql, operator: Operator, right: Sql) -> Result<Sql, Refusal> {
@@ -502,22 +768,38 @@ fn arithmetic(left: Sql, operator: Operator, right: Sql) -> Result<Sql, Refusal>
     };
     let divides = matches!(sign, "/" | "%");
     if divides && (left.ty == Ty::Numeric || right.ty == Ty::Numeric) {
-        let reason = format!("{sign} divides whole or in parts by what each row holds, integers or reals");
+        let reason =
+            format!("{sign} divides whole or in parts by what each row holds, integers or reals");
         return Err(Refusal::new(sign, reason));
     }
     let (a, b) = (left.into_number(sign)?, right.into_number(sign)?);
-    let ty = if a.ty == Ty::Real || b.ty == Ty::Real { Ty::Real } else { Ty::Int };
+    let ty = if a.ty == Ty::Real || b.ty == Ty::Real {
+        Ty::Real
+    } else {
+        Ty::Int
+    };
     if sign == "%" && ty == Ty::Real {
-        return Err(Refusal::new(sign, "% of reals cuts them to integers in SQLite only"));
+        return Err(Refusal::new(
+            sign,
+            "% of reals cuts them to integers in SQLite only",
+        ));
     }
-    let first = if ty == Ty::Int { as_bigint(&a) } else { a.bracketed() };
+    let first = if ty == Ty::Int {
+        as_bigint(&a)
+    } else {
+        a.bracketed()
+    };
     let not_zero = match b.literal {
         Some(Literal::Integer(value)) => value != 0,
         Some(Literal::Real(value)) => value != 0.0,
         Some(Literal::Text(_)) | None => false,
     };
     // Division by zero is NULL for SQLite and an error for PostgreSQL.
-    let second = if divides && !not_zero { format!("nullif({}, 0)", b.text) } else { b.bracketed() };
+    let second = if divides && !not_zero {
+        format!("nullif({}, 0)", b.text)
+    } else {
+        b.bracketed()
+    };
     Ok(Sql::new(format!("{first} {sign} {second}"), ty).depending_on([&a, &b]))
 }
 
@@ -534,7 +816,11 @@ fn cast(operand: Sql, type_name: &str) -> Result<Sql, Refusal> {
     match (affinity, operand.ty) {
         (_, Ty::Null) => Ok(Sql::atom(format!("NULL::{}", affinity.name()), affinity)),
         (Ty::Int, Ty::Int) | (Ty::Real, Ty::Real) | (Ty::Text, Ty::Text) | (Ty::Blob, Ty::Blob) => {
-            Ok(Sql { column: false, literal: None, ..operand })
+            Ok(Sql {
+                column: false,
+                literal: None,
+                ..operand
+            })
         }
         (Ty::Int, Ty::Bool) => operand.into_number("CAST"),
         (Ty::Int, Ty::Real) => {
@@ -547,14 +833,20 @@ fn cast(operand: Sql, type_name: &str) -> Result<Sql, Refusal> {
         },
         (Ty::Real, Ty::Int | Ty::Bool | Ty::Numeric) => {
             let number = operand.into_number("CAST")?;
-            Ok(Sql::atom(format!("{}::double precision", number.bracketed()), Ty::Real).depending_on([&number]))
+            Ok(Sql::atom(
+                format!("{}::double precision", number.bracketed()),
+                Ty::Real,
+            )
+            .depending_on([&number]))
         }
         (Ty::Numeric, Ty::Int | Ty::Real | Ty::Bool) => operand.into_number("CAST"),
         (Ty::Text, _) => operand.into_text("CAST"),
         (Ty::Blob, Ty::Text) => {
             let text = format!("convert_to({}, 'UTF8')", operand.text);
             // Stable only because the database's encoding could change, which it cannot.
-            Ok(Sql::atom(text, Ty::Blob).depending_on([&operand]).not_immutable())
+            Ok(Sql::atom(text, Ty::Blob)
+                .depending_on([&operand])
+                .not_immutable())
         }
         _ => Err(refuse(&operand)),
     }
@@ -590,15 +882,25 @@ pub(super) fn unify(values: &[Sql], token: &str) -> Result<(Ty, Vec<String>), Re
             (a, Ty::Text) | (Ty::Text, a) if a.is_written_as_text() => Ty::Text,
             (a, b) if a.is_written_as_text() && b.is_written_as_text() => Ty::Text,
             (a, b) => {
-                let reason = format!("{token} answers {} for some rows and {} for others", a.name(), b.name());
+                let reason = format!(
+                    "{token} answers {} for some rows and {} for others",
+                    a.name(),
+                    b.name()
+                );
                 return Err(Refusal::new(token, reason));
             }
         };
     }
     if common == Ty::Opaque {
-        return Err(Refusal::new(token, format!("{token} chooses a column whose values were cast")));
+        return Err(Refusal::new(
+            token,
+            format!("{token} chooses a column whose values were cast"),
+        ));
     }
-    let texts = values.iter().map(|value| convert_to(value, common, token)).collect::<Result<_, _>>()?;
+    let texts = values
+        .iter()
+        .map(|value| convert_to(value, common, token))
+        .collect::<Result<_, _>>()?;
     Ok((common, texts))
 }
 
@@ -609,15 +911,28 @@ pub(super) fn convert_to(value: &Sql, ty: Ty, token: &str) -> Result<String, Ref
         (Ty::Null, _) => format!("NULL::{}", ty.name()),
         (Ty::Bool, Ty::Int) => value.clone().into_number(token)?.text,
         (Ty::Bool | Ty::Int | Ty::Numeric, Ty::Real) => {
-            format!("{}::double precision", value.clone().into_number(token)?.bracketed())
+            format!(
+                "{}::double precision",
+                value.clone().into_number(token)?.bracketed()
+            )
         }
         (Ty::Int, Ty::Numeric) => format!("{}::numeric", value.bracketed()),
         (_, Ty::Text) => value.clone().into_text(token)?.text,
-        _ => return Err(Refusal::new(token, format!("{token} mixes {} and {}", value.ty.name(), ty.name()))),
+        _ => {
+            return Err(Refusal::new(
+                token,
+                format!("{token} mixes {} and {}", value.ty.name(), ty.name()),
+            ));
+        }
     })
 }
 
-fn like(operator: LikeOperator, left: Sql, right: Sql, escape: Option<Sql>) -> Result<Sql, Refusal> {
+fn like(
+    operator: LikeOperator,
+    left: Sql,
+    right: Sql,
+    escape: Option<Sql>,
+) -> Result<Sql, Refusal> {
     let token = match operator {
         LikeOperator::Like => "LIKE",
         LikeOperator::Glob => "GLOB",
@@ -632,8 +947,17 @@ fn like(operator: LikeOperator, left: Sql, right: Sql, escape: Option<Sql>) -> R
         LikeOperator::Like => {
             let escape = match escape.map(|escape| escape.literal) {
                 None => String::new(),
-                Some(Some(Literal::Text(text))) if text.chars().count() == 1 && !text.chars().all(char::is_alphabetic) => text,
-                Some(_) => return Err(Refusal::new("ESCAPE", "ESCAPE is not one character that has no case")),
+                Some(Some(Literal::Text(text)))
+                    if text.chars().count() == 1 && !text.chars().all(char::is_alphabetic) =>
+                {
+                    text
+                }
+                Some(_) => {
+                    return Err(Refusal::new(
+                        "ESCAPE",
+                        "ESCAPE is not one character that has no case",
+                    ));
+                }
             };
             let pattern = right.into_text(token)?;
             let text = format!(
@@ -650,11 +974,15 @@ fn like(operator: LikeOperator, left: Sql, right: Sql, escape: Option<Sql>) -> R
                 let text = format!("({} COLLATE \"C\") ~ {regex}", subject.bracketed());
                 Ok(Sql::new(text, Ty::Bool).depending_on([&subject]))
             }
-            _ => Err(Refusal::new(token, "GLOB has a pattern that is not known beforehand")),
+            _ => Err(Refusal::new(
+                token,
+                "GLOB has a pattern that is not known beforehand",
+            )),
         },
-        LikeOperator::Match | LikeOperator::Regexp => {
-            Err(Refusal::new(token, format!("{token} is a function of the application")))
-        }
+        LikeOperator::Match | LikeOperator::Regexp => Err(Refusal::new(
+            token,
+            format!("{token} is a function of the application"),
+        )),
     }
 }
 
@@ -686,11 +1014,16 @@ fn glob_as_regex(pattern: &str) -> Result<String, Refusal> {
                     first = false;
                 }
                 if !closed {
-                    return Err(Refusal::new("GLOB", "GLOB has a pattern with a bracket that is never closed"));
+                    return Err(Refusal::new(
+                        "GLOB",
+                        "GLOB has a pattern with a bracket that is never closed",
+                    ));
                 }
                 regex.push(']');
             }
-            letter if letter.is_alphanumeric() || letter == '_' || !letter.is_ascii() => regex.push(letter),
+            letter if letter.is_alphanumeric() || letter == '_' || !letter.is_ascii() => {
+                regex.push(letter)
+            }
             letter => regex.push_str(&format!("\\{letter}")),
         }
     }

@@ -1,6 +1,6 @@
 use sqlite3_parser::ast::{
-    Expr, FrameBound, FrameClause, FrameExclude, FrameMode, FunctionCallOrder, FunctionTail, Over, SortOrder,
-    SortedColumn, Window,
+    Expr, FrameBound, FrameClause, FrameExclude, FrameMode, FunctionCallOrder, FunctionTail, Over,
+    SortOrder, SortedColumn, Window,
 };
 
 use super::catalog::Scope;
@@ -30,16 +30,26 @@ pub(super) fn is_aggregate(name: &str, arguments: usize) -> bool {
 }
 
 impl Translator<'_> {
-    pub(super) fn function(&self, call: &Call<'_>, arguments: &[Expr<'_>], scope: &Scope<'_>) -> Result<Sql, Refusal> {
+    pub(super) fn function(
+        &self,
+        call: &Call<'_>,
+        arguments: &[Expr<'_>],
+        scope: &Scope<'_>,
+    ) -> Result<Sql, Refusal> {
         let name = call.name.as_str();
-        let values: Vec<Sql> =
-            arguments.iter().map(|argument| self.expression(argument, scope)).collect::<Result<_, _>>()?;
+        let values: Vec<Sql> = arguments
+            .iter()
+            .map(|argument| self.expression(argument, scope))
+            .collect::<Result<_, _>>()?;
         let windowed = call.tail.is_some_and(|tail| tail.over_clause.is_some());
         if windowed || is_aggregate(name, values.len()) {
             return self.gather(call, values, scope);
         }
         if call.distinct || call.order_by.is_some() || call.tail.is_some() || call.star {
-            return Err(Refusal::new(name, format!("{name} is not an aggregate of SQLite")));
+            return Err(Refusal::new(
+                name,
+                format!("{name} is not an aggregate of SQLite"),
+            ));
         }
         let all = values.clone();
         let made = self.scalar(name, values)?;
@@ -51,7 +61,9 @@ impl Translator<'_> {
         let refuse = |why: &str| Err(Refusal::new(name, format!("function {name} {why}")));
         let take = |values: &mut Vec<Sql>| values.remove(0);
         match (name, count) {
-            ("date" | "time" | "datetime" | "strftime" | "julianday" | "unixepoch", _) => dates::call(name, &values),
+            ("date" | "time" | "datetime" | "strftime" | "julianday" | "unixepoch", _) => {
+                dates::call(name, &values)
+            }
             ("abs", 1) => {
                 let number = take(&mut values).into_number(name)?;
                 Ok(Sql::atom(format!("abs({})", number.text), number.ty))
@@ -62,13 +74,21 @@ impl Translator<'_> {
                 let collated = values[0].collated;
                 let nondeterministic = values.iter().any(|value| value.nondeterministic);
                 let made = Sql::atom(format!("coalesce({})", texts.join(", ")), ty);
-                Ok(Sql { column: column && ty == Ty::Bool, collated, nondeterministic, ..made })
+                Ok(Sql {
+                    column: column && ty == Ty::Bool,
+                    collated,
+                    nondeterministic,
+                    ..made
+                })
             }
             ("nullif", 2) => {
                 let (a, b) = self.comparable(&values[0], &values[1], true, name)?;
                 let value = take(&mut values);
                 let text = format!("CASE WHEN {a} = {b} THEN NULL ELSE {} END", value.text);
-                Ok(Sql { nondeterministic: value.nondeterministic, ..Sql::atom(text, value.ty) })
+                Ok(Sql {
+                    nondeterministic: value.nondeterministic,
+                    ..Sql::atom(text, value.ty)
+                })
             }
             ("iif" | "if", 2..) => {
                 let otherwise = if count % 2 == 1 { values.pop() } else { None };
@@ -102,12 +122,19 @@ impl Translator<'_> {
             }
             ("octet_length", 1) => {
                 let value = take(&mut values);
-                let text = if value.ty == Ty::Blob { value.text } else { value.into_text(name)?.text };
+                let text = if value.ty == Ty::Blob {
+                    value.text
+                } else {
+                    value.into_text(name)?.text
+                };
                 Ok(Sql::atom(format!("octet_length({text})::bigint"), Ty::Int))
             }
             ("lower" | "upper", 1) => {
                 let value = take(&mut values).into_text(name)?;
-                Ok(Sql::atom(format!("{name}({} COLLATE \"C\")", value.bracketed()), Ty::Text))
+                Ok(Sql::atom(
+                    format!("{name}({} COLLATE \"C\")", value.bracketed()),
+                    Ty::Text,
+                ))
             }
             ("trim" | "ltrim" | "rtrim", 1 | 2) => {
                 let function = if name == "trim" { "btrim" } else { name };
@@ -116,19 +143,32 @@ impl Translator<'_> {
                     Some(letters) => letters.into_text(name)?.text,
                     None => "' '".to_owned(),
                 };
-                Ok(Sql::atom(format!("{function}({}, {letters})", value.text), Ty::Text))
+                Ok(Sql::atom(
+                    format!("{function}({}, {letters})", value.text),
+                    Ty::Text,
+                ))
             }
             ("replace", 3) => {
                 let texts: Vec<String> = (values.into_iter())
                     .map(|value| value.into_text(name).map(|value| value.text))
                     .collect::<Result<_, _>>()?;
-                Ok(Sql::atom(format!("replace({})", texts.join(", ")), Ty::Text))
+                Ok(Sql::atom(
+                    format!("replace({})", texts.join(", ")),
+                    Ty::Text,
+                ))
             }
             ("substr" | "substring", 2 | 3) => substring(name, values),
             ("instr", 2) => {
                 let (needle, hay) = (values.remove(1), take(&mut values));
                 let (needle, hay) = (needle.into_text(name)?, hay.into_text(name)?);
-                Ok(Sql::atom(format!("strpos({} COLLATE \"C\", {})::bigint", hay.bracketed(), needle.text), Ty::Int))
+                Ok(Sql::atom(
+                    format!(
+                        "strpos({} COLLATE \"C\", {})::bigint",
+                        hay.bracketed(),
+                        needle.text
+                    ),
+                    Ty::Int,
+                ))
             }
             ("hex", 1) => {
                 let value = take(&mut values);
@@ -136,7 +176,8 @@ impl Translator<'_> {
                     Ty::Blob => value,
                     _ => {
                         let text = value.into_text(name)?;
-                        Sql::atom(format!("convert_to({}, 'UTF8')", text.text), Ty::Blob).not_immutable()
+                        Sql::atom(format!("convert_to({}, 'UTF8')", text.text), Ty::Blob)
+                            .not_immutable()
                     }
                 };
                 let text = format!("upper(encode({}, 'hex'))", bytes.text);
@@ -145,7 +186,10 @@ impl Translator<'_> {
             }
             ("unicode", 1) => {
                 let value = take(&mut values).into_text(name)?;
-                Ok(Sql::atom(format!("ascii(nullif({}, ''))::bigint", value.text), Ty::Int))
+                Ok(Sql::atom(
+                    format!("ascii(nullif({}, ''))::bigint", value.text),
+                    Ty::Int,
+                ))
             }
             ("typeof", 1) => {
                 let value = take(&mut values);
@@ -154,15 +198,27 @@ impl Translator<'_> {
                     Ty::Bool | Ty::Int => "integer",
                     Ty::Real => "real",
                     Ty::Blob => "blob",
-                    Ty::Numeric | Ty::Opaque => return refuse("asks for the class of each value, which is now one type"),
+                    Ty::Numeric | Ty::Opaque => {
+                        return refuse("asks for the class of each value, which is now one type");
+                    }
                     _ => "text",
                 };
-                let text = format!("CASE WHEN {} IS NULL THEN 'null' ELSE '{class}' END", value.bracketed());
+                let text = format!(
+                    "CASE WHEN {} IS NULL THEN 'null' ELSE '{class}' END",
+                    value.bracketed()
+                );
                 Ok(Sql::atom(text, Ty::Text))
             }
             ("min" | "max", 2..) => {
                 let (ty, mut texts) = unify(&values, name)?;
-                if ty == Ty::Text && (values.iter()).any(|value| !matches!(value.collated, Collated::No | Collated::Column(Collation::Binary))) {
+                if ty == Ty::Text
+                    && (values.iter()).any(|value| {
+                        !matches!(
+                            value.collated,
+                            Collated::No | Collated::Column(Collation::Binary)
+                        )
+                    })
+                {
                     return refuse("compares texts by another collation than BINARY");
                 }
                 if ty == Ty::Text {
@@ -170,8 +226,13 @@ impl Translator<'_> {
                 }
                 let function = if name == "min" { "least" } else { "greatest" };
                 // SQLite answers NULL as soon as one argument is; PostgreSQL passes NULLs over.
-                let nulls: Vec<String> = texts.iter().map(|text| format!("{text} IS NULL")).collect();
-                let text = format!("CASE WHEN {} THEN NULL ELSE {function}({}) END", nulls.join(" OR "), texts.join(", "));
+                let nulls: Vec<String> =
+                    texts.iter().map(|text| format!("{text} IS NULL")).collect();
+                let text = format!(
+                    "CASE WHEN {} THEN NULL ELSE {function}({}) END",
+                    nulls.join(" OR "),
+                    texts.join(", ")
+                );
                 Ok(Sql::atom(text, ty))
             }
             ("random", 0) => {
@@ -183,16 +244,23 @@ impl Translator<'_> {
             ("randomblob", 1) => match values[0].literal {
                 Some(Literal::Integer(bytes @ 1..=32)) => {
                     let random = "sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))";
-                    Ok(Sql::atom(format!("substring({random} FROM 1 FOR {bytes})"), Ty::Blob).not_immutable())
+                    Ok(
+                        Sql::atom(format!("substring({random} FROM 1 FOR {bytes})"), Ty::Blob)
+                            .not_immutable(),
+                    )
                 }
-                _ => refuse("is asked for more than 32 bytes, or for a number not known beforehand"),
+                _ => {
+                    refuse("is asked for more than 32 bytes, or for a number not known beforehand")
+                }
             },
             ("zeroblob", 1) => match values[0].literal {
                 Some(Literal::Integer(bytes @ 0..=1024)) => {
                     let zeros = "00".repeat(usize::try_from(bytes).unwrap_or_default());
                     Ok(Sql::atom(format!("'\\x{zeros}'::bytea"), Ty::Blob))
                 }
-                _ => refuse("is asked for more than 1024 bytes, or for a number not known beforehand"),
+                _ => refuse(
+                    "is asked for more than 1024 bytes, or for a number not known beforehand",
+                ),
             },
             ("sign", 1) => {
                 let number = take(&mut values).into_number(name)?;
@@ -209,11 +277,18 @@ impl Translator<'_> {
             ("sqrt", 1) => {
                 let number = take(&mut values).into_number(name)?;
                 let operand = number.bracketed();
-                Ok(Sql::atom(format!("CASE WHEN {operand} >= 0 THEN sqrt({operand}::double precision) END"), Ty::Real))
+                Ok(Sql::atom(
+                    format!("CASE WHEN {operand} >= 0 THEN sqrt({operand}::double precision) END"),
+                    Ty::Real,
+                ))
             }
             ("concat", 1..) => {
                 let texts: Vec<String> = (values.into_iter())
-                    .map(|value| value.into_text(name).map(|value| format!("coalesce({}, '')", value.text)))
+                    .map(|value| {
+                        value
+                            .into_text(name)
+                            .map(|value| format!("coalesce({}, '')", value.text))
+                    })
                     .collect::<Result<_, _>>()?;
                 Ok(Sql::atom(format!("({})", texts.join(" || ")), Ty::Text))
             }
@@ -221,22 +296,39 @@ impl Translator<'_> {
                 let mut texts = Vec::new();
                 for value in &values {
                     match value.literal {
-                        Some(Literal::Integer(code @ 1..=0xd7ff)) => texts.push(format!("chr({code})")),
-                        _ => return refuse("has an argument that is not a plain character's number"),
+                        Some(Literal::Integer(code @ 1..=0xd7ff)) => {
+                            texts.push(format!("chr({code})"))
+                        }
+                        _ => {
+                            return refuse("has an argument that is not a plain character's number");
+                        }
                     }
                 }
                 Ok(Sql::atom(format!("({})", texts.join(" || ")), Ty::Text))
             }
-            ("round", _) => refuse("rounds by decimal digits of a binary number, which PostgreSQL does differently"),
+            ("round", _) => refuse(
+                "rounds by decimal digits of a binary number, which PostgreSQL does differently",
+            ),
             ("printf" | "format", _) => refuse("has formats of its own"),
-            ("last_insert_rowid" | "changes" | "total_changes", _) => refuse("asks for the state of a SQLite connection"),
-            _ if name.starts_with("json") => refuse("answers differently from PostgreSQL's JSON functions"),
-            _ => refuse(&format!("with {count} arguments has no counterpart that is known to be the same")),
+            ("last_insert_rowid" | "changes" | "total_changes", _) => {
+                refuse("asks for the state of a SQLite connection")
+            }
+            _ if name.starts_with("json") => {
+                refuse("answers differently from PostgreSQL's JSON functions")
+            }
+            _ => refuse(&format!(
+                "with {count} arguments has no counterpart that is known to be the same"
+            )),
         }
     }
 
     /// Aggregates and window functions.
-    fn gather(&self, call: &Call<'_>, mut values: Vec<Sql>, scope: &Scope<'_>) -> Result<Sql, Refusal> {
+    fn gather(
+        &self,
+        call: &Call<'_>,
+        mut values: Vec<Sql>,
+        scope: &Scope<'_>,
+    ) -> Result<Sql, Refusal> {
         let name = call.name.as_str();
         let refuse = |why: &str| Err(Refusal::new(name, format!("function {name} {why}")));
         if call.order_by.is_some() && !matches!(name, "group_concat" | "string_agg") {
@@ -252,12 +344,20 @@ impl Translator<'_> {
             if let Some(over) = call_tail.over_clause {
                 tail.push_str(" OVER ");
                 match over {
-                    Over::Name(window) => tail.push_str(&crate::plan::quote_name(&crate::schema::unquote(window.0))),
-                    Over::Window(window) => tail.push_str(&format!("({})", self.window(window, scope)?)),
+                    Over::Name(window) => {
+                        tail.push_str(&crate::plan::quote_name(&crate::schema::unquote(window.0)))
+                    }
+                    Over::Window(window) => {
+                        tail.push_str(&format!("({})", self.window(window, scope)?))
+                    }
                 }
             }
         }
-        let first = if values.is_empty() { None } else { Some(values.remove(0)) };
+        let first = if values.is_empty() {
+            None
+        } else {
+            Some(values.remove(0))
+        };
         let made = match (name, first, values.as_slice()) {
             ("count", None, []) => Sql::atom(format!("count(*){tail}"), Ty::Int),
             ("count", Some(value), []) => {
@@ -267,25 +367,54 @@ impl Translator<'_> {
                 let number = value.into_number(name)?;
                 // PostgreSQL's sum of bigint is numeric; SQLite's overflow is an error too.
                 let cast = if number.ty == Ty::Int { "::bigint" } else { "" };
-                Sql::atom(format!("(sum({distinct}{}){tail}){cast}", number.text), number.ty)
+                Sql::atom(
+                    format!("(sum({distinct}{}){tail}){cast}", number.text),
+                    number.ty,
+                )
             }
             ("total", Some(value), []) => {
                 let number = convert_to(&value.into_number(name)?, Ty::Real, name)?;
-                Sql::atom(format!("coalesce(sum({distinct}{number}){tail}, 0::double precision)"), Ty::Real)
+                Sql::atom(
+                    format!("coalesce(sum({distinct}{number}){tail}, 0::double precision)"),
+                    Ty::Real,
+                )
             }
             ("avg", Some(value), []) => {
                 let number = convert_to(&value.into_number(name)?, Ty::Real, name)?;
                 Sql::atom(format!("avg({distinct}{number}){tail}"), Ty::Real)
             }
             ("min" | "max", Some(value), []) => match value.ty {
-                Ty::Int | Ty::Real | Ty::Numeric | Ty::Date | Ty::Time(_) | Ty::Timestamp(_) | Ty::TimestampTz(_) => {
+                Ty::Int
+                | Ty::Real
+                | Ty::Numeric
+                | Ty::Date
+                | Ty::Time(_)
+                | Ty::Timestamp(_)
+                | Ty::TimestampTz(_) => {
                     Sql::atom(format!("{name}({}){tail}", value.text), value.ty)
                 }
-                Ty::Bool => Sql::atom(format!("{name}({}::integer){tail}::bigint", value.bracketed()), Ty::Int),
-                Ty::Text if !value.nondeterministic && matches!(value.collated, Collated::No | Collated::Column(Collation::Binary)) => {
-                    Sql::atom(format!("{name}({} COLLATE \"C\"){tail}", value.bracketed()), Ty::Text)
+                Ty::Bool => Sql::atom(
+                    format!("{name}({}::integer){tail}::bigint", value.bracketed()),
+                    Ty::Int,
+                ),
+                Ty::Text
+                    if !value.nondeterministic
+                        && matches!(
+                            value.collated,
+                            Collated::No | Collated::Column(Collation::Binary)
+                        ) =>
+                {
+                    Sql::atom(
+                        format!("{name}({} COLLATE \"C\"){tail}", value.bracketed()),
+                        Ty::Text,
+                    )
                 }
-                _ => return refuse(&format!("takes the first of values of type {} by another order", value.ty.name())),
+                _ => {
+                    return refuse(&format!(
+                        "takes the first of values of type {} by another order",
+                        value.ty.name()
+                    ));
+                }
             },
             ("group_concat" | "string_agg", Some(value), rest) => {
                 let text = value.into_text(name)?;
@@ -295,25 +424,41 @@ impl Translator<'_> {
                     _ => return refuse("has more than two arguments"),
                 };
                 let order = match call.order_by {
-                    Some(FunctionCallOrder::SortList(terms)) => format!(" {}", self.order_by(terms, scope)?),
+                    Some(FunctionCallOrder::SortList(terms)) => {
+                        format!(" {}", self.order_by(terms, scope)?)
+                    }
                     None => String::new(),
                 };
-                Sql::atom(format!("string_agg({distinct}{}, {separator}{order}){tail}", text.text), Ty::Text)
+                Sql::atom(
+                    format!(
+                        "string_agg({distinct}{}, {separator}{order}){tail}",
+                        text.text
+                    ),
+                    Ty::Text,
+                )
             }
-            ("row_number" | "rank" | "dense_rank", None, []) => Sql::atom(format!("{name}(){tail}"), Ty::Int),
-            ("percent_rank" | "cume_dist", None, []) => Sql::atom(format!("{name}(){tail}"), Ty::Real),
-            ("ntile", Some(value), []) if value.ty == Ty::Int => {
-                Sql::atom(format!("ntile({}::integer){tail}::bigint", value.bracketed()), Ty::Int)
+            ("row_number" | "rank" | "dense_rank", None, []) => {
+                Sql::atom(format!("{name}(){tail}"), Ty::Int)
             }
-            ("first_value" | "last_value", Some(value), []) => {
-                Sql::atom(format!("{name}({}){tail}", value.clone().into_value().text), value.into_value().ty)
+            ("percent_rank" | "cume_dist", None, []) => {
+                Sql::atom(format!("{name}(){tail}"), Ty::Real)
             }
+            ("ntile", Some(value), []) if value.ty == Ty::Int => Sql::atom(
+                format!("ntile({}::integer){tail}::bigint", value.bracketed()),
+                Ty::Int,
+            ),
+            ("first_value" | "last_value", Some(value), []) => Sql::atom(
+                format!("{name}({}){tail}", value.clone().into_value().text),
+                value.into_value().ty,
+            ),
             ("lag" | "lead" | "nth_value", Some(value), rest) => {
                 let value = value.into_value();
                 let mut texts = vec![value.text.clone()];
                 match rest {
                     [] => {}
-                    [places] if places.ty == Ty::Int => texts.push(format!("{}::integer", places.bracketed())),
+                    [places] if places.ty == Ty::Int => {
+                        texts.push(format!("{}::integer", places.bracketed()))
+                    }
                     [places, otherwise] if places.ty == Ty::Int => {
                         texts.push(format!("{}::integer", places.bracketed()));
                         texts.push(convert_to(otherwise, value.ty, name)?);
@@ -357,8 +502,14 @@ impl Translator<'_> {
         let bound = |bound: &FrameBound<'_>| -> Result<String, Refusal> {
             Ok(match bound {
                 FrameBound::CurrentRow => "CURRENT ROW".to_owned(),
-                FrameBound::Following(distance) => format!("{} FOLLOWING", self.expression(distance, scope)?.bracketed()),
-                FrameBound::Preceding(distance) => format!("{} PRECEDING", self.expression(distance, scope)?.bracketed()),
+                FrameBound::Following(distance) => format!(
+                    "{} FOLLOWING",
+                    self.expression(distance, scope)?.bracketed()
+                ),
+                FrameBound::Preceding(distance) => format!(
+                    "{} PRECEDING",
+                    self.expression(distance, scope)?.bracketed()
+                ),
                 FrameBound::UnboundedFollowing => "UNBOUNDED FOLLOWING".to_owned(),
                 FrameBound::UnboundedPreceding => "UNBOUNDED PRECEDING".to_owned(),
             })
@@ -379,7 +530,11 @@ impl Translator<'_> {
     }
 
     /// An ORDER BY within a window or an aggregate.
-    pub(super) fn order_by(&self, terms: &[SortedColumn<'_>], scope: &Scope<'_>) -> Result<String, Refusal> {
+    pub(super) fn order_by(
+        &self,
+        terms: &[SortedColumn<'_>],
+        scope: &Scope<'_>,
+    ) -> Result<String, Refusal> {
         let mut texts = Vec::new();
         for term in terms {
             let value = self.expression(&term.expr, scope)?;
@@ -409,15 +564,33 @@ pub(super) fn direction(term: &SortedColumn<'_>) -> String {
         None => !descending,
     };
     let order = if descending { " DESC" } else { "" };
-    format!("{order} NULLS {}", if nulls_first { "FIRST" } else { "LAST" })
+    format!(
+        "{order} NULLS {}",
+        if nulls_first { "FIRST" } else { "LAST" }
+    )
 }
 
 fn substring(name: &str, mut values: Vec<Sql>) -> Result<Sql, Refusal> {
-    let refuse = || Refusal::new(name, format!("{name} counts from a place that is not known beforehand"));
-    let length = if values.len() == 3 { values.pop() } else { None };
-    let (Some(start), Some(value)) = (values.pop(), values.pop()) else { return Err(refuse()) };
+    let refuse = || {
+        Refusal::new(
+            name,
+            format!("{name} counts from a place that is not known beforehand"),
+        )
+    };
+    let length = if values.len() == 3 {
+        values.pop()
+    } else {
+        None
+    };
+    let (Some(start), Some(value)) = (values.pop(), values.pop()) else {
+        return Err(refuse());
+    };
     let is_blob = value.ty == Ty::Blob;
-    let value = if is_blob { value } else { value.into_text(name)? };
+    let value = if is_blob {
+        value
+    } else {
+        value.into_text(name)?
+    };
     let length = match length {
         None => None,
         Some(length) => match length.literal {
@@ -427,15 +600,18 @@ fn substring(name: &str, mut values: Vec<Sql>) -> Result<Sql, Refusal> {
     };
     match (start.literal, length) {
         // Place 0 is one before the first letter, for both.
-        (Some(Literal::Integer(start @ 0..=2_147_483_647)), Some(length)) => {
-            Ok(Sql::atom(format!("substr({}, {start}, {length})", value.text), value.ty))
-        }
-        (Some(Literal::Integer(start @ 0..=2_147_483_647)), None) => {
-            Ok(Sql::atom(format!("substr({}, {start})", value.text), value.ty))
-        }
-        (Some(Literal::Integer(start @ -2_147_483_647..=-1)), None) if !is_blob => {
-            Ok(Sql::atom(format!("right({}, {})", value.text, -start), Ty::Text))
-        }
+        (Some(Literal::Integer(start @ 0..=2_147_483_647)), Some(length)) => Ok(Sql::atom(
+            format!("substr({}, {start}, {length})", value.text),
+            value.ty,
+        )),
+        (Some(Literal::Integer(start @ 0..=2_147_483_647)), None) => Ok(Sql::atom(
+            format!("substr({}, {start})", value.text),
+            value.ty,
+        )),
+        (Some(Literal::Integer(start @ -2_147_483_647..=-1)), None) if !is_blob => Ok(Sql::atom(
+            format!("right({}, {})", value.text, -start),
+            Ty::Text,
+        )),
         _ => Err(refuse()),
     }
 }

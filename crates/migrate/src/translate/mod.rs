@@ -36,7 +36,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(token: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { token: token.into(), reason: reason.into() }
+        Self {
+            token: token.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -48,7 +51,11 @@ pub(crate) struct Translator<'c> {
 impl Translator<'_> {
     /// A check constraint or the condition of a partial index: true, false or unknown, over the
     /// columns of one table.
-    pub(crate) fn condition(&self, table: &Relation, expression: &Expr<'_>) -> Result<Sql, Refusal> {
+    pub(crate) fn condition(
+        &self,
+        table: &Relation,
+        expression: &Expr<'_>,
+    ) -> Result<Sql, Refusal> {
         let scope = Scope::of_table(table);
         self.expression(expression, &scope)?.into_condition()
     }
@@ -67,11 +74,19 @@ impl Translator<'_> {
         collation: Collation,
     ) -> Result<Sql, Refusal> {
         let value = self.value(table, expression)?;
-        Ok(if value.ty == Ty::Text { value.with_key_collation(collation) } else { value })
+        Ok(if value.ty == Ty::Text {
+            value.with_key_collation(collation)
+        } else {
+            value
+        })
     }
 
     /// A default, for a column of the type.
-    pub(crate) fn default(&self, column: &CatalogColumn, expression: &Expr<'_>) -> Result<String, Refusal> {
+    pub(crate) fn default(
+        &self,
+        column: &CatalogColumn,
+        expression: &Expr<'_>,
+    ) -> Result<String, Refusal> {
         let scope = Scope::nothing();
         let value = self.expression(expression, &scope)?;
         self.assign(&value, column)
@@ -79,12 +94,25 @@ impl Translator<'_> {
 
     /// A value as a column of the type stores it, whether or not the column is computed.
     pub(crate) fn assigned(&self, value: &Sql, column: &CatalogColumn) -> Result<String, Refusal> {
-        self.assign(value, &CatalogColumn { generated: false, ..column.clone() })
+        self.assign(
+            value,
+            &CatalogColumn {
+                generated: false,
+                ..column.clone()
+            },
+        )
     }
 
     /// A view's query; its columns are named by the caller.
     pub(crate) fn view(&self, select: &Select<'_>) -> Result<(String, Vec<Sql>), Refusal> {
         let query = self.select(select, &Scope::nothing())?;
-        Ok((query.text, query.columns.into_iter().map(|(_, column)| column).collect()))
+        Ok((
+            query.text,
+            query
+                .columns
+                .into_iter()
+                .map(|(_, column)| column)
+                .collect(),
+        ))
     }
 }

@@ -1,6 +1,6 @@
 use sqlite3_parser::ast::{
-    As, CompoundOperator, Distinctness, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, OneSelect,
-    ResultColumn, Select, SelectTable, With,
+    As, CompoundOperator, Distinctness, Expr, FromClause, JoinConstraint, JoinOperator, JoinType,
+    OneSelect, ResultColumn, Select, SelectTable, With,
 };
 
 use super::catalog::{CatalogColumn, Relation, Scope, Source};
@@ -41,24 +41,39 @@ impl Translator<'_> {
         if let Some(with) = &select.with {
             text = self.with(with, &mut own)?;
         }
-        let compounds = select.body.compounds.as_ref().map_or(&[][..], |compounds| compounds.as_slice());
+        let compounds = select
+            .body
+            .compounds
+            .as_ref()
+            .map_or(&[][..], |compounds| compounds.as_slice());
         let alone = compounds.is_empty();
         let order_by = select.order_by.unwrap_or_default();
-        let mut parts = vec![self.part(&select.body.select, &own, if alone { order_by } else { &[] })?];
+        let mut parts = vec![self.part(
+            &select.body.select,
+            &own,
+            if alone { order_by } else { &[] },
+        )?];
         for compound in compounds {
             parts.push(self.part(&compound.select, &own, &[])?);
         }
         let width = parts[0].names.len();
         if parts.iter().any(|part| part.names.len() != width) {
-            return Err(Refusal::new("SELECT", "parts of a compound query have different numbers of columns"));
+            return Err(Refusal::new(
+                "SELECT",
+                "parts of a compound query have different numbers of columns",
+            ));
         }
         // One type for each column over all parts, and each literal told its type.
         let mut columns = Vec::new();
-        let mut texts: Vec<Vec<Vec<String>>> =
-            parts.iter().map(|part| vec![Vec::new(); part.rows.len()]).collect();
+        let mut texts: Vec<Vec<Vec<String>>> = parts
+            .iter()
+            .map(|part| vec![Vec::new(); part.rows.len()])
+            .collect();
         for position in 0..width {
-            let all: Vec<Sql> =
-                parts.iter().flat_map(|part| part.rows.iter().map(|row| row[position].clone())).collect();
+            let all: Vec<Sql> = parts
+                .iter()
+                .flat_map(|part| part.rows.iter().map(|row| row[position].clone()))
+                .collect();
             let single = all.len() == 1;
             let (ty, written) = if single && all[0].ty == Ty::Opaque {
                 (Ty::Opaque, vec![all[0].text.clone()])
@@ -69,25 +84,43 @@ impl Translator<'_> {
             let mut written = written.into_iter().zip(&all);
             for (part, rows) in parts.iter().zip(&mut texts) {
                 for row in rows.iter_mut().take(part.rows.len()) {
-                    let Some((text, value)) = written.next() else { continue };
+                    let Some((text, value)) = written.next() else {
+                        continue;
+                    };
                     let told = value.literal.is_some() && !text.contains("::");
                     let text = match (told, value.ty) {
-                        (true, _) | (false, Ty::Null) if !text.contains("::") => format!("{text}::{}", ty.name()),
+                        (true, _) | (false, Ty::Null) if !text.contains("::") => {
+                            format!("{text}::{}", ty.name())
+                        }
                         _ => text,
                     };
                     row.push(text);
                 }
             }
             let column = all.iter().all(|value| value.column);
-            let made = Sql { column, ..Sql::atom("", ty) };
+            let made = Sql {
+                column,
+                ..Sql::atom("", ty)
+            };
             let nondeterministic = all.iter().any(|value| value.nondeterministic);
             let collated = match (all[0].collated, ty) {
                 (Collated::Column(collation), Ty::Text) => Collated::Column(collation),
                 _ => Collated::No,
             };
-            columns.push((parts[0].names[position].clone(), Sql { nondeterministic, collated, ..made }));
+            columns.push((
+                parts[0].names[position].clone(),
+                Sql {
+                    nondeterministic,
+                    collated,
+                    ..made
+                },
+            ));
         }
-        let written: Vec<String> = parts.iter().zip(&texts).map(|(part, rows)| part.written(rows)).collect();
+        let written: Vec<String> = parts
+            .iter()
+            .zip(&texts)
+            .map(|(part, rows)| part.written(rows))
+            .collect();
         text.push_str(&written[0]);
         for (compound, part) in compounds.iter().zip(&written[1..]) {
             let word = match compound.operator {
@@ -99,7 +132,10 @@ impl Translator<'_> {
             // SQLite joins parts from left to right; PostgreSQL binds INTERSECT tighter.
             text = match compound.operator {
                 CompoundOperator::Intersect if compounds.len() > 1 => {
-                    return Err(Refusal::new("INTERSECT", "INTERSECT stands beside other compound operators"));
+                    return Err(Refusal::new(
+                        "INTERSECT",
+                        "INTERSECT stands beside other compound operators",
+                    ));
                 }
                 _ => format!("{text} {word} {part}"),
             };
@@ -109,20 +145,32 @@ impl Translator<'_> {
         } else if !order_by.is_empty() {
             text.push_str(&self.compound_order(order_by, &parts[0].names)?);
         }
-        let mut is_one_row =
-            alone && parts[0].rows.len() == 1 && (parts[0].gathers || !parts[0].tail.starts_with(" FROM"));
+        let mut is_one_row = alone
+            && parts[0].rows.len() == 1
+            && (parts[0].gathers || !parts[0].tail.starts_with(" FROM"));
         if let Some(limit) = select.limit {
             text.push_str(&self.limit(limit, &own)?);
             is_one_row |= limit.expr.is_integer() == Some(1);
         }
-        Ok(Query { text, columns, is_one_row })
+        Ok(Query {
+            text,
+            columns,
+            is_one_row,
+        })
     }
 
-    fn limit(&self, limit: &sqlite3_parser::ast::Limit<'_>, scope: &Scope<'_>) -> Result<String, Refusal> {
+    fn limit(
+        &self,
+        limit: &sqlite3_parser::ast::Limit<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<String, Refusal> {
         let mut text = match limit.expr.is_integer() {
             Some(count) if count < 0 => String::new(),
             Some(count) => format!(" LIMIT {count}"),
-            None => format!(" LIMIT {}", self.expression(&limit.expr, scope)?.bracketed()),
+            None => format!(
+                " LIMIT {}",
+                self.expression(&limit.expr, scope)?.bracketed()
+            ),
         };
         if let Some(offset) = &limit.offset {
             text.push_str(&match offset.is_integer() {
@@ -141,11 +189,19 @@ impl Translator<'_> {
         let mut texts = Vec::new();
         for term in terms {
             let by_name = match &term.expr {
-                Expr::Id(id) => names.iter().position(|name| name.eq_ignore_ascii_case(&unquote(id.0))).map(|at| at + 1),
-                expression => expression.is_integer().and_then(|number| usize::try_from(number).ok()),
+                Expr::Id(id) => names
+                    .iter()
+                    .position(|name| name.eq_ignore_ascii_case(&unquote(id.0)))
+                    .map(|at| at + 1),
+                expression => expression
+                    .is_integer()
+                    .and_then(|number| usize::try_from(number).ok()),
             };
             let Some(place) = by_name else {
-                return Err(Refusal::new("ORDER", "a compound query is ordered by something other than a column of it"));
+                return Err(Refusal::new(
+                    "ORDER",
+                    "a compound query is ordered by something other than a column of it",
+                ));
             };
             texts.push(format!("{place}{}", direction(term)));
         }
@@ -156,22 +212,40 @@ impl Translator<'_> {
         let mut texts = Vec::new();
         for table in with.ctes {
             let name = unquote(table.tbl_name.0);
-            let given: Option<Vec<String>> =
-                table.columns.map(|columns| columns.iter().map(|column| unquote(column.col_name.0)).collect());
+            let given: Option<Vec<String>> = table.columns.map(|columns| {
+                columns
+                    .iter()
+                    .map(|column| unquote(column.col_name.0))
+                    .collect()
+            });
             // A table that names itself is seen by its first part's columns.
             let query = if with.recursive && table.select.body.compounds.is_some() {
                 let mut inner = scope.clone();
                 let first = self.part(&table.select.body.select, &inner, &[])?;
-                let seen: Vec<(String, Sql)> =
-                    first.names.into_iter().zip(first.rows.into_iter().next().unwrap_or_default()).collect();
-                inner.named.push(relation_of(&name, given.as_deref(), &seen));
+                let seen: Vec<(String, Sql)> = first
+                    .names
+                    .into_iter()
+                    .zip(first.rows.into_iter().next().unwrap_or_default())
+                    .collect();
+                inner
+                    .named
+                    .push(relation_of(&name, given.as_deref(), &seen));
                 self.select(table.select, &inner)?
             } else {
                 self.select(table.select, scope)?
             };
             let relation = relation_of(&name, given.as_deref(), &query.columns);
-            let columns: Vec<String> = relation.columns.iter().map(|column| quote_name(&column.target)).collect();
-            texts.push(format!("{} ({}) AS ({})", quote_name(&name), columns.join(", "), query.text));
+            let columns: Vec<String> = relation
+                .columns
+                .iter()
+                .map(|column| quote_name(&column.target))
+                .collect();
+            texts.push(format!(
+                "{} ({}) AS ({})",
+                quote_name(&name),
+                columns.join(", "),
+                query.text
+            ));
             scope.named.push(relation);
         }
         let recursive = if with.recursive { "RECURSIVE " } else { "" };
@@ -188,12 +262,16 @@ impl Translator<'_> {
             OneSelect::Values(rows) => {
                 let rows: Vec<Vec<Sql>> = (rows.iter())
                     .map(|row| {
-                        row.iter().map(|value| self.expression(value, outer).map(Sql::into_value)).collect::<Result<_, _>>()
+                        row.iter()
+                            .map(|value| self.expression(value, outer).map(Sql::into_value))
+                            .collect::<Result<_, _>>()
                     })
                     .collect::<Result<_, _>>()?;
                 let width = rows.first().map_or(0, Vec::len);
                 return Ok(Part {
-                    names: (1..=width).map(|number| format!("column{number}")).collect(),
+                    names: (1..=width)
+                        .map(|number| format!("column{number}"))
+                        .collect(),
                     rows,
                     distinct: false,
                     values: true,
@@ -202,9 +280,23 @@ impl Translator<'_> {
                     gathers: false,
                 });
             }
-            OneSelect::Select { distinctness, columns, from, where_clause, group_by, having, window_clause } => {
-                (distinctness, columns, from, where_clause, group_by, having, window_clause)
-            }
+            OneSelect::Select {
+                distinctness,
+                columns,
+                from,
+                where_clause,
+                group_by,
+                having,
+                window_clause,
+            } => (
+                distinctness,
+                columns,
+                from,
+                where_clause,
+                group_by,
+                having,
+                window_clause,
+            ),
         };
         let mut scope = Scope::within(outer);
         let mut tail = match from {
@@ -217,7 +309,10 @@ impl Translator<'_> {
             }
         }
         let (mut row, mut names) = (Vec::new(), Vec::new());
-        let no_aliases = Scope { aliases: Vec::new(), ..scope.clone() };
+        let no_aliases = Scope {
+            aliases: Vec::new(),
+            ..scope.clone()
+        };
         for column in *columns {
             match column {
                 ResultColumn::Expr(expression, alias) => {
@@ -231,13 +326,25 @@ impl Translator<'_> {
                 ResultColumn::Star => expand(&scope.sources, &mut row, &mut names),
                 ResultColumn::TableStar(name) => {
                     let name = unquote(name.0);
-                    let found: Vec<Source> =
-                        scope.sources.iter().filter(|source| source.name.eq_ignore_ascii_case(&name)).cloned().collect();
+                    let found: Vec<Source> = scope
+                        .sources
+                        .iter()
+                        .filter(|source| source.name.eq_ignore_ascii_case(&name))
+                        .cloned()
+                        .collect();
                     if found.is_empty() {
-                        return Err(Refusal::new(&name, format!("there is no table {name} here")));
+                        return Err(Refusal::new(
+                            &name,
+                            format!("there is no table {name} here"),
+                        ));
                     }
-                    let found: Vec<Source> =
-                        found.into_iter().map(|source| Source { merged: Vec::new(), ..source }).collect();
+                    let found: Vec<Source> = found
+                        .into_iter()
+                        .map(|source| Source {
+                            merged: Vec::new(),
+                            ..source
+                        })
+                        .collect();
                     expand(&found, &mut row, &mut names);
                 }
             }
@@ -246,13 +353,19 @@ impl Translator<'_> {
             let condition = self.expression(condition, &scope)?.into_condition()?;
             tail.push_str(&format!(" WHERE {}", condition.text));
         }
-        let gathers = columns.iter().any(|column| matches!(column, ResultColumn::Expr(expression, _) if gathers(expression)))
-            || having.is_some();
+        let gathers = columns.iter().any(
+            |column| matches!(column, ResultColumn::Expr(expression, _) if gathers(expression)),
+        ) || having.is_some();
         let mut groups = Vec::new();
         if let Some(terms) = group_by {
             for term in *terms {
-                match term.is_integer().and_then(|number| usize::try_from(number).ok()) {
-                    Some(place) if (1..=row.len()).contains(&place) => groups.push(row[place - 1].text.clone()),
+                match term
+                    .is_integer()
+                    .and_then(|number| usize::try_from(number).ok())
+                {
+                    Some(place) if (1..=row.len()).contains(&place) => {
+                        groups.push(row[place - 1].text.clone())
+                    }
                     _ => groups.push(self.expression(term, &scope)?.text),
                 }
             }
@@ -261,9 +374,14 @@ impl Translator<'_> {
         if gathers || group_by.is_some() {
             for column in *columns {
                 match column {
-                    ResultColumn::Expr(expression, _) => self.check_grouped(expression, &groups, &no_aliases)?,
+                    ResultColumn::Expr(expression, _) => {
+                        self.check_grouped(expression, &groups, &no_aliases)?
+                    }
                     ResultColumn::Star | ResultColumn::TableStar(_) => {
-                        return Err(Refusal::new("*", "* stands beside an aggregate, where SQLite takes any row's values"));
+                        return Err(Refusal::new(
+                            "*",
+                            "* stands beside an aggregate, where SQLite takes any row's values",
+                        ));
                     }
                 }
             }
@@ -276,7 +394,11 @@ impl Translator<'_> {
         if let Some(windows) = windows {
             let mut texts = Vec::new();
             for window in *windows {
-                texts.push(format!("{} AS ({})", quote_name(&unquote(window.name.0)), self.window(&window.window, &scope)?));
+                texts.push(format!(
+                    "{} AS ({})",
+                    quote_name(&unquote(window.name.0)),
+                    self.window(&window.window, &scope)?
+                ));
             }
             tail.push_str(&format!(" WINDOW {}", texts.join(", ")));
         }
@@ -286,15 +408,26 @@ impl Translator<'_> {
             terms => {
                 let mut texts = Vec::new();
                 for term in terms {
-                    let key = match term.expr.is_integer().and_then(|number| usize::try_from(number).ok()) {
+                    let key = match term
+                        .expr
+                        .is_integer()
+                        .and_then(|number| usize::try_from(number).ok())
+                    {
                         Some(place) if (1..=row.len()).contains(&place) => {
-                            if row[place - 1].nondeterministic { sort_key(row[place - 1].clone()).text } else { place.to_string() }
+                            if row[place - 1].nondeterministic {
+                                sort_key(row[place - 1].clone()).text
+                            } else {
+                                place.to_string()
+                            }
                         }
                         _ => {
                             let value = self.expression(&term.expr, &scope)?;
                             let is_shown = row.iter().position(|shown| shown.text == value.text);
                             match is_shown {
-                                Some(place) if !value.nondeterministic && !matches!(value.collated, Collated::Explicit(_)) => {
+                                Some(place)
+                                    if !value.nondeterministic
+                                        && !matches!(value.collated, Collated::Explicit(_)) =>
+                                {
                                     (place + 1).to_string()
                                 }
                                 _ => sort_key(value).text,
@@ -302,7 +435,10 @@ impl Translator<'_> {
                         }
                     };
                     if distinct && key.parse::<usize>().is_err() {
-                        return Err(Refusal::new("ORDER", "SELECT DISTINCT is ordered by something that it does not select"));
+                        return Err(Refusal::new(
+                            "ORDER",
+                            "SELECT DISTINCT is ordered by something that it does not select",
+                        ));
                     }
                     texts.push(format!("{key}{}", direction(term)));
                 }
@@ -321,60 +457,113 @@ impl Translator<'_> {
     }
 
     /// From FROM on, for statements that only ask whether there is a row.
-    pub(super) fn tail_of(&self, select: &Select<'_>, outer: &Scope<'_>) -> Result<(Option<String>, Option<Sql>), Refusal> {
-        let OneSelect::Select { from, where_clause, group_by: None, having: None, window_clause: None, .. } = &select.body.select
+    pub(super) fn tail_of(
+        &self,
+        select: &Select<'_>,
+        outer: &Scope<'_>,
+    ) -> Result<(Option<String>, Option<Sql>), Refusal> {
+        let OneSelect::Select {
+            from,
+            where_clause,
+            group_by: None,
+            having: None,
+            window_clause: None,
+            ..
+        } = &select.body.select
         else {
-            return Err(Refusal::new("RAISE", "RAISE stands in a query that groups or lists values"));
+            return Err(Refusal::new(
+                "RAISE",
+                "RAISE stands in a query that groups or lists values",
+            ));
         };
         if select.with.is_some() || select.body.compounds.is_some() || select.limit.is_some() {
-            return Err(Refusal::new("RAISE", "RAISE stands in a query with WITH, UNION or LIMIT"));
+            return Err(Refusal::new(
+                "RAISE",
+                "RAISE stands in a query with WITH, UNION or LIMIT",
+            ));
         }
         let mut scope = Scope::within(outer);
-        let from = from.as_ref().map(|from| self.from(from, &mut scope)).transpose()?;
-        let condition =
-            where_clause.map(|condition| self.expression(condition, &scope)?.into_condition()).transpose()?;
+        let from = from
+            .as_ref()
+            .map(|from| self.from(from, &mut scope))
+            .transpose()?;
+        let condition = where_clause
+            .map(|condition| self.expression(condition, &scope)?.into_condition())
+            .transpose()?;
         Ok((from, condition))
     }
 
     /// Refuses columns that are neither grouped by nor gathered: SQLite takes them from any row.
-    fn check_grouped(&self, expression: &Expr<'_>, groups: &[String], scope: &Scope<'_>) -> Result<(), Refusal> {
+    fn check_grouped(
+        &self,
+        expression: &Expr<'_>,
+        groups: &[String],
+        scope: &Scope<'_>,
+    ) -> Result<(), Refusal> {
         if let Ok(value) = self.expression(expression, scope)
             && groups.contains(&value.text)
         {
             return Ok(());
         }
-        let all = |parts: &[&Expr<'_>]| parts.iter().try_for_each(|part| self.check_grouped(part, groups, scope));
+        let all = |parts: &[&Expr<'_>]| {
+            parts
+                .iter()
+                .try_for_each(|part| self.check_grouped(part, groups, scope))
+        };
         match expression {
             Expr::Id(_) | Expr::Name(_) | Expr::Qualified(..) | Expr::DoublyQualified(..) => {
                 let value = self.expression(expression, scope)?;
                 if !value.column {
                     return Ok(());
                 }
-                let reason = format!("{} is neither grouped by nor gathered: SQLite takes it from any row", value.text);
+                let reason = format!(
+                    "{} is neither grouped by nor gathered: SQLite takes it from any row",
+                    value.text
+                );
                 Err(Refusal::new(column_name(expression), reason))
             }
-            Expr::FunctionCall { name, args, filter_over, .. } => {
+            Expr::FunctionCall {
+                name,
+                args,
+                filter_over,
+                ..
+            } => {
                 let arguments = args.unwrap_or_default();
-                let over = filter_over.as_ref().is_some_and(|tail| tail.over_clause.is_some());
+                let over = filter_over
+                    .as_ref()
+                    .is_some_and(|tail| tail.over_clause.is_some());
                 if over {
-                    return Err(Refusal::new(unquote(name.0), "a window function stands beside aggregates"));
+                    return Err(Refusal::new(
+                        unquote(name.0),
+                        "a window function stands beside aggregates",
+                    ));
                 }
                 if is_aggregate(&unquote(name.0).to_ascii_lowercase(), arguments.len()) {
                     return Ok(());
                 }
                 all(&arguments.iter().collect::<Vec<_>>())
             }
-            Expr::Between { lhs, start, end, .. } => all(&[lhs, start, end]),
+            Expr::Between {
+                lhs, start, end, ..
+            } => all(&[lhs, start, end]),
             Expr::Binary(left, _, right) => all(&[left, right]),
-            Expr::Case { base, when_then_pairs, else_expr } => {
-                let mut parts: Vec<&Expr<'_>> = base.iter().chain(else_expr.iter()).copied().collect();
+            Expr::Case {
+                base,
+                when_then_pairs,
+                else_expr,
+            } => {
+                let mut parts: Vec<&Expr<'_>> =
+                    base.iter().chain(else_expr.iter()).copied().collect();
                 for (when, then) in *when_then_pairs {
                     parts.extend([when, then]);
                 }
                 all(&parts)
             }
             Expr::Cast { expr, .. } => all(&[expr]),
-            Expr::Collate(inner, _) | Expr::IsNull(inner) | Expr::NotNull(inner) | Expr::Unary(_, inner) => all(&[inner]),
+            Expr::Collate(inner, _)
+            | Expr::IsNull(inner)
+            | Expr::NotNull(inner)
+            | Expr::Unary(_, inner) => all(&[inner]),
             Expr::InList { lhs, rhs, .. } => {
                 let mut parts = vec![*lhs];
                 parts.extend(rhs.unwrap_or_default());
@@ -404,7 +593,10 @@ impl Translator<'_> {
                 JoinOperator::Comma | JoinOperator::TypedJoin(None) => JoinType::INNER,
                 JoinOperator::TypedJoin(Some(kind)) => kind,
             };
-            let (left, right) = (kind.contains(JoinType::LEFT), kind.contains(JoinType::RIGHT));
+            let (left, right) = (
+                kind.contains(JoinType::LEFT),
+                kind.contains(JoinType::RIGHT),
+            );
             let word = match (left, right) {
                 (true, true) => "FULL JOIN",
                 (true, false) => "LEFT JOIN",
@@ -412,14 +604,21 @@ impl Translator<'_> {
                 (false, false) => "JOIN",
             };
             let shared: Option<Vec<String>> = match &join.constraint {
-                Some(JoinConstraint::Using(names)) => Some(names.iter().map(|name| unquote(name.0)).collect()),
-                _ if kind.contains(JoinType::NATURAL) => Some(self.shared_columns(&scope.sources, before)),
+                Some(JoinConstraint::Using(names)) => {
+                    Some(names.iter().map(|name| unquote(name.0)).collect())
+                }
+                _ if kind.contains(JoinType::NATURAL) => {
+                    Some(self.shared_columns(&scope.sources, before))
+                }
                 _ => None,
             };
             let condition = match (&join.constraint, shared) {
                 (_, Some(shared)) => {
                     if right {
-                        return Err(Refusal::new("USING", format!("a {word} merges columns of both sides by USING")));
+                        return Err(Refusal::new(
+                            "USING",
+                            format!("a {word} merges columns of both sides by USING"),
+                        ));
                     }
                     Some(self.merge(&mut scope.sources, before, &shared)?)
                 }
@@ -440,9 +639,12 @@ impl Translator<'_> {
     fn shared_columns(&self, sources: &[Source], before: usize) -> Vec<String> {
         let mut shared = Vec::new();
         for column in sources[before..].iter().flat_map(|source| &source.columns) {
-            let is_left = sources[..before]
-                .iter()
-                .any(|source| source.columns.iter().any(|left| left.source.eq_ignore_ascii_case(&column.source)));
+            let is_left = sources[..before].iter().any(|source| {
+                source
+                    .columns
+                    .iter()
+                    .any(|left| left.source.eq_ignore_ascii_case(&column.source))
+            });
             if is_left {
                 shared.push(column.source.clone());
             }
@@ -450,24 +652,46 @@ impl Translator<'_> {
         shared
     }
 
-    fn merge(&self, sources: &mut [Source], before: usize, shared: &[String]) -> Result<String, Refusal> {
+    fn merge(
+        &self,
+        sources: &mut [Source],
+        before: usize,
+        shared: &[String],
+    ) -> Result<String, Refusal> {
         let mut texts = Vec::new();
         for name in shared {
             let find = |sources: &[Source]| {
                 sources.iter().find_map(|source| {
-                    let merged = source.merged.iter().any(|merged| merged.eq_ignore_ascii_case(name));
-                    if merged { None } else { source.column(name).map(|column| column.read(&source.prefix)) }
+                    let merged = source
+                        .merged
+                        .iter()
+                        .any(|merged| merged.eq_ignore_ascii_case(name));
+                    if merged {
+                        None
+                    } else {
+                        source
+                            .column(name)
+                            .map(|column| column.read(&source.prefix))
+                    }
                 })
             };
-            let (Some(left), Some(right)) = (find(&sources[..before]), find(&sources[before..])) else {
-                return Err(Refusal::new(name, format!("there is no column {name} on both sides of a join")));
+            let (Some(left), Some(right)) = (find(&sources[..before]), find(&sources[before..]))
+            else {
+                return Err(Refusal::new(
+                    name,
+                    format!("there is no column {name} on both sides of a join"),
+                ));
             };
             texts.push(self.compare(&left, "=", &right)?.text);
             for source in &mut sources[before..] {
                 source.merged.push(name.clone());
             }
         }
-        Ok(if texts.is_empty() { "true".to_owned() } else { texts.join(" AND ") })
+        Ok(if texts.is_empty() {
+            "true".to_owned()
+        } else {
+            texts.join(" AND ")
+        })
     }
 
     fn table(&self, table: &SelectTable<'_>, scope: &mut Scope<'_>) -> Result<String, Refusal> {
@@ -477,7 +701,10 @@ impl Translator<'_> {
                     && !unquote(database.0).eq_ignore_ascii_case("main")
                 {
                     let database = unquote(database.0);
-                    return Err(Refusal::new(&database, format!("{database} is another database than main")));
+                    return Err(Refusal::new(
+                        &database,
+                        format!("{database} is another database than main"),
+                    ));
                 }
                 let table = unquote(name.name.0);
                 let called = match alias {
@@ -491,35 +718,60 @@ impl Translator<'_> {
             }
             SelectTable::TableCall(name, ..) => {
                 let name = unquote(name.name.0);
-                Err(Refusal::new(&name, format!("{name} is a table-valued function")))
+                Err(Refusal::new(
+                    &name,
+                    format!("{name} is a table-valued function"),
+                ))
             }
             SelectTable::Select(select, alias) => {
                 let outer = scope.outer.cloned().unwrap_or_default();
-                let seen = Scope { named: scope.named.clone(), ..Scope::within(&outer) };
+                let seen = Scope {
+                    named: scope.named.clone(),
+                    ..Scope::within(&outer)
+                };
                 let query = self.select(select, &seen)?;
                 let called = match alias {
                     Some(As::As(alias) | As::Elided(alias)) => unquote(alias.0),
                     None => format!("query_{}", scope.sources.len() + 1),
                 };
                 let relation = relation_of(&called, None, &query.columns);
-                let columns: Vec<String> = relation.columns.iter().map(|column| quote_name(&column.target)).collect();
+                let columns: Vec<String> = relation
+                    .columns
+                    .iter()
+                    .map(|column| quote_name(&column.target))
+                    .collect();
                 let prefix = format!("{}.", quote_name(&called));
                 scope.sources.push(Source::of(&relation, &called, &prefix));
-                Ok(format!("({}) AS {} ({})", query.text, quote_name(&called), columns.join(", ")))
+                Ok(format!(
+                    "({}) AS {} ({})",
+                    query.text,
+                    quote_name(&called),
+                    columns.join(", ")
+                ))
             }
             SelectTable::Sub(from, None) => {
-                let mut inner = Scope { outer: scope.outer, named: scope.named.clone(), ..Scope::default() };
+                let mut inner = Scope {
+                    outer: scope.outer,
+                    named: scope.named.clone(),
+                    ..Scope::default()
+                };
                 let text = self.from(from, &mut inner)?;
                 scope.sources.append(&mut inner.sources);
                 Ok(format!("({text})"))
             }
-            SelectTable::Sub(_, Some(As::As(alias) | As::Elided(alias))) => {
-                Err(Refusal::new(unquote(alias.0), "a join in brackets has a name of its own"))
-            }
+            SelectTable::Sub(_, Some(As::As(alias) | As::Elided(alias))) => Err(Refusal::new(
+                unquote(alias.0),
+                "a join in brackets has a name of its own",
+            )),
         }
     }
 
-    pub(super) fn source(&self, table: &str, called: &str, scope: &Scope<'_>) -> Result<Source, Refusal> {
+    pub(super) fn source(
+        &self,
+        table: &str,
+        called: &str,
+        scope: &Scope<'_>,
+    ) -> Result<Source, Refusal> {
         let prefix = format!("{}.", quote_name(called));
         match scope.named(table).or_else(|| self.catalog.find(table)) {
             Some(relation) => Ok(Source::of(relation, called, &prefix)),
@@ -541,7 +793,10 @@ impl Translator<'_> {
 impl Part {
     fn written(&self, rows: &[Vec<String>]) -> String {
         if self.values {
-            let rows: Vec<String> = rows.iter().map(|row| format!("({})", row.join(", "))).collect();
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("({})", row.join(", ")))
+                .collect();
             return format!("VALUES {}", rows.join(", "));
         }
         let distinct = if self.distinct { "DISTINCT " } else { "" };
@@ -556,7 +811,11 @@ impl Part {
 fn expand(sources: &[Source], row: &mut Vec<Sql>, names: &mut Vec<String>) {
     for source in sources.iter().filter(|source| !source.only_qualified) {
         for column in &source.columns {
-            if source.merged.iter().any(|merged| merged.eq_ignore_ascii_case(&column.source)) {
+            if source
+                .merged
+                .iter()
+                .any(|merged| merged.eq_ignore_ascii_case(&column.source))
+            {
                 continue;
             }
             row.push(column.read(&source.prefix));
@@ -569,7 +828,9 @@ fn expand(sources: &[Source], row: &mut Vec<Sql>, names: &mut Vec<String>) {
 fn column_name(expression: &Expr<'_>) -> String {
     match expression {
         Expr::Id(id) => unquote(id.0),
-        Expr::Name(name) | Expr::Qualified(_, name) | Expr::DoublyQualified(_, _, name) => unquote(name.0),
+        Expr::Name(name) | Expr::Qualified(_, name) | Expr::DoublyQualified(_, _, name) => {
+            unquote(name.0)
+        }
         Expr::Parenthesized(inner) if inner.len() == 1 => column_name(&inner[0]),
         _ => "?column?".to_owned(),
     }
@@ -578,40 +839,80 @@ fn column_name(expression: &Expr<'_>) -> String {
 fn relation_of(name: &str, given: Option<&[String]>, columns: &[(String, Sql)]) -> Relation {
     let mut made: Vec<CatalogColumn> = Vec::new();
     for (position, (own, value)) in columns.iter().enumerate() {
-        let source = given.and_then(|given| given.get(position)).unwrap_or(own).clone();
+        let source = given
+            .and_then(|given| given.get(position))
+            .unwrap_or(own)
+            .clone();
         // PostgreSQL wants names that differ; nothing can refer to the second of two anyway.
         let taken = made.iter().any(|column| column.target == source);
-        let target = if taken || source == "?column?" { format!("column_{}", position + 1) } else { source.clone() };
+        let target = if taken || source == "?column?" {
+            format!("column_{}", position + 1)
+        } else {
+            source.clone()
+        };
         let collation = match value.collated {
             Collated::Column(collation) => collation,
             _ => Collation::Binary,
         };
-        made.push(CatalogColumn { source, target, ty: value.ty, collation, generated: false, type_: None });
+        made.push(CatalogColumn {
+            source,
+            target,
+            ty: value.ty,
+            collation,
+            generated: false,
+            type_: None,
+        });
     }
-    Relation { source: name.to_owned(), target: name.to_owned(), columns: made, rowid: None }
+    Relation {
+        source: name.to_owned(),
+        target: name.to_owned(),
+        columns: made,
+        rowid: None,
+    }
 }
 
 fn gathers(expression: &Expr<'_>) -> bool {
     match expression {
-        Expr::FunctionCall { name, args, filter_over, .. } => {
+        Expr::FunctionCall {
+            name,
+            args,
+            filter_over,
+            ..
+        } => {
             let arguments = args.unwrap_or_default();
-            let over = filter_over.as_ref().is_some_and(|tail| tail.over_clause.is_some());
-            (!over && is_aggregate(&unquote(name.0).to_ascii_lowercase(), arguments.len())) || arguments.iter().any(gathers)
+            let over = filter_over
+                .as_ref()
+                .is_some_and(|tail| tail.over_clause.is_some());
+            (!over && is_aggregate(&unquote(name.0).to_ascii_lowercase(), arguments.len()))
+                || arguments.iter().any(gathers)
         }
-        Expr::FunctionCallStar { filter_over, .. } => {
-            !filter_over.as_ref().is_some_and(|tail| tail.over_clause.is_some())
-        }
-        Expr::Between { lhs, start, end, .. } => gathers(lhs) || gathers(start) || gathers(end),
+        Expr::FunctionCallStar { filter_over, .. } => !filter_over
+            .as_ref()
+            .is_some_and(|tail| tail.over_clause.is_some()),
+        Expr::Between {
+            lhs, start, end, ..
+        } => gathers(lhs) || gathers(start) || gathers(end),
         Expr::Binary(left, _, right) => gathers(left) || gathers(right),
         Expr::Like { lhs, rhs, .. } => gathers(lhs) || gathers(rhs),
-        Expr::Case { base, when_then_pairs, else_expr } => {
+        Expr::Case {
+            base,
+            when_then_pairs,
+            else_expr,
+        } => {
             base.is_some_and(gathers)
                 || else_expr.is_some_and(gathers)
-                || when_then_pairs.iter().any(|(when, then)| gathers(when) || gathers(then))
+                || when_then_pairs
+                    .iter()
+                    .any(|(when, then)| gathers(when) || gathers(then))
         }
         Expr::Cast { expr, .. } => gathers(expr),
-        Expr::Collate(inner, _) | Expr::IsNull(inner) | Expr::NotNull(inner) | Expr::Unary(_, inner) => gathers(inner),
-        Expr::InList { lhs, rhs, .. } => gathers(lhs) || rhs.unwrap_or_default().iter().any(gathers),
+        Expr::Collate(inner, _)
+        | Expr::IsNull(inner)
+        | Expr::NotNull(inner)
+        | Expr::Unary(_, inner) => gathers(inner),
+        Expr::InList { lhs, rhs, .. } => {
+            gathers(lhs) || rhs.unwrap_or_default().iter().any(gathers)
+        }
         Expr::InSelect { lhs, .. } | Expr::InTable { lhs, .. } => gathers(lhs),
         Expr::Parenthesized(inner) => inner.iter().any(gathers),
         _ => false,

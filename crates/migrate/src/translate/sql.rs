@@ -61,7 +61,12 @@ impl Ty {
     pub(crate) fn is_written_as_text(self) -> bool {
         matches!(
             self,
-            Self::Date | Self::Time(_) | Self::Timestamp(_) | Self::TimestampTz(_) | Self::Uuid { .. } | Self::Json
+            Self::Date
+                | Self::Time(_)
+                | Self::Timestamp(_)
+                | Self::TimestampTz(_)
+                | Self::Uuid { .. }
+                | Self::Json
         )
     }
 }
@@ -115,7 +120,10 @@ impl Sql {
 
     /// An expression that binds tighter than any operator: a call, a name, a literal.
     pub(crate) fn atom(text: impl Into<String>, ty: Ty) -> Self {
-        Self { atom: true, ..Self::new(text, ty) }
+        Self {
+            atom: true,
+            ..Self::new(text, ty)
+        }
     }
 
     pub(crate) fn null() -> Self {
@@ -125,8 +133,16 @@ impl Sql {
     pub(crate) fn integer(value: i64) -> Self {
         let text = value.to_string();
         // The smallest integer cannot be written as a negated literal of its own type.
-        let text = if value == i64::MIN { "(-9223372036854775807 - 1)".to_owned() } else { text };
-        Self { literal: Some(Literal::Integer(value)), atom: value >= 0 || value == i64::MIN, ..Self::new(text, Ty::Int) }
+        let text = if value == i64::MIN {
+            "(-9223372036854775807 - 1)".to_owned()
+        } else {
+            text
+        };
+        Self {
+            literal: Some(Literal::Integer(value)),
+            atom: value >= 0 || value == i64::MIN,
+            ..Self::new(text, Ty::Int)
+        }
     }
 
     pub(crate) fn real(value: f64) -> Self {
@@ -136,19 +152,32 @@ impl Sql {
         } else {
             format!("'{value:?}'::double precision")
         };
-        Self { literal: Some(Literal::Real(value)), ..Self::atom(text, Ty::Real) }
+        Self {
+            literal: Some(Literal::Real(value)),
+            ..Self::atom(text, Ty::Real)
+        }
     }
 
     pub(crate) fn text(value: &str) -> Result<Self, Refusal> {
         if value.contains('\0') {
-            return Err(Refusal::new("", "a text literal contains NUL, which PostgreSQL's text cannot hold"));
+            return Err(Refusal::new(
+                "",
+                "a text literal contains NUL, which PostgreSQL's text cannot hold",
+            ));
         }
-        Ok(Self { literal: Some(Literal::Text(value.to_owned())), ..Self::atom(quote_literal(value), Ty::Text) })
+        Ok(Self {
+            literal: Some(Literal::Text(value.to_owned())),
+            ..Self::atom(quote_literal(value), Ty::Text)
+        })
     }
 
     /// The text, in brackets unless it needs none.
     pub(crate) fn bracketed(&self) -> String {
-        if self.atom { self.text.clone() } else { format!("({})", self.text) }
+        if self.atom {
+            self.text.clone()
+        } else {
+            format!("({})", self.text)
+        }
     }
 
     /// Marks the expression as one that depends on time or settings, if any of its parts does.
@@ -171,7 +200,10 @@ impl Sql {
             _ => {
                 return Err(Refusal::new(
                     self.text.trim_matches('"'),
-                    format!("{} stands where SQLite turns a text into a truth value", self.text),
+                    format!(
+                        "{} stands where SQLite turns a text into a truth value",
+                        self.text
+                    ),
                 ));
             }
         };
@@ -182,7 +214,11 @@ impl Sql {
     pub(crate) fn into_value(self) -> Self {
         if self.ty == Ty::Bool && !self.column {
             let text = format!("{}::integer", self.bracketed());
-            return Self { atom: true, ..Self::new(text, Ty::Int) }.depending_on([&self]);
+            return Self {
+                atom: true,
+                ..Self::new(text, Ty::Int)
+            }
+            .depending_on([&self]);
         }
         self
     }
@@ -198,7 +234,11 @@ impl Sql {
             }
             Ty::Numeric => format!("{}::double precision", self.bracketed()),
             _ => {
-                let reason = format!("{token} calculates with {}, which is {} here", self.text, self.ty.name());
+                let reason = format!(
+                    "{token} calculates with {}, which is {} here",
+                    self.text,
+                    self.ty.name()
+                );
                 return Err(Refusal::new(token, reason));
             }
         };
@@ -218,27 +258,50 @@ impl Sql {
             },
             Ty::Bool => (format!("{operand}::integer::text"), true),
             Ty::Date => (format!("to_char({operand}, 'YYYY-MM-DD')"), false),
-            Ty::Time(format) => (format!("to_char({operand}, {})", clock_pattern(format)), false),
+            Ty::Time(format) => (
+                format!("to_char({operand}, {})", clock_pattern(format)),
+                false,
+            ),
             Ty::Timestamp(format) => (timestamp_text(&operand, format), false),
-            Ty::TimestampTz(format) => (timestamp_text(&format!("({operand} AT TIME ZONE 'UTC')"), format), false),
+            Ty::TimestampTz(format) => (
+                timestamp_text(&format!("({operand} AT TIME ZONE 'UTC')"), format),
+                false,
+            ),
             Ty::Uuid { uppercase, hyphens } => {
                 let mut text = format!("{operand}::text");
                 if !hyphens {
                     text = format!("replace({text}, '-', '')");
                 }
-                (if uppercase { format!("upper({text})") } else { text }, true)
+                (
+                    if uppercase {
+                        format!("upper({text})")
+                    } else {
+                        text
+                    },
+                    true,
+                )
             }
             Ty::Json => (format!("{operand}::text"), true),
             Ty::Real | Ty::Numeric => {
-                let reason = format!("{token} turns the real {} into text, which the two programs write differently", self.text);
+                let reason = format!(
+                    "{token} turns the real {} into text, which the two programs write differently",
+                    self.text
+                );
                 return Err(Refusal::new(token, reason));
             }
             Ty::Blob | Ty::Opaque => {
-                return Err(Refusal::new(token, format!("{token} turns {} ({}) into text", self.text, self.ty.name())));
+                return Err(Refusal::new(
+                    token,
+                    format!("{token} turns {} ({}) into text", self.text, self.ty.name()),
+                ));
             }
         };
         let made = Self::atom(text, Ty::Text).depending_on([&self]);
-        Ok(if immutable { made } else { made.not_immutable() })
+        Ok(if immutable {
+            made
+        } else {
+            made.not_immutable()
+        })
     }
 
     /// A text as it is compared in an index or key.
@@ -285,9 +348,15 @@ fn timestamp_text(operand: &str, format: DateTimeFormat) -> String {
     };
     let pattern = |format| quote_literal(&format!("YYYY-MM-DD{separator}{}", clock(format)));
     if format.fraction == Fraction::SixOrNone {
-        let short = pattern(DateTimeFormat { fraction: Fraction::None, ..format });
+        let short = pattern(DateTimeFormat {
+            fraction: Fraction::None,
+            ..format
+        });
         let whole = format!("{operand} = date_trunc('second', {operand})");
-        return format!("to_char({operand}, CASE WHEN {whole} THEN {short} ELSE {} END)", pattern(format));
+        return format!(
+            "to_char({operand}, CASE WHEN {whole} THEN {short} ELSE {} END)",
+            pattern(format)
+        );
     }
     format!("to_char({operand}, {})", pattern(format))
 }

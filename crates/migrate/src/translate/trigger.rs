@@ -1,8 +1,8 @@
 //! Triggers as functions of plpgsql.
 
 use sqlite3_parser::ast::{
-    Expr, OneSelect, ResolveType, ResultColumn, Select, Set, Stmt, TriggerCmd, TriggerEvent, TriggerTime, Upsert,
-    UpsertDo,
+    Expr, OneSelect, ResolveType, ResultColumn, Select, Set, Stmt, TriggerCmd, TriggerEvent,
+    TriggerTime, Upsert, UpsertDo,
 };
 
 use super::catalog::{CatalogColumn, Relation, Scope, Source};
@@ -46,12 +46,23 @@ struct Body<'t> {
 
 impl Translator<'_> {
     pub(crate) fn trigger(&self, statement: &Stmt<'_>) -> Result<TranslatedTrigger, Refusal> {
-        let Stmt::CreateTrigger { time, event, tbl_name, when_clause, commands, .. } = statement else {
+        let Stmt::CreateTrigger {
+            time,
+            event,
+            tbl_name,
+            when_clause,
+            commands,
+            ..
+        } = statement
+        else {
             return Err(Refusal::new("", "it is no CREATE TRIGGER statement"));
         };
         let table = unquote(tbl_name.name.0);
         let Some(relation) = self.catalog.find(&table) else {
-            return Err(Refusal::new(&table, format!("{table} is not in the target")));
+            return Err(Refusal::new(
+                &table,
+                format!("{table} is not in the target"),
+            ));
         };
         let time = time.unwrap_or(TriggerTime::Before);
         let (kind, on) = match event {
@@ -62,31 +73,55 @@ impl Translator<'_> {
                 let mut columns = Vec::new();
                 for name in names.iter() {
                     let name = unquote(name.0);
-                    let column = relation.columns.iter().find(|column| column.source.eq_ignore_ascii_case(&name));
+                    let column = relation
+                        .columns
+                        .iter()
+                        .find(|column| column.source.eq_ignore_ascii_case(&name));
                     let Some(column) = column else {
                         return Err(Refusal::new(&name, format!("{table} has no column {name}")));
                     };
                     columns.push(quote_name(&column.target));
                 }
                 if time == TriggerTime::InsteadOf {
-                    return Err(Refusal::new("OF", "PostgreSQL has no INSTEAD OF UPDATE OF columns"));
+                    return Err(Refusal::new(
+                        "OF",
+                        "PostgreSQL has no INSTEAD OF UPDATE OF columns",
+                    ));
                 }
                 (Event::Update, format!("UPDATE OF {}", columns.join(", ")))
             }
         };
         let mut scope = Scope::nothing();
-        for (name, seen) in [("NEW", kind != Event::Delete), ("OLD", kind != Event::Insert)] {
+        for (name, seen) in [
+            ("NEW", kind != Event::Delete),
+            ("OLD", kind != Event::Insert),
+        ] {
             if seen {
                 let source = Source::of(relation, name, &format!("{name}."));
-                scope.sources.push(Source { only_qualified: true, ..source });
+                scope.sources.push(Source {
+                    only_qualified: true,
+                    ..source
+                });
             }
         }
-        let mut body = Body { time, table: &table, lines: Vec::new(), writes: Vec::new() };
+        let mut body = Body {
+            time,
+            table: &table,
+            lines: Vec::new(),
+            writes: Vec::new(),
+        };
         for command in *commands {
             self.command(command, &scope, &mut body)?;
         }
-        if time == TriggerTime::Before && body.writes.iter().any(|(written, _)| written.eq_ignore_ascii_case(&table)) {
-            let reason = format!("a BEFORE trigger changes {table} itself, whose row PostgreSQL then could not change any more");
+        if time == TriggerTime::Before
+            && body
+                .writes
+                .iter()
+                .any(|(written, _)| written.eq_ignore_ascii_case(&table))
+        {
+            let reason = format!(
+                "a BEFORE trigger changes {table} itself, whose row PostgreSQL then could not change any more"
+            );
             return Err(Refusal::new(&table, reason));
         }
         if let Some(when) = when_clause {
@@ -115,16 +150,31 @@ impl Translator<'_> {
         })
     }
 
-    fn command(&self, command: &TriggerCmd<'_>, scope: &Scope<'_>, body: &mut Body<'_>) -> Result<(), Refusal> {
+    fn command(
+        &self,
+        command: &TriggerCmd<'_>,
+        scope: &Scope<'_>,
+        body: &mut Body<'_>,
+    ) -> Result<(), Refusal> {
         match command {
             TriggerCmd::Select(select) => self.raising_select(select, scope, body),
-            TriggerCmd::Insert { or_conflict, tbl_name, col_names, select, upsert } => {
+            TriggerCmd::Insert {
+                or_conflict,
+                tbl_name,
+                col_names,
+                select,
+                upsert,
+            } => {
                 let (table, relation) = self.written(&tbl_name.name)?;
-                let names: Option<Vec<String>> =
-                    col_names.as_ref().map(|names| names.iter().map(|name| unquote(name.0)).collect());
+                let names: Option<Vec<String>> = col_names
+                    .as_ref()
+                    .map(|names| names.iter().map(|name| unquote(name.0)).collect());
                 let columns = written_columns(relation, names.as_deref())?;
                 let mut text = format!("INSERT INTO {}", self.catalog.qualified(relation));
-                let targets: Vec<String> = columns.iter().map(|column| quote_name(&column.target)).collect();
+                let targets: Vec<String> = columns
+                    .iter()
+                    .map(|column| quote_name(&column.target))
+                    .collect();
                 text.push_str(&format!(" ({}) ", targets.join(", ")));
                 text.push_str(&self.inserted(select, &columns, scope)?);
                 match (or_conflict, upsert) {
@@ -136,24 +186,40 @@ impl Translator<'_> {
                     }
                     (Some(other), _) => {
                         let word = format!("{other:?}").to_ascii_uppercase();
-                        return Err(Refusal::new(&word, format!("INSERT OR {word} has no counterpart")));
+                        return Err(Refusal::new(
+                            &word,
+                            format!("INSERT OR {word} has no counterpart"),
+                        ));
                     }
                 }
                 body.writes.push((table, Event::Insert));
                 body.lines.push(format!("{text};"));
                 Ok(())
             }
-            TriggerCmd::Update { or_conflict, tbl_name, sets, from, where_clause } => {
+            TriggerCmd::Update {
+                or_conflict,
+                tbl_name,
+                sets,
+                from,
+                where_clause,
+            } => {
                 refuse_conflict(*or_conflict)?;
                 let (table, relation) = self.written(&tbl_name.name)?;
                 if from.is_some() {
-                    return Err(Refusal::new("FROM", "UPDATE FROM chooses any of several rows"));
+                    return Err(Refusal::new(
+                        "FROM",
+                        "UPDATE FROM chooses any of several rows",
+                    ));
                 }
                 let mut inner = Scope::within(scope);
                 let prefix = format!("{}.", quote_name(&table));
                 inner.sources.push(Source::of(relation, &table, &prefix));
                 let sets = self.sets(sets, relation, &inner)?;
-                let mut text = format!("UPDATE {} AS {} SET {sets}", self.catalog.qualified(relation), quote_name(&table));
+                let mut text = format!(
+                    "UPDATE {} AS {} SET {sets}",
+                    self.catalog.qualified(relation),
+                    quote_name(&table)
+                );
                 if let Some(condition) = where_clause {
                     let condition = self.expression(condition, &inner)?.into_condition()?;
                     text.push_str(&format!(" WHERE {}", condition.text));
@@ -162,11 +228,22 @@ impl Translator<'_> {
                 body.lines.push(format!("{text};"));
                 Ok(())
             }
-            TriggerCmd::Delete { tbl_name, where_clause } => {
+            TriggerCmd::Delete {
+                tbl_name,
+                where_clause,
+            } => {
                 let (table, relation) = self.written(&tbl_name.name)?;
                 let mut inner = Scope::within(scope);
-                inner.sources.push(Source::of(relation, &table, &format!("{}.", quote_name(&table))));
-                let mut text = format!("DELETE FROM {} AS {}", self.catalog.qualified(relation), quote_name(&table));
+                inner.sources.push(Source::of(
+                    relation,
+                    &table,
+                    &format!("{}.", quote_name(&table)),
+                ));
+                let mut text = format!(
+                    "DELETE FROM {} AS {}",
+                    self.catalog.qualified(relation),
+                    quote_name(&table)
+                );
                 if let Some(condition) = where_clause {
                     let condition = self.expression(condition, &inner)?.into_condition()?;
                     text.push_str(&format!(" WHERE {}", condition.text));
@@ -178,20 +255,34 @@ impl Translator<'_> {
         }
     }
 
-    fn written(&self, name: &sqlite3_parser::ast::Name<'_>) -> Result<(String, &Relation), Refusal> {
+    fn written(
+        &self,
+        name: &sqlite3_parser::ast::Name<'_>,
+    ) -> Result<(String, &Relation), Refusal> {
         let table = unquote(name.0);
         match self.catalog.find(&table) {
             Some(relation) => Ok((table, relation)),
-            None => Err(Refusal::new(&table, format!("{table} is not in the target"))),
+            None => Err(Refusal::new(
+                &table,
+                format!("{table} is not in the target"),
+            )),
         }
     }
 
-    fn inserted(&self, select: &Select<'_>, columns: &[&CatalogColumn], scope: &Scope<'_>) -> Result<String, Refusal> {
+    fn inserted(
+        &self,
+        select: &Select<'_>,
+        columns: &[&CatalogColumn],
+        scope: &Scope<'_>,
+    ) -> Result<String, Refusal> {
         let width = |found: usize| {
             if found == columns.len() {
                 Ok(())
             } else {
-                Err(Refusal::new("INSERT", format!("INSERT has {found} values for {} columns", columns.len())))
+                Err(Refusal::new(
+                    "INSERT",
+                    format!("INSERT has {found} values for {} columns", columns.len()),
+                ))
             }
         };
         if let OneSelect::Values(rows) = &select.body.select
@@ -211,24 +302,49 @@ impl Translator<'_> {
         }
         let query = self.select(select, scope)?;
         width(query.columns.len())?;
-        let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
+        let names: Vec<String> = (1..=columns.len())
+            .map(|number| format!("c{number}"))
+            .collect();
         let mut values = Vec::new();
         for ((name, (_, value)), column) in names.iter().zip(&query.columns).zip(columns) {
-            values.push(self.assign(&Sql { literal: None, ..Sql::atom(name.clone(), value.ty) }, column)?);
+            values.push(self.assign(
+                &Sql {
+                    literal: None,
+                    ..Sql::atom(name.clone(), value.ty)
+                },
+                column,
+            )?);
         }
-        Ok(format!("SELECT {} FROM ({}) AS q ({})", values.join(", "), query.text, names.join(", ")))
+        Ok(format!(
+            "SELECT {} FROM ({}) AS q ({})",
+            values.join(", "),
+            query.text,
+            names.join(", ")
+        ))
     }
 
-    fn sets(&self, sets: &[Set<'_>], relation: &Relation, scope: &Scope<'_>) -> Result<String, Refusal> {
+    fn sets(
+        &self,
+        sets: &[Set<'_>],
+        relation: &Relation,
+        scope: &Scope<'_>,
+    ) -> Result<String, Refusal> {
         let mut texts = Vec::new();
         for set in sets {
             let [name] = set.col_names.as_slice() else {
-                return Err(Refusal::new("SET", "SET gives several columns one row value"));
+                return Err(Refusal::new(
+                    "SET",
+                    "SET gives several columns one row value",
+                ));
             };
             let name = unquote(name.0);
             let columns = written_columns(relation, Some(std::slice::from_ref(&name)))?;
             let value = self.expression(&set.expr, scope)?;
-            texts.push(format!("{} = {}", quote_name(&columns[0].target), self.assign(&value, columns[0])?));
+            texts.push(format!(
+                "{} = {}",
+                quote_name(&columns[0].target),
+                self.assign(&value, columns[0])?
+            ));
         }
         Ok(texts.join(", "))
     }
@@ -240,12 +356,22 @@ impl Translator<'_> {
         scope: &Scope<'_>,
     ) -> Result<String, Refusal> {
         if upsert.next.is_some() {
-            return Err(Refusal::new("CONFLICT", "INSERT has several ON CONFLICT clauses"));
+            return Err(Refusal::new(
+                "CONFLICT",
+                "INSERT has several ON CONFLICT clauses",
+            ));
         }
         let mut inner = Scope::within(scope);
-        inner.sources.push(Source::of(relation, &relation.source, &format!("{}.", quote_name(&relation.target))));
+        inner.sources.push(Source::of(
+            relation,
+            &relation.source,
+            &format!("{}.", quote_name(&relation.target)),
+        ));
         let excluded = Source::of(relation, "excluded", "excluded.");
-        inner.sources.push(Source { only_qualified: true, ..excluded });
+        inner.sources.push(Source {
+            only_qualified: true,
+            ..excluded
+        });
         let mut text = String::from(" ON CONFLICT");
         if let Some(index) = &upsert.index {
             let only_columns = Scope::of_table(relation);
@@ -258,17 +384,26 @@ impl Translator<'_> {
                 targets.push(value.text);
             }
             if index.where_clause.is_some() {
-                return Err(Refusal::new("CONFLICT", "ON CONFLICT names a partial index"));
+                return Err(Refusal::new(
+                    "CONFLICT",
+                    "ON CONFLICT names a partial index",
+                ));
             }
             text.push_str(&format!(" ({})", targets.join(", ")));
         }
         match &upsert.do_clause {
             UpsertDo::Nothing => text.push_str(" DO NOTHING"),
             UpsertDo::Set { .. } if upsert.index.is_none() => {
-                return Err(Refusal::new("CONFLICT", "ON CONFLICT DO UPDATE names no columns"));
+                return Err(Refusal::new(
+                    "CONFLICT",
+                    "ON CONFLICT DO UPDATE names no columns",
+                ));
             }
             UpsertDo::Set { sets, where_clause } => {
-                text.push_str(&format!(" DO UPDATE SET {}", self.sets(sets, relation, &inner)?));
+                text.push_str(&format!(
+                    " DO UPDATE SET {}",
+                    self.sets(sets, relation, &inner)?
+                ));
                 if let Some(condition) = where_clause {
                     let condition = self.expression(condition, &inner)?.into_condition()?;
                     text.push_str(&format!(" WHERE {}", condition.text));
@@ -279,14 +414,25 @@ impl Translator<'_> {
     }
 
     /// A SELECT within a trigger does nothing unless it raises.
-    fn raising_select(&self, select: &Select<'_>, scope: &Scope<'_>, body: &mut Body<'_>) -> Result<(), Refusal> {
+    fn raising_select(
+        &self,
+        select: &Select<'_>,
+        scope: &Scope<'_>,
+        body: &mut Body<'_>,
+    ) -> Result<(), Refusal> {
         let columns = match &select.body.select {
             OneSelect::Select { columns, .. } => *columns,
             OneSelect::Values(_) => &[],
         };
-        if !columns.iter().any(|column| matches!(column, ResultColumn::Expr(expression, _) if raises(expression))) {
+        if !columns
+            .iter()
+            .any(|column| matches!(column, ResultColumn::Expr(expression, _) if raises(expression)))
+        {
             if select.body.compounds.is_some() || select.with.is_some() {
-                return Err(Refusal::new("SELECT", "a query in a trigger may raise in a part that is not the first"));
+                return Err(Refusal::new(
+                    "SELECT",
+                    "a query in a trigger may raise in a part that is not the first",
+                ));
             }
             return Ok(());
         }
@@ -297,11 +443,22 @@ impl Translator<'_> {
         let inner = strip(expression);
         let lines = match (inner, &from) {
             (Expr::Raise(kind, message), _) => self.raise(*kind, *message, scope, body)?,
-            (Expr::Case { base: None, when_then_pairs, else_expr }, None) => {
+            (
+                Expr::Case {
+                    base: None,
+                    when_then_pairs,
+                    else_expr,
+                },
+                None,
+            ) => {
                 let mut lines = Vec::new();
                 for (number, (when, then)) in when_then_pairs.iter().enumerate() {
                     let when = self.expression(when, scope)?.into_condition()?;
-                    lines.push(format!("{} {} THEN", if number == 0 { "IF" } else { "ELSIF" }, when.text));
+                    lines.push(format!(
+                        "{} {} THEN",
+                        if number == 0 { "IF" } else { "ELSIF" },
+                        when.text
+                    ));
                     lines.extend(indent(&self.branch(then, scope, body)?));
                 }
                 if let Some(otherwise) = else_expr {
@@ -314,7 +471,10 @@ impl Translator<'_> {
             _ => return Err(Refusal::new("RAISE", "RAISE stands within an expression")),
         };
         let test = match (from, condition) {
-            (Some(from), Some(condition)) => Some(format!("EXISTS (SELECT 1 FROM {from} WHERE {})", condition.text)),
+            (Some(from), Some(condition)) => Some(format!(
+                "EXISTS (SELECT 1 FROM {from} WHERE {})",
+                condition.text
+            )),
             (Some(from), None) => Some(format!("EXISTS (SELECT 1 FROM {from})")),
             (None, Some(condition)) => Some(condition.text),
             (None, None) => None,
@@ -330,10 +490,17 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn branch(&self, expression: &Expr<'_>, scope: &Scope<'_>, body: &Body<'_>) -> Result<Vec<String>, Refusal> {
+    fn branch(
+        &self,
+        expression: &Expr<'_>,
+        scope: &Scope<'_>,
+        body: &Body<'_>,
+    ) -> Result<Vec<String>, Refusal> {
         match strip(expression) {
             Expr::Raise(kind, message) => self.raise(*kind, *message, scope, body),
-            other if raises(other) => Err(Refusal::new("RAISE", "RAISE stands within an expression")),
+            other if raises(other) => {
+                Err(Refusal::new("RAISE", "RAISE stands within an expression"))
+            }
             _ => Ok(vec!["NULL;".to_owned()]),
         }
     }
@@ -356,14 +523,24 @@ impl Translator<'_> {
                     (_, Ty::Text) => message.text,
                     _ => return Err(Refusal::new("RAISE", "RAISE has a message that is no text")),
                 };
-                Ok(vec![format!("RAISE EXCEPTION USING MESSAGE = {text}, ERRCODE = 'integrity_constraint_violation';")])
+                Ok(vec![format!(
+                    "RAISE EXCEPTION USING MESSAGE = {text}, ERRCODE = 'integrity_constraint_violation';"
+                )])
             }
             // The row is left as it is and no later trigger sees it: what PostgreSQL does on NULL,
             // but only before the change.
-            ResolveType::Ignore if body.time != TriggerTime::After => Ok(vec!["RETURN NULL;".to_owned()]),
-            ResolveType::Ignore => Err(Refusal::new("IGNORE", "RAISE(IGNORE) in an AFTER trigger stops later triggers")),
+            ResolveType::Ignore if body.time != TriggerTime::After => {
+                Ok(vec!["RETURN NULL;".to_owned()])
+            }
+            ResolveType::Ignore => Err(Refusal::new(
+                "IGNORE",
+                "RAISE(IGNORE) in an AFTER trigger stops later triggers",
+            )),
             ResolveType::Fail | ResolveType::Replace => {
-                let reason = format!("RAISE(FAIL) in a trigger on {} keeps the rows changed before", body.table);
+                let reason = format!(
+                    "RAISE(FAIL) in a trigger on {} keeps the rows changed before",
+                    body.table
+                );
                 Err(Refusal::new("FAIL", reason))
             }
         }
@@ -381,14 +558,23 @@ fn raises(expression: &Expr<'_>) -> bool {
     match expression {
         Expr::Raise(..) => true,
         Expr::Parenthesized(inner) => inner.iter().any(raises),
-        Expr::Case { base, when_then_pairs, else_expr } => {
+        Expr::Case {
+            base,
+            when_then_pairs,
+            else_expr,
+        } => {
             base.is_some_and(raises)
                 || else_expr.is_some_and(raises)
-                || when_then_pairs.iter().any(|(when, then)| raises(when) || raises(then))
+                || when_then_pairs
+                    .iter()
+                    .any(|(when, then)| raises(when) || raises(then))
         }
         Expr::Binary(left, _, right) => raises(left) || raises(right),
         Expr::FunctionCall { args, .. } => args.unwrap_or_default().iter().any(raises),
-        Expr::Collate(inner, _) | Expr::IsNull(inner) | Expr::NotNull(inner) | Expr::Unary(_, inner) => raises(inner),
+        Expr::Collate(inner, _)
+        | Expr::IsNull(inner)
+        | Expr::NotNull(inner)
+        | Expr::Unary(_, inner) => raises(inner),
         Expr::Cast { expr, .. } => raises(expr),
         _ => false,
     }
@@ -399,24 +585,49 @@ fn refuse_conflict(kind: Option<ResolveType>) -> Result<(), Refusal> {
         None | Some(ResolveType::Abort) => Ok(()),
         Some(other) => {
             let word = format!("{other:?}").to_ascii_uppercase();
-            Err(Refusal::new(&word, format!("UPDATE OR {word} has no counterpart")))
+            Err(Refusal::new(
+                &word,
+                format!("UPDATE OR {word} has no counterpart"),
+            ))
         }
     }
 }
 
 /// The columns that an INSERT writes; without a list, all that are not computed.
-fn written_columns<'r>(relation: &'r Relation, names: Option<&[String]>) -> Result<Vec<&'r CatalogColumn>, Refusal> {
+fn written_columns<'r>(
+    relation: &'r Relation,
+    names: Option<&[String]>,
+) -> Result<Vec<&'r CatalogColumn>, Refusal> {
     let Some(names) = names else {
-        return Ok(relation.columns.iter().filter(|column| !column.generated).collect());
+        return Ok(relation
+            .columns
+            .iter()
+            .filter(|column| !column.generated)
+            .collect());
     };
     let mut columns = Vec::new();
     for name in names {
-        let found = relation.columns.iter().find(|column| column.source.eq_ignore_ascii_case(name));
-        let is_rowid = ["rowid", "_rowid_", "oid"].iter().any(|alias| alias.eq_ignore_ascii_case(name));
-        let found = found.or_else(|| relation.rowid.filter(|_| is_rowid).map(|position| &relation.columns[position]));
+        let found = relation
+            .columns
+            .iter()
+            .find(|column| column.source.eq_ignore_ascii_case(name));
+        let is_rowid = ["rowid", "_rowid_", "oid"]
+            .iter()
+            .any(|alias| alias.eq_ignore_ascii_case(name));
+        let found = found.or_else(|| {
+            relation
+                .rowid
+                .filter(|_| is_rowid)
+                .map(|position| &relation.columns[position])
+        });
         match found {
             Some(column) => columns.push(column),
-            None => return Err(Refusal::new(name, format!("{} has no column {name} in the target", relation.source))),
+            None => {
+                return Err(Refusal::new(
+                    name,
+                    format!("{} has no column {name} in the target", relation.source),
+                ));
+            }
         }
     }
     Ok(columns)
