@@ -16,6 +16,7 @@ use rusqlite::types::{Type, ValueRef};
 use crate::plan::{Conversion, TargetType};
 
 pub use parameter::BinaryValue;
+pub(crate) use row::compared_columns;
 pub use row::{RowEncoder, RowRefusal};
 
 /// Why a value cannot become a value of its column's type.

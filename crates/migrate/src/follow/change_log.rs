@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 use super::recorded::RecordedTable;
@@ -398,4 +399,59 @@ fn changed_rows_query(table: &RecordedTable, plan: &TablePlan) -> String {
         quote_name(&table.name),
         matches.join(" AND "),
     )
+}
+
+/// Logs keys once more, behind what is logged now.
+///
+/// # Errors
+/// When the source cannot be written.
+pub fn log_again(
+    source: &Connection,
+    table: &RecordedTable,
+    keys: &[Vec<StoredValue>],
+) -> Result<(), FollowError> {
+    let width = table.key.len();
+    let marks: Vec<String> = (2..=width + 1).map(|at| format!("?{at}")).collect();
+    let mut statement = source.prepare_cached(&format!(
+        "INSERT INTO {} (tbl, {}) VALUES (?1, {})",
+        quote_name(LOG),
+        log_columns(width),
+        marks.join(", ")
+    ))?;
+    for key in keys {
+        statement.raw_bind_parameter(1, table.number as i64)?;
+        for (at, value) in key.iter().enumerate() {
+            statement.raw_bind_parameter(at + 2, ToSqlOutput::Borrowed(value.as_ref()))?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// Logs all rowids of a table, and others. Tells how many entries that made.
+///
+/// # Errors
+/// When the source cannot be written.
+pub fn log_rowids(
+    source: &mut Connection,
+    table: &RecordedTable,
+    others: &[i64],
+) -> Result<i64, FollowError> {
+    let before = last_entry(source)?;
+    let savepoint = source.savepoint()?;
+    savepoint.execute_batch(&format!(
+        "INSERT INTO {} (tbl, k1) SELECT {}, {} FROM {}",
+        quote_name(LOG),
+        table.number,
+        quote_name(&table.key[0].name),
+        quote_name(&table.name)
+    ))?;
+    let mut statement =
+        savepoint.prepare_cached(&format!("INSERT INTO {} (tbl, k1) VALUES (?1, ?2)", quote_name(LOG)))?;
+    for rowid in others {
+        statement.execute((table.number as i64, rowid))?;
+    }
+    drop(statement);
+    savepoint.commit()?;
+    Ok(last_entry(source)? - before)
 }

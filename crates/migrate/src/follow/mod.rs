@@ -22,13 +22,24 @@
 //! | [`schema_watch`] | notices that the source's schema changed |
 //! | [`stored`] | values of SQLite kept beyond their row |
 
+mod arrays;
 pub mod change_log;
 #[cfg(test)]
 mod change_log_tests;
+mod encoded;
+pub mod position;
 pub mod recorded;
+pub mod replay;
 pub mod schema_watch;
 pub mod stored;
+mod target_table;
 pub mod triggers;
+
+pub use encoded::Misfit;
+pub use position::{Position, Stage};
+pub use replay::{Replay, Round};
+
+use crate::connection::{ConnectionError, QueryError};
 
 /// Why following, finishing or rolling back stopped.
 #[derive(Debug, thiserror::Error)]
@@ -99,5 +110,30 @@ pub enum FollowError {
     LogForeign {
         /// The number.
         number: usize,
+    },
+    /// PostgreSQL failed at a statement.
+    #[error(transparent)]
+    Postgres(#[from] QueryError),
+    /// PostgreSQL could not be connected to.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// Nothing is recorded that could be replayed.
+    #[error(
+        "the source does not record its changes for this migration, so they are unknown since the copy was made; start again with `tide migrate follow --on-existing replace`, which records from the beginning"
+    )]
+    NotRecorded,
+    /// The migration is over.
+    #[error("the migration is finished: the target has taken over")]
+    Finished,
+    /// A step that held the source's connection was given up.
+    #[error("an earlier step was interrupted and took the connection to the SQLite database with it; run the command again")]
+    GivenUp,
+    /// PostgreSQL does not hold what was written to it.
+    #[error(
+        "rows of table {table} read back from PostgreSQL differ from the source: does something else write to the target? nothing of this round was kept"
+    )]
+    Differs {
+        /// The table.
+        table: String,
     },
 }

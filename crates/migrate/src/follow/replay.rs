@@ -1,0 +1,343 @@
+//! Replay: changes logged in the source become changes of the target.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::arrays::ColumnArray;
+use super::change_log::{self, Batch, BatchLimits, TableChanges};
+use super::encoded::{self, EncodedChanges, EncodedRow, misfit};
+use super::recorded::RecordedTable;
+use super::schema_watch::SchemaWatch;
+use super::target_table::{self, TargetTable};
+use super::{FollowError, position};
+use crate::connection::{QueryError, Reason, Session};
+use crate::convert::RowEncoder;
+use crate::plan::{Plan, RowKey, quote_name};
+
+/// Entries of the log that one round replays at most.
+const ENTRIES_A_ROUND: i64 = 20_000;
+/// Bytes of values that one round holds, if more than one row has them.
+const BYTES_A_ROUND: usize = 16 << 20;
+
+/// What one round of replay did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Entries of the log replayed.
+    pub entries: u64,
+    /// Entries logged since, when the round read.
+    pub behind: u64,
+    /// Rows inserted, or put in place of an older one, each compared with the source after it.
+    pub rows: u64,
+    /// Rows quarantined.
+    pub quarantined: u64,
+    /// The log's position after it.
+    pub position: i64,
+}
+
+/// Brings the target up to date, round by round.
+pub struct Replay {
+    plan: Arc<Plan>,
+    migration: String,
+    recorded: Arc<Vec<RecordedTable>>,
+    targets: Vec<TargetTable>,
+    encoders: Vec<RowEncoder>,
+    source: Option<Connection>,
+}
+
+impl Replay {
+    /// Prepares to replay what the source logged for a migration.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or does not record its changes for this migration.
+    pub fn new(source: Connection, plan: Arc<Plan>, migration: &str) -> Result<Self, FollowError> {
+        match change_log::recording(&source)? {
+            change_log::Recording::For(owner) if owner == migration => {}
+            change_log::Recording::For(owner) => return Err(FollowError::OtherMigration { owner }),
+            change_log::Recording::Absent => return Err(FollowError::NotRecorded),
+        }
+        let recorded = Arc::new(change_log::recorded_tables(&source, &plan)?);
+        let targets = plan.tables.iter().map(|table| TargetTable::new(&plan, table)).collect();
+        let encoders = plan.tables.iter().map(RowEncoder::new).collect();
+        Ok(Self { plan, migration: migration.to_owned(), recorded, targets, encoders, source: Some(source) })
+    }
+
+    /// The source's connection, for what else is done with it between rounds.
+    ///
+    /// # Errors
+    /// When a round was given up while it read, and took the connection with it.
+    pub fn source(&mut self) -> Result<&mut Connection, FollowError> {
+        self.source.as_mut().ok_or(FollowError::GivenUp)
+    }
+
+    /// Replays what has been logged since the target's position, at most so much that it fits
+    /// into memory. The round is one transaction of the target; then the log is pruned.
+    ///
+    /// # Errors
+    /// When either side fails; the target is then as it was before, and the round can be repeated.
+    pub async fn round(&mut self, session: &Session) -> Result<Round, FollowError> {
+        begin(session).await?;
+        match self.within_transaction(session).await {
+            Ok(round) if round.entries == 0 => {
+                finish_transaction(session, "ROLLBACK").await?;
+                Ok(round)
+            }
+            Ok(round) => {
+                finish_transaction(session, "COMMIT").await?;
+                let up_to = round.position;
+                self.with_source(move |source| change_log::prune(source, up_to)).await?;
+                Ok(round)
+            }
+            Err(error) => {
+                // The transaction is over in any case when the session is; what failed first counts.
+                let _ = session.batch_execute("ROLLBACK").await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn within_transaction(&mut self, session: &Session) -> Result<Round, FollowError> {
+        // The lock on the position's row keeps two replays apart: else the slower of them could
+        // put older rows over newer ones.
+        let at = position::lock(session, &self.migration).await?;
+        let mut watch = SchemaWatch::since(at.schema_version);
+        let limits = BatchLimits { entries: ENTRIES_A_ROUND, bytes: BYTES_A_ROUND };
+        let tables = Arc::clone(&self.recorded);
+        let plan = Arc::clone(&self.plan);
+        // The source may be inside a transaction of the caller's, who keeps writers out.
+        let (mut batch, watch) = self
+            .with_source(move |source| {
+                let batch = if source.is_autocommit() {
+                    change_log::read_batch(source, &plan, &tables, at.entry, limits, &mut watch)
+                } else {
+                    change_log::read_batch_within(source, &plan, &tables, at.entry, limits, &mut watch)
+                }?;
+                Ok((batch, watch))
+            })
+            .await?;
+        let mut watch = watch;
+        if watch.take_renumbered() {
+            let again = self.log_all_rowids(session).await?;
+            batch.behind += again;
+        }
+        let mut round = Round {
+            entries: u64::try_from(batch.entries).unwrap_or(0),
+            behind: u64::try_from(batch.behind).unwrap_or(0),
+            position: batch.up_to,
+            ..Round::default()
+        };
+        if round.entries == 0 && watch.version() == at.schema_version {
+            return Ok(round);
+        }
+        for changes in &batch.tables {
+            let (rows, misfits) = self.replay_table(session, &batch, changes).await?;
+            round.rows += rows;
+            round.quarantined += misfits;
+        }
+        position::advance(session, &self.migration, batch.up_to, watch.version()).await?;
+        Ok(round)
+    }
+
+    /// Replays one table's changes; tells the rows inserted and those quarantined.
+    async fn replay_table(
+        &mut self,
+        session: &Session,
+        batch: &Batch,
+        changes: &TableChanges,
+    ) -> Result<(u64, u64), FollowError> {
+        let number = changes.table;
+        let plan = &self.plan.tables[number];
+        let target = &self.targets[number];
+        let mut encoded = encoded::encode(plan, target, &mut self.encoders[number], changes);
+        let doing = || format!("replaying changes of table {}", plan.source);
+
+        let keys = encoded::key_arrays(&target.key_types, encoded.keys.iter().map(Vec::as_slice));
+        execute(session, &target.delete, &keys, doing).await?;
+        position::release(session, &self.migration, number, changes).await?;
+
+        let rows = std::mem::take(&mut encoded.rows);
+        let (inserted, refused) = insert(session, target, rows, doing).await?;
+        let mut later = Vec::new();
+        for (row, reason) in refused {
+            let changed = &changes.rows[row.change];
+            // The row may only be in the way of one whose change comes later in the log: it is
+            // logged again behind that. At the log's end there is no later.
+            if batch.behind > 0 {
+                later.push(changed.key.clone());
+            } else {
+                let stored = changed.row.as_deref().unwrap_or_default();
+                encoded.misfits.push(misfit(number, changed, stored, None, &reason));
+            }
+        }
+        self.compare(session, number, &inserted).await?;
+        self.quarantine(session, &encoded).await?;
+        if !later.is_empty() {
+            let tables = Arc::clone(&self.recorded);
+            self.with_source(move |source| change_log::log_again(source, &tables[number], &later)).await?;
+        }
+        Ok((inserted.len() as u64, encoded.misfits.len() as u64))
+    }
+
+    /// Makes sure that the target holds what the source does.
+    async fn compare(
+        &self,
+        session: &Session,
+        number: usize,
+        rows: &[EncodedRow],
+    ) -> Result<(), FollowError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (plan, target) = (&self.plan.tables[number], &self.targets[number]);
+        let query = format!("SELECT k.n, {} {}", target_table::hash_expression(plan, "t"), target.keyed_rows);
+        let keys = encoded::key_arrays(&target.key_types, rows.iter().map(|row| row.key.as_slice()));
+        let doing = || format!("reading back replayed rows of table {}", plan.source);
+        let found = session
+            .query_typed(&query, &parameters(&keys))
+            .await
+            .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+        let read = |error: &tokio_postgres::Error| FollowError::Postgres(QueryError::while_doing(&doing(), error));
+        let mut seen = 0;
+        for row in &found {
+            let n: i64 = row.try_get(0).map_err(|error| read(&error))?;
+            let hash: Option<i64> = row.try_get(1).map_err(|error| read(&error))?;
+            let expected = usize::try_from(n - 1).ok().and_then(|at| rows.get(at));
+            if expected.is_none_or(|expected| Some(expected.hash) != hash) {
+                return Err(FollowError::Differs { table: plan.source.clone() });
+            }
+            seen += 1;
+        }
+        if seen == rows.len() { Ok(()) } else { Err(FollowError::Differs { table: plan.source.clone() }) }
+    }
+
+    async fn quarantine(&self, session: &Session, encoded: &EncodedChanges) -> Result<(), FollowError> {
+        for misfit in &encoded.misfits {
+            position::quarantine(session, &self.migration, &self.plan, misfit).await?;
+        }
+        Ok(())
+    }
+
+    /// Logs every row, of the source and of the target, of the tables whose rowids can change
+    /// without a trigger. Tells how many entries that made.
+    async fn log_all_rowids(&mut self, session: &Session) -> Result<i64, FollowError> {
+        let mut logged = 0;
+        for number in 0..self.plan.tables.len() {
+            let table = &self.plan.tables[number];
+            if !matches!(table.key, RowKey::Rowid { column: None, .. }) {
+                continue;
+            }
+            let query = format!(
+                "SELECT {} FROM {}",
+                quote_name(crate::plan::FOLLOWED_ROWID),
+                self.targets[number].qualified
+            );
+            let doing = format!("reading the rowids of table {}", table.source);
+            let failed = |error: &tokio_postgres::Error| FollowError::Postgres(QueryError::while_doing(&doing, error));
+            let rows = session.query_typed(&query, &[]).await.map_err(|error| failed(&error))?;
+            let rowids: Vec<i64> = rows
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()
+                .map_err(|error| failed(&error))?;
+            let tables = Arc::clone(&self.recorded);
+            logged += self
+                .with_source(move |source| change_log::log_rowids(source, &tables[number], &rowids))
+                .await?;
+        }
+        Ok(logged)
+    }
+
+    /// Runs what reads or writes the source where it may block.
+    async fn with_source<T: Send + 'static>(
+        &mut self,
+        run: impl FnOnce(&mut Connection) -> Result<T, FollowError> + Send + 'static,
+    ) -> Result<T, FollowError> {
+        let mut source = self.source.take().ok_or(FollowError::GivenUp)?;
+        let (source, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = run(&mut source);
+            (source, outcome)
+        })
+        .await
+        .map_err(|_| FollowError::GivenUp)?;
+        self.source = Some(source);
+        outcome
+    }
+}
+
+/// Inserts rows; those that the target refuses come back with its reason.
+async fn insert(
+    session: &Session,
+    target: &TargetTable,
+    rows: Vec<EncodedRow>,
+    doing: impl Fn() -> String + Copy,
+) -> Result<(Vec<EncodedRow>, Vec<(EncodedRow, String)>), FollowError> {
+    let (mut inserted, mut refused) = (Vec::new(), Vec::new());
+    // The first half is tried before the second, so that rows keep their order.
+    let mut parts = vec![rows];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let arrays = encoded::row_arrays(&target.row_types, &part);
+        session
+            .batch_execute("SAVEPOINT rows")
+            .await
+            .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+        match execute(session, &target.insert, &arrays, doing).await {
+            Ok(()) => {
+                session
+                    .batch_execute("RELEASE rows")
+                    .await
+                    .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+                inserted.append(&mut part);
+            }
+            Err(FollowError::Postgres(error)) if error.reason == Reason::Data => {
+                session
+                    .batch_execute("ROLLBACK TO rows; RELEASE rows")
+                    .await
+                    .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+                if part.len() == 1 {
+                    let reason = error.server_message.unwrap_or(error.message);
+                    refused.extend(part.pop().map(|row| (row, reason)));
+                } else {
+                    let second = part.split_off(part.len() / 2);
+                    parts.push(second);
+                    parts.push(part);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((inserted, refused))
+}
+
+fn parameters(arrays: &[ColumnArray]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    // The casts in the statements say which types they are.
+    arrays.iter().map(|array| (array as &(dyn ToSql + Sync), Type::UNKNOWN)).collect()
+}
+
+async fn execute(
+    session: &Session,
+    statement: &str,
+    arrays: &[ColumnArray],
+    doing: impl Fn() -> String,
+) -> Result<(), FollowError> {
+    session
+        .execute_typed(statement, &parameters(arrays))
+        .await
+        .map(|_| ())
+        .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))
+}
+
+async fn begin(session: &Session) -> Result<(), FollowError> {
+    finish_transaction(session, "BEGIN").await
+}
+
+async fn finish_transaction(session: &Session, statement: &str) -> Result<(), FollowError> {
+    session
+        .batch_execute(statement)
+        .await
+        .map_err(|error| FollowError::Postgres(QueryError::while_doing("replaying changes", &error)))
+}
+
