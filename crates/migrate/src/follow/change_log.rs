@@ -446,8 +446,10 @@ pub fn log_rowids(
         quote_name(&table.key[0].name),
         quote_name(&table.name)
     ))?;
-    let mut statement =
-        savepoint.prepare_cached(&format!("INSERT INTO {} (tbl, k1) VALUES (?1, ?2)", quote_name(LOG)))?;
+    let mut statement = savepoint.prepare_cached(&format!(
+        "INSERT INTO {} (tbl, k1) VALUES (?1, ?2)",
+        quote_name(LOG)
+    ))?;
     for rowid in others {
         statement.execute((table.number as i64, rowid))?;
     }

@@ -20,6 +20,8 @@ pub struct Misfit {
     pub reason: String,
     /// The row as it is stored, by the plan's columns.
     pub row: Vec<StoredValue>,
+    /// The hash of the row, where all its values can be converted.
+    pub hash: Option<i64>,
 }
 
 /// Changes of one table, encoded.
@@ -67,10 +69,22 @@ pub(super) fn encode(
         match (outcome, key) {
             (Ok(hash), Some(key)) => {
                 let rowid = plan.needs_followed_rowid().then(|| key[0].clone());
-                encoded.rows.push(EncodedRow { change, key, row: bytes, rowid, hash });
+                encoded.rows.push(EncodedRow {
+                    change,
+                    key,
+                    row: bytes,
+                    rowid,
+                    hash,
+                });
             }
             // A key that cannot be converted is a column that cannot.
-            (Ok(_), None) => encoded.misfits.push(misfit(changes.table, changed, row, None, "its key cannot be converted")),
+            (Ok(_), None) => encoded.misfits.push(misfit(
+                changes.table,
+                changed,
+                row,
+                None,
+                "its key cannot be converted",
+            )),
             (Err(refused), _) => encoded.misfits.push(misfit(
                 changes.table,
                 changed,
@@ -97,15 +111,23 @@ pub(super) fn misfit(
         column,
         reason: reason.to_owned(),
         row: row.to_vec(),
+        hash: None,
     }
 }
 
 /// The key's fields; None where no row of the target can have it.
-fn encode_key(plan: &TablePlan, target: &TargetTable, changed: &ChangedRow) -> Option<Vec<Vec<u8>>> {
+fn encode_key(
+    plan: &TablePlan,
+    target: &TargetTable,
+    changed: &ChangedRow,
+) -> Option<Vec<Vec<u8>>> {
     let mut key = Vec::with_capacity(changed.key.len());
     for (at, value) in changed.key.iter().enumerate() {
         let (conversion, type_) = match target.key_columns[at] {
-            Some(column) => (&plan.columns[column].conversion, &plan.columns[column].type_),
+            Some(column) => (
+                &plan.columns[column].conversion,
+                &plan.columns[column].type_,
+            ),
             None => (&Conversion::Exact, &TargetType::BigInt),
         };
         let mut field = Vec::new();

@@ -28,6 +28,7 @@ pub mod change_log;
 mod change_log_tests;
 mod encoded;
 pub mod position;
+mod quarantine;
 pub mod recorded;
 pub mod replay;
 pub mod schema_watch;
@@ -40,6 +41,7 @@ pub use position::{Position, Stage};
 pub use replay::{Replay, Round};
 
 use crate::connection::{ConnectionError, QueryError};
+use crate::state::StateError;
 
 /// Why following, finishing or rolling back stopped.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,9 @@ pub enum FollowError {
     /// PostgreSQL could not be connected to.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The state of the migration cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Nothing is recorded that could be replayed.
     #[error(
         "the source does not record its changes for this migration, so they are unknown since the copy was made; start again with `tide migrate follow --on-existing replace`, which records from the beginning"
@@ -126,7 +131,9 @@ pub enum FollowError {
     #[error("the migration is finished: the target has taken over")]
     Finished,
     /// A step that held the source's connection was given up.
-    #[error("an earlier step was interrupted and took the connection to the SQLite database with it; run the command again")]
+    #[error(
+        "an earlier step was interrupted and took the connection to the SQLite database with it; run the command again"
+    )]
     GivenUp,
     /// PostgreSQL does not hold what was written to it.
     #[error(

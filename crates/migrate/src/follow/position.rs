@@ -1,16 +1,16 @@
 //! What the target keeps of a migration that is followed: how far its replay has come.
 //!
-//! One row a migration in `springtide_migrate.follow`, written in the transactions whose effects it
-//! tells of.
-
-use tokio_postgres::types::{ToSql, Type};
+//! They are settings of the migration's state, written in the transactions whose effects they tell of.
 
 use super::FollowError;
 use crate::connection::{QueryError, Session};
+use crate::state;
 
 /// How far a migration has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
+    /// What the log in the source says it is recorded for.
+    pub token: String,
     /// The last entry of the source's log that was replayed.
     pub entry: i64,
     /// The source's schema version then.
@@ -50,22 +50,38 @@ impl Stage {
     }
 }
 
-const TABLE: &str = "springtide_migrate.follow";
+const TOKEN: &str = "follow_token";
+const ENTRY: &str = "follow_entry";
+const VERSION: &str = "follow_schema_version";
+const STAGE: &str = "follow_stage";
 
-/// Makes the table of positions where there is none.
+/// A name for a log that no other log has.
 ///
 /// # Errors
-/// When the user may not create a schema.
-pub async fn prepare(session: &Session) -> Result<(), FollowError> {
-    run(
-        session,
-        &format!(
-            "CREATE SCHEMA IF NOT EXISTS springtide_migrate; \
-             CREATE TABLE IF NOT EXISTS {TABLE} (migration text PRIMARY KEY, entry bigint NOT NULL, \
-             schema_version bigint, stage text NOT NULL, replayed_at timestamptz NOT NULL DEFAULT now())"
-        ),
-    )
-    .await
+/// When PostgreSQL fails.
+pub async fn new_token(session: &Session) -> Result<String, FollowError> {
+    let failed = |error| QueryError::while_doing("naming the change log", &error);
+    let row = session
+        .query_typed_one("SELECT gen_random_uuid()::text", &[])
+        .await
+        .map_err(failed)?;
+    Ok(row.try_get(0).map_err(failed)?)
+}
+
+/// Notes, before the log is made, for what it will be recorded.
+///
+/// # Errors
+/// When PostgreSQL fails.
+pub async fn announce(session: &Session, migration: i64, token: &str) -> Result<(), FollowError> {
+    Ok(state::set_setting(session, migration, TOKEN, Some(token)).await?)
+}
+
+/// The token announced, whether or not the log was then made.
+///
+/// # Errors
+/// When PostgreSQL fails.
+pub async fn announced(session: &Session, migration: i64) -> Result<Option<String>, FollowError> {
+    Ok(state::setting(session, migration, TOKEN).await?)
 }
 
 /// Notes that the source records from an entry on.
@@ -74,124 +90,68 @@ pub async fn prepare(session: &Session) -> Result<(), FollowError> {
 /// When PostgreSQL fails.
 pub async fn begin(
     session: &Session,
-    migration: &str,
+    migration: i64,
     entry: i64,
     schema_version: i64,
 ) -> Result<(), FollowError> {
-    execute(
-        session,
-        &format!(
-            "INSERT INTO {TABLE} (migration, entry, schema_version, stage) VALUES ($1, $2, $3, 'following') \
-             ON CONFLICT (migration) DO NOTHING"
-        ),
-        &[(&migration, Type::TEXT), (&entry, Type::INT8), (&schema_version, Type::INT8)],
-    )
-    .await
+    set_stage(session, migration, Stage::Following).await?;
+    advance(session, migration, entry, Some(schema_version)).await
 }
 
 /// Tells the position; None where changes were never recorded.
 ///
 /// # Errors
 /// When PostgreSQL fails.
-pub async fn find(session: &Session, migration: &str) -> Result<Option<Position>, FollowError> {
-    let exists = session
-        .query_typed_one(&format!("SELECT to_regclass('{TABLE}') IS NOT NULL"), &[])
-        .await
-        .and_then(|row| row.try_get::<_, bool>(0))
-        .map_err(|error| failed(&error))?;
-    if exists { read(session, migration, "").await } else { Ok(None) }
-}
-
-/// Locks the position until the transaction ends, and tells it.
-pub(super) async fn lock(session: &Session, migration: &str) -> Result<Position, FollowError> {
-    let position = read(session, migration, "FOR UPDATE").await?.ok_or(FollowError::NotRecorded)?;
-    match position.stage {
-        Stage::Finished => Err(FollowError::Finished),
-        Stage::Following | Stage::Switching => Ok(position),
-    }
-}
-
-async fn read(
-    session: &Session,
-    migration: &str,
-    lock: &str,
-) -> Result<Option<Position>, FollowError> {
-    let query = format!("SELECT entry, schema_version, stage FROM {TABLE} WHERE migration = $1 {lock}");
-    let row = session
-        .query_typed_opt(&query, &[(&migration, Type::TEXT)])
-        .await
-        .map_err(|error| failed(&error))?;
-    let Some(row) = row else { return Ok(None) };
-    let stage: String = row.try_get(2).map_err(|error| failed(&error))?;
+pub async fn find(session: &Session, migration: i64) -> Result<Option<Position>, FollowError> {
+    let Some(token) = announced(session, migration).await? else {
+        return Ok(None);
+    };
+    let Some(entry) = state::setting(session, migration, ENTRY).await? else {
+        return Ok(None);
+    };
+    let damaged = |what: &str| state::StateError::Damaged(format!("{what} of the change log"));
+    let version = state::setting(session, migration, VERSION).await?;
+    let stage = state::setting(session, migration, STAGE).await?;
     Ok(Some(Position {
-        entry: row.try_get(0).map_err(|error| failed(&error))?,
-        schema_version: row.try_get(1).map_err(|error| failed(&error))?,
-        stage: Stage::parse(&stage),
+        token,
+        entry: entry.parse().map_err(|_| damaged("the position"))?,
+        schema_version: version
+            .map(|version| version.parse().map_err(|_| damaged("the schema version")))
+            .transpose()?,
+        stage: stage.as_deref().map_or(Stage::Following, Stage::parse),
     }))
 }
 
 /// Moves the position, within the transaction that replayed.
-pub(super) async fn advance(
+///
+/// # Errors
+/// When PostgreSQL fails.
+pub async fn advance(
     session: &Session,
-    migration: &str,
+    migration: i64,
     entry: i64,
     schema_version: Option<i64>,
 ) -> Result<(), FollowError> {
-    execute(
-        session,
-        &format!(
-            "UPDATE {TABLE} SET entry = $2, schema_version = $3, replayed_at = now() WHERE migration = $1"
-        ),
-        &[(&migration, Type::TEXT), (&entry, Type::INT8), (&schema_version, Type::INT8)],
-    )
-    .await
+    let version = schema_version.map(|version| version.to_string());
+    state::set_setting(session, migration, ENTRY, Some(&entry.to_string())).await?;
+    Ok(state::set_setting(session, migration, VERSION, version.as_deref()).await?)
 }
 
 /// Moves to another stage.
 ///
 /// # Errors
 /// When PostgreSQL fails.
-pub async fn set_stage(session: &Session, migration: &str, stage: Stage) -> Result<(), FollowError> {
-    execute(
-        session,
-        &format!("UPDATE {TABLE} SET stage = $2 WHERE migration = $1"),
-        &[(&migration, Type::TEXT), (&stage.as_str(), Type::TEXT)],
-    )
-    .await
+pub async fn set_stage(session: &Session, migration: i64, stage: Stage) -> Result<(), FollowError> {
+    Ok(state::set_setting(session, migration, STAGE, Some(stage.as_str())).await?)
 }
 
-/// Forgets a migration.
+/// Forgets that changes were followed.
 ///
 /// # Errors
 /// When PostgreSQL fails.
-pub async fn forget(session: &Session, migration: &str) -> Result<(), FollowError> {
-    execute(
-        session,
-        &format!("DELETE FROM {TABLE} WHERE migration = $1"),
-        &[(&migration, Type::TEXT)],
-    )
-    .await
-}
-
-async fn run(session: &Session, statements: &str) -> Result<(), FollowError> {
-    session.batch_execute(statements).await.map_err(|error| failed(&error))
-}
-
-async fn execute(
-    session: &Session,
-    statement: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<(), FollowError> {
-    session.execute_typed(statement, parameters).await.map(|_| ()).map_err(|error| failed(&error))
-}
-
-fn failed(error: &tokio_postgres::Error) -> FollowError {
-    FollowError::Postgres(QueryError::while_doing("keeping the state of the migration", error))
-}
-
-pub(super) async fn release(_: &Session, _: &str, _: usize, _: &super::change_log::TableChanges) -> Result<(), FollowError> {
-    Ok(())
-}
-pub(super) async fn quarantine(_: &Session, _: &str, _: &crate::plan::Plan, _: &super::Misfit) -> Result<(), FollowError> {
+pub async fn forget(session: &Session, migration: i64) -> Result<(), FollowError> {
+    for name in [TOKEN, ENTRY, VERSION, STAGE] {
+        state::set_setting(session, migration, name, None).await?;
+    }
     Ok(())
 }

@@ -7,14 +7,15 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::arrays::ColumnArray;
 use super::change_log::{self, Batch, BatchLimits, TableChanges};
-use super::encoded::{self, EncodedChanges, EncodedRow, misfit};
+use super::encoded::{self, EncodedChanges, EncodedRow, Misfit, misfit};
 use super::recorded::RecordedTable;
 use super::schema_watch::SchemaWatch;
 use super::target_table::{self, TargetTable};
-use super::{FollowError, position};
+use super::{FollowError, Stage, position, quarantine};
 use crate::connection::{QueryError, Reason, Session};
 use crate::convert::RowEncoder;
 use crate::plan::{Plan, RowKey, quote_name};
+use crate::state::{Migration, fence};
 
 /// Entries of the log that one round replays at most.
 const ENTRIES_A_ROUND: i64 = 20_000;
@@ -39,7 +40,8 @@ pub struct Round {
 /// Brings the target up to date, round by round.
 pub struct Replay {
     plan: Arc<Plan>,
-    migration: String,
+    migration: i64,
+    fence: String,
     recorded: Arc<Vec<RecordedTable>>,
     targets: Vec<TargetTable>,
     encoders: Vec<RowEncoder>,
@@ -51,16 +53,34 @@ impl Replay {
     ///
     /// # Errors
     /// When the source cannot be read, or does not record its changes for this migration.
-    pub fn new(source: Connection, plan: Arc<Plan>, migration: &str) -> Result<Self, FollowError> {
+    pub fn new(
+        source: Connection,
+        migration: &Migration,
+        token: &str,
+    ) -> Result<Self, FollowError> {
+        let plan = Arc::new(migration.plan.clone());
+        let fence = fence(&migration.source, &plan.schema);
         match change_log::recording(&source)? {
-            change_log::Recording::For(owner) if owner == migration => {}
+            change_log::Recording::For(owner) if owner == token => {}
             change_log::Recording::For(owner) => return Err(FollowError::OtherMigration { owner }),
             change_log::Recording::Absent => return Err(FollowError::NotRecorded),
         }
         let recorded = Arc::new(change_log::recorded_tables(&source, &plan)?);
-        let targets = plan.tables.iter().map(|table| TargetTable::new(&plan, table)).collect();
+        let targets = plan
+            .tables
+            .iter()
+            .map(|table| TargetTable::new(&plan, table))
+            .collect();
         let encoders = plan.tables.iter().map(RowEncoder::new).collect();
-        Ok(Self { plan, migration: migration.to_owned(), recorded, targets, encoders, source: Some(source) })
+        Ok(Self {
+            plan,
+            migration: migration.id,
+            fence,
+            recorded,
+            targets,
+            encoders,
+            source: Some(source),
+        })
     }
 
     /// The source's connection, for what else is done with it between rounds.
@@ -77,7 +97,8 @@ impl Replay {
     /// # Errors
     /// When either side fails; the target is then as it was before, and the round can be repeated.
     pub async fn round(&mut self, session: &Session) -> Result<Round, FollowError> {
-        begin(session).await?;
+        let begin = format!("{}; {}", session.begin_with_statements(), self.fence);
+        finish_transaction(session, &begin).await?;
         match self.within_transaction(session).await {
             Ok(round) if round.entries == 0 => {
                 finish_transaction(session, "ROLLBACK").await?;
@@ -86,7 +107,8 @@ impl Replay {
             Ok(round) => {
                 finish_transaction(session, "COMMIT").await?;
                 let up_to = round.position;
-                self.with_source(move |source| change_log::prune(source, up_to)).await?;
+                self.with_source(move |source| change_log::prune(source, up_to))
+                    .await?;
                 Ok(round)
             }
             Err(error) => {
@@ -98,11 +120,17 @@ impl Replay {
     }
 
     async fn within_transaction(&mut self, session: &Session) -> Result<Round, FollowError> {
-        // The lock on the position's row keeps two replays apart: else the slower of them could
-        // put older rows over newer ones.
-        let at = position::lock(session, &self.migration).await?;
+        let at = position::find(session, self.migration)
+            .await?
+            .ok_or(FollowError::NotRecorded)?;
+        if at.stage == Stage::Finished {
+            return Err(FollowError::Finished);
+        }
         let mut watch = SchemaWatch::since(at.schema_version);
-        let limits = BatchLimits { entries: ENTRIES_A_ROUND, bytes: BYTES_A_ROUND };
+        let limits = BatchLimits {
+            entries: ENTRIES_A_ROUND,
+            bytes: BYTES_A_ROUND,
+        };
         let tables = Arc::clone(&self.recorded);
         let plan = Arc::clone(&self.plan);
         // The source may be inside a transaction of the caller's, who keeps writers out.
@@ -111,7 +139,9 @@ impl Replay {
                 let batch = if source.is_autocommit() {
                     change_log::read_batch(source, &plan, &tables, at.entry, limits, &mut watch)
                 } else {
-                    change_log::read_batch_within(source, &plan, &tables, at.entry, limits, &mut watch)
+                    change_log::read_batch_within(
+                        source, &plan, &tables, at.entry, limits, &mut watch,
+                    )
                 }?;
                 Ok((batch, watch))
             })
@@ -135,7 +165,7 @@ impl Replay {
             round.rows += rows;
             round.quarantined += misfits;
         }
-        position::advance(session, &self.migration, batch.up_to, watch.version()).await?;
+        position::advance(session, self.migration, batch.up_to, watch.version()).await?;
         Ok(round)
     }
 
@@ -154,7 +184,7 @@ impl Replay {
 
         let keys = encoded::key_arrays(&target.key_types, encoded.keys.iter().map(Vec::as_slice));
         execute(session, &target.delete, &keys, doing).await?;
-        position::release(session, &self.migration, number, changes).await?;
+        quarantine::release(session, self.migration, plan, changes).await?;
 
         let rows = std::mem::take(&mut encoded.rows);
         let (inserted, refused) = insert(session, target, rows, doing).await?;
@@ -167,14 +197,18 @@ impl Replay {
                 later.push(changed.key.clone());
             } else {
                 let stored = changed.row.as_deref().unwrap_or_default();
-                encoded.misfits.push(misfit(number, changed, stored, None, &reason));
+                encoded.misfits.push(Misfit {
+                    hash: Some(row.hash),
+                    ..misfit(number, changed, stored, None, &reason)
+                });
             }
         }
         self.compare(session, number, &inserted).await?;
         self.quarantine(session, &encoded).await?;
         if !later.is_empty() {
             let tables = Arc::clone(&self.recorded);
-            self.with_source(move |source| change_log::log_again(source, &tables[number], &later)).await?;
+            self.with_source(move |source| change_log::log_again(source, &tables[number], &later))
+                .await?;
         }
         Ok((inserted.len() as u64, encoded.misfits.len() as u64))
     }
@@ -190,30 +224,50 @@ impl Replay {
             return Ok(());
         }
         let (plan, target) = (&self.plan.tables[number], &self.targets[number]);
-        let query = format!("SELECT k.n, {} {}", target_table::hash_expression(plan, "t"), target.keyed_rows);
-        let keys = encoded::key_arrays(&target.key_types, rows.iter().map(|row| row.key.as_slice()));
+        let query = format!(
+            "SELECT k.n, {} {}",
+            target_table::hash_expression(plan, "t"),
+            target.keyed_rows
+        );
+        let keys =
+            encoded::key_arrays(&target.key_types, rows.iter().map(|row| row.key.as_slice()));
         let doing = || format!("reading back replayed rows of table {}", plan.source);
         let found = session
             .query_typed(&query, &parameters(&keys))
             .await
             .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
-        let read = |error: &tokio_postgres::Error| FollowError::Postgres(QueryError::while_doing(&doing(), error));
+        let read = |error: &tokio_postgres::Error| {
+            FollowError::Postgres(QueryError::while_doing(&doing(), error))
+        };
         let mut seen = 0;
         for row in &found {
             let n: i64 = row.try_get(0).map_err(|error| read(&error))?;
             let hash: Option<i64> = row.try_get(1).map_err(|error| read(&error))?;
             let expected = usize::try_from(n - 1).ok().and_then(|at| rows.get(at));
             if expected.is_none_or(|expected| Some(expected.hash) != hash) {
-                return Err(FollowError::Differs { table: plan.source.clone() });
+                return Err(FollowError::Differs {
+                    table: plan.source.clone(),
+                });
             }
             seen += 1;
         }
-        if seen == rows.len() { Ok(()) } else { Err(FollowError::Differs { table: plan.source.clone() }) }
+        if seen == rows.len() {
+            Ok(())
+        } else {
+            Err(FollowError::Differs {
+                table: plan.source.clone(),
+            })
+        }
     }
 
-    async fn quarantine(&self, session: &Session, encoded: &EncodedChanges) -> Result<(), FollowError> {
+    async fn quarantine(
+        &self,
+        session: &Session,
+        encoded: &EncodedChanges,
+    ) -> Result<(), FollowError> {
         for misfit in &encoded.misfits {
-            position::quarantine(session, &self.migration, &self.plan, misfit).await?;
+            let table = &self.plan.tables[misfit.table];
+            quarantine::add(session, self.migration, table, misfit).await?;
         }
         Ok(())
     }
@@ -233,8 +287,13 @@ impl Replay {
                 self.targets[number].qualified
             );
             let doing = format!("reading the rowids of table {}", table.source);
-            let failed = |error: &tokio_postgres::Error| FollowError::Postgres(QueryError::while_doing(&doing, error));
-            let rows = session.query_typed(&query, &[]).await.map_err(|error| failed(&error))?;
+            let failed = |error: &tokio_postgres::Error| {
+                FollowError::Postgres(QueryError::while_doing(&doing, error))
+            };
+            let rows = session
+                .query_typed(&query, &[])
+                .await
+                .map_err(|error| failed(&error))?;
             let rowids: Vec<i64> = rows
                 .iter()
                 .map(|row| row.try_get(0))
@@ -289,14 +348,18 @@ async fn insert(
                 session
                     .batch_execute("RELEASE rows")
                     .await
-                    .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+                    .map_err(|error| {
+                        FollowError::Postgres(QueryError::while_doing(&doing(), &error))
+                    })?;
                 inserted.append(&mut part);
             }
             Err(FollowError::Postgres(error)) if error.reason == Reason::Data => {
                 session
                     .batch_execute("ROLLBACK TO rows; RELEASE rows")
                     .await
-                    .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))?;
+                    .map_err(|error| {
+                        FollowError::Postgres(QueryError::while_doing(&doing(), &error))
+                    })?;
                 if part.len() == 1 {
                     let reason = error.server_message.unwrap_or(error.message);
                     refused.extend(part.pop().map(|row| (row, reason)));
@@ -314,7 +377,10 @@ async fn insert(
 
 fn parameters(arrays: &[ColumnArray]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     // The casts in the statements say which types they are.
-    arrays.iter().map(|array| (array as &(dyn ToSql + Sync), Type::UNKNOWN)).collect()
+    arrays
+        .iter()
+        .map(|array| (array as &(dyn ToSql + Sync), Type::UNKNOWN))
+        .collect()
 }
 
 async fn execute(
@@ -330,14 +396,8 @@ async fn execute(
         .map_err(|error| FollowError::Postgres(QueryError::while_doing(&doing(), &error)))
 }
 
-async fn begin(session: &Session) -> Result<(), FollowError> {
-    finish_transaction(session, "BEGIN").await
-}
-
 async fn finish_transaction(session: &Session, statement: &str) -> Result<(), FollowError> {
-    session
-        .batch_execute(statement)
-        .await
-        .map_err(|error| FollowError::Postgres(QueryError::while_doing("replaying changes", &error)))
+    session.batch_execute(statement).await.map_err(|error| {
+        FollowError::Postgres(QueryError::while_doing("replaying changes", &error))
+    })
 }
-

@@ -106,9 +106,9 @@ fn same(table: &TablePlan, position: Option<usize>, name: &str, given: &str) -> 
     let bytes = format!("t.{name} COLLATE \"C\" = k.{given} COLLATE \"C\"");
     match column.collation {
         Collation::Binary => bytes,
-        Collation::NoCase => format!(
-            "lower(t.{name} COLLATE \"C\") = lower(k.{given} COLLATE \"C\") AND {bytes}"
-        ),
+        Collation::NoCase => {
+            format!("lower(t.{name} COLLATE \"C\") = lower(k.{given} COLLATE \"C\") AND {bytes}")
+        }
         Collation::Rtrim => format!("rtrim(t.{name}, ' ') = rtrim(k.{given}, ' ') AND {bytes}"),
     }
 }
@@ -118,5 +118,8 @@ pub(super) fn hash_expression(table: &TablePlan, alias: &str) -> String {
     let columns: Vec<String> = crate::convert::compared_columns(table)
         .map(|at| format!("{alias}.{}", quote_name(&table.columns[at].target)))
         .collect();
-    format!("('x' || left(md5(record_send(ROW({}))), 16))::bit(64)::bigint", columns.join(", "))
+    format!(
+        "('x' || left(md5(record_send(ROW({}))), 16))::bit(64)::bigint",
+        columns.join(", ")
+    )
 }
