@@ -11,10 +11,13 @@ use super::triggers::{self, LOG, OWNER, log_columns};
 use super::{FollowError, schema_watch};
 use crate::plan::{Plan, SOURCE_PREFIX, TablePlan, quote_name};
 
-/// How long a step waits for a writer of the source to end its transaction.
-const BUSY: Duration = Duration::from_secs(30);
+/// How often a step asks for the lock that a writer of the source has. Writers that follow close
+/// upon each other leave gaps shorter than SQLite's own waits, which grow to a tenth of a second.
+const ASK: Duration = Duration::from_millis(1);
+/// How many times: half a minute.
+const MOST_ASKED: i32 = 30_000;
 /// Entries that one pruning transaction deletes, so that no writer waits for long.
-const PRUNED_AT_ONCE: i64 = 5_000;
+const PRUNED_AT_ONCE: i64 = 50_000;
 
 /// Whether the change log is in the source, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,15 @@ pub enum Recording {
     Absent,
     /// Changes are recorded for this migration.
     For(String),
+}
+
+/// Where a log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStart {
+    /// The entry before the first.
+    pub entry: i64,
+    /// The source's schema version with the log in it.
+    pub schema_version: i64,
 }
 
 /// What changed since a position, as of one moment.
@@ -62,8 +74,11 @@ pub struct ChangedRow {
 /// When the file is not there, is no database or cannot be written.
 pub fn open(path: &str) -> Result<Connection, FollowError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(path, flags)?;
-    source.busy_timeout(BUSY)?;
+    let mut source = Connection::open_with_flags(path, flags)?;
+    source.busy_handler(Some(|asked| {
+        std::thread::park_timeout(ASK);
+        asked < MOST_ASKED
+    }))?;
     if source.is_readonly("main")? {
         return Err(FollowError::ReadOnly {
             path: path.to_owned(),
@@ -108,14 +123,19 @@ pub fn recorded_tables(
 }
 
 /// Makes the source record its changes for a migration, in one transaction: when it returns, each
-/// change that is not yet visible will be in the log. Does nothing where it already does.
+/// change that is not yet visible will be in the log. Tells where the log begins; None where it
+/// already records for this migration.
 ///
 /// # Errors
 /// When the source is read-only, records for another migration, or its schema is not the plan's.
-pub fn install(source: &mut Connection, plan: &Plan, migration: &str) -> Result<(), FollowError> {
+pub fn install(
+    source: &mut Connection,
+    plan: &Plan,
+    migration: &str,
+) -> Result<Option<LogStart>, FollowError> {
     let transaction = source.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match recording(&transaction)? {
-        Recording::For(owner) if owner == migration => return Ok(()),
+        Recording::For(owner) if owner == migration => return Ok(None),
         Recording::For(owner) => return Err(FollowError::OtherMigration { owner }),
         Recording::Absent => {}
     }
@@ -148,8 +168,12 @@ pub fn install(source: &mut Connection, plan: &Plan, migration: &str) -> Result<
                 })?;
         }
     }
+    let start = LogStart {
+        entry: last_entry(&transaction)?,
+        schema_version: schema_watch::schema_version(&transaction)?,
+    };
     transaction.commit()?;
-    Ok(())
+    Ok(Some(start))
 }
 
 /// Removes every trace from the source, in one transaction; tells how many objects there were.

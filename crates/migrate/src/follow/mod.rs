@@ -16,6 +16,10 @@
 //!
 //! | part | is |
 //! | --- | --- |
+//! | [`following`] | the loop that keeps the target current |
+//! | [`finish`](mod@finish) | the cut-over |
+//! | [`replay`] | one round: changed rows as they are now, with the position |
+//! | [`position`] | what the target keeps of it |
 //! | [`recorded`] | what the triggers need to know of a table |
 //! | [`triggers`] | the statements that record changes |
 //! | [`change_log`] | the log: made, read, pruned, removed |
@@ -26,7 +30,10 @@ mod arrays;
 pub mod change_log;
 #[cfg(test)]
 mod change_log_tests;
+mod completion;
 mod encoded;
+pub mod finish;
+pub mod following;
 pub mod position;
 mod quarantine;
 pub mod recorded;
@@ -36,7 +43,10 @@ pub mod stored;
 mod target_table;
 pub mod triggers;
 
+pub use completion::Unmet;
 pub use encoded::Misfit;
+pub use finish::{FinishOptions, FinishStep, Finished, finish};
+pub use following::{Ended, Lag, Until, follow};
 pub use position::{Position, Stage};
 pub use replay::{Replay, Round};
 
@@ -142,5 +152,23 @@ pub enum FollowError {
     Differs {
         /// The table.
         table: String,
+    },
+    /// The command of the finish failed.
+    #[error(
+        "the command `{command}` failed ({reason}); the cut-over was undone, the source is open to its writers and its changes are recorded as before"
+    )]
+    Command {
+        /// The command.
+        command: String,
+        /// How it ended.
+        reason: String,
+    },
+    /// The source was written to after the target had taken over.
+    #[error(
+        "the target has taken over, but {entries} changes were made in the source after that, before it could be closed to writes; look at them in its table _tide_migrate_changes, bring them over by hand, then `tide migrate rollback --unseal` removes the log"
+    )]
+    WrittenAfterFinish {
+        /// How many entries.
+        entries: i64,
     },
 }

@@ -1,8 +1,11 @@
 //! Replay: changes logged in the source become changes of the target.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
+use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::arrays::ColumnArray;
@@ -19,6 +22,8 @@ use crate::state::{Migration, fence};
 
 /// Entries of the log that one round replays at most.
 const ENTRIES_A_ROUND: i64 = 20_000;
+/// How often the log is pruned while there is more to replay: each time takes the writers' lock.
+const PRUNE: Duration = Duration::from_secs(1);
 /// Bytes of values that one round holds, if more than one row has them.
 const BYTES_A_ROUND: usize = 16 << 20;
 
@@ -39,13 +44,19 @@ pub struct Round {
 
 /// Brings the target up to date, round by round.
 pub struct Replay {
-    plan: Arc<Plan>,
-    migration: i64,
+    pub(super) plan: Arc<Plan>,
+    pub(super) migration: i64,
     fence: String,
     recorded: Arc<Vec<RecordedTable>>,
     targets: Vec<TargetTable>,
     encoders: Vec<RowEncoder>,
-    source: Option<Connection>,
+    /// None while a step on another thread has it. The lock is never waited for: it lets futures that
+    /// hold a replay move between threads.
+    source: Mutex<Option<Connection>>,
+    /// Where replay is while the caller keeps writers out of the source: neither the target's position
+    /// nor the log's beginning moves, so that all of it can be done again.
+    held: Option<i64>,
+    pruned_at: Option<Instant>,
 }
 
 impl Replay {
@@ -79,7 +90,9 @@ impl Replay {
             recorded,
             targets,
             encoders,
-            source: Some(source),
+            source: Mutex::new(Some(source)),
+            held: None,
+            pruned_at: None,
         })
     }
 
@@ -88,7 +101,44 @@ impl Replay {
     /// # Errors
     /// When a round was given up while it read, and took the connection with it.
     pub fn source(&mut self) -> Result<&mut Connection, FollowError> {
-        self.source.as_mut().ok_or(FollowError::GivenUp)
+        self.source.get_mut().as_mut().ok_or(FollowError::GivenUp)
+    }
+
+    /// Keeps writers out of the source until [`Self::release`]. Rounds then read what is there
+    /// under the lock, and move neither the target's position nor the log's beginning: when the
+    /// process dies here, nothing has happened but rows that will be replayed once more.
+    ///
+    /// # Errors
+    /// When a writer holds the lock for longer than half a minute.
+    pub async fn hold(&mut self, session: &Session) -> Result<(), FollowError> {
+        let at = position::find(session, self.migration)
+            .await?
+            .ok_or(FollowError::NotRecorded)?;
+        self.with_source(|source| Ok(source.execute_batch("BEGIN IMMEDIATE")?))
+            .await?;
+        self.held = Some(at.entry);
+        Ok(())
+    }
+
+    /// Where replay is while writers are kept out.
+    #[must_use]
+    pub fn held_at(&self) -> Option<i64> {
+        self.held
+    }
+
+    /// Lets writers in again, with what was done in the source meanwhile or without it.
+    ///
+    /// # Errors
+    /// When SQLite cannot end the transaction.
+    pub async fn release(&mut self, commit: bool) -> Result<(), FollowError> {
+        self.held = None;
+        self.with_source(move |source| {
+            if source.is_autocommit() {
+                return Ok(());
+            }
+            Ok(source.execute_batch(if commit { "COMMIT" } else { "ROLLBACK" })?)
+        })
+        .await
     }
 
     /// Replays what has been logged since the target's position, at most so much that it fits
@@ -100,15 +150,21 @@ impl Replay {
         let begin = format!("{}; {}", session.begin_with_statements(), self.fence);
         finish_transaction(session, &begin).await?;
         match self.within_transaction(session).await {
-            Ok(round) if round.entries == 0 => {
+            Ok((round, false)) => {
                 finish_transaction(session, "ROLLBACK").await?;
                 Ok(round)
             }
-            Ok(round) => {
+            Ok((round, true)) => {
                 finish_transaction(session, "COMMIT").await?;
                 let up_to = round.position;
-                self.with_source(move |source| change_log::prune(source, up_to))
-                    .await?;
+                if self.held.is_some() {
+                    return Ok(round);
+                }
+                if round.behind == 0 || self.pruned_at.is_none_or(|at| at.elapsed() >= PRUNE) {
+                    self.with_source(move |source| change_log::prune(source, up_to))
+                        .await?;
+                    self.pruned_at = Some(Instant::now());
+                }
                 Ok(round)
             }
             Err(error) => {
@@ -119,7 +175,17 @@ impl Replay {
         }
     }
 
-    async fn within_transaction(&mut self, session: &Session) -> Result<Round, FollowError> {
+    /// The round, and whether it changed the target.
+    async fn within_transaction(
+        &mut self,
+        session: &Session,
+    ) -> Result<(Round, bool), FollowError> {
+        // Keeps two replays apart: else the slower of them could put older rows over newer ones.
+        let lock = "SELECT FROM springtide_migrate.migration WHERE id = $1 FOR UPDATE";
+        session
+            .execute_typed(lock, &[(&self.migration, Type::INT8)])
+            .await
+            .map_err(|error| QueryError::while_doing("locking the position", &error))?;
         let at = position::find(session, self.migration)
             .await?
             .ok_or(FollowError::NotRecorded)?;
@@ -127,6 +193,7 @@ impl Replay {
             return Err(FollowError::Finished);
         }
         let mut watch = SchemaWatch::since(at.schema_version);
+        let after = self.held.unwrap_or(at.entry);
         let limits = BatchLimits {
             entries: ENTRIES_A_ROUND,
             bytes: BYTES_A_ROUND,
@@ -137,11 +204,9 @@ impl Replay {
         let (mut batch, watch) = self
             .with_source(move |source| {
                 let batch = if source.is_autocommit() {
-                    change_log::read_batch(source, &plan, &tables, at.entry, limits, &mut watch)
+                    change_log::read_batch(source, &plan, &tables, after, limits, &mut watch)
                 } else {
-                    change_log::read_batch_within(
-                        source, &plan, &tables, at.entry, limits, &mut watch,
-                    )
+                    change_log::read_batch_within(source, &plan, &tables, after, limits, &mut watch)
                 }?;
                 Ok((batch, watch))
             })
@@ -158,15 +223,19 @@ impl Replay {
             ..Round::default()
         };
         if round.entries == 0 && watch.version() == at.schema_version {
-            return Ok(round);
+            return Ok((round, false));
         }
         for changes in &batch.tables {
             let (rows, misfits) = self.replay_table(session, &batch, changes).await?;
             round.rows += rows;
             round.quarantined += misfits;
         }
+        if self.held.is_some() {
+            self.held = Some(batch.up_to);
+            return Ok((round, true));
+        }
         position::advance(session, self.migration, batch.up_to, watch.version()).await?;
-        Ok(round)
+        Ok((round, true))
     }
 
     /// Replays one table's changes; tells the rows inserted and those quarantined.
@@ -308,18 +377,18 @@ impl Replay {
     }
 
     /// Runs what reads or writes the source where it may block.
-    async fn with_source<T: Send + 'static>(
+    pub(super) async fn with_source<T: Send + 'static>(
         &mut self,
         run: impl FnOnce(&mut Connection) -> Result<T, FollowError> + Send + 'static,
     ) -> Result<T, FollowError> {
-        let mut source = self.source.take().ok_or(FollowError::GivenUp)?;
+        let mut source = self.source.get_mut().take().ok_or(FollowError::GivenUp)?;
         let (source, outcome) = tokio::task::spawn_blocking(move || {
             let outcome = run(&mut source);
             (source, outcome)
         })
         .await
         .map_err(|_| FollowError::GivenUp)?;
-        self.source = Some(source);
+        *self.source.get_mut() = Some(source);
         outcome
     }
 }
