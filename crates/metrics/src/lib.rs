@@ -21,6 +21,7 @@
 //! | [`tsdb`] | the database: log, head, blocks, limits |
 //! | [`promql`] | queries over time series, as Prometheus answers them |
 //! | [`rules`] | recording and alerting rules |
+//! | [`template`] | Go's template language, for rules and notifications |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
 pub mod config;
@@ -36,6 +37,7 @@ pub mod rules;
 pub mod scrape;
 mod series;
 pub mod series_store;
+pub mod template;
 mod serve;
 pub mod tsdb;
 mod usage;

@@ -22,6 +22,22 @@ pub(crate) fn shortest(value: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
+/// As `strconv.FormatFloat(value, 'e', -1, 64)`: the shortest digits, always with an exponent.
+pub(crate) fn exponential_shortest(value: f64) -> String {
+    if let Some(name) = special(value) {
+        return name.to_owned();
+    }
+    let exponential = format!("{value:e}");
+    let Some((digits, exponent)) = exponential.split_once('e') else {
+        return exponential;
+    };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
 /// As OpenMetrics writes numbers in label values: always with a point or an exponent.
 pub(crate) fn open_metrics(value: f64) -> String {
     let text = shortest(value);

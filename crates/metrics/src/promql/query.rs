@@ -124,6 +124,15 @@ impl Query {
         &self.text
     }
 
+    /// Whether a rule can take the answers: they are instant vectors or scalars.
+    #[must_use]
+    pub fn gives_a_vector_or_scalar(&self) -> bool {
+        matches!(
+            self.expr.value_type(),
+            ValueType::Vector | ValueType::Scalar
+        )
+    }
+
     /// The conditions of every selector in the query.
     #[must_use]
     pub fn selectors(&self) -> Vec<&[Matcher]> {
