@@ -21,9 +21,11 @@
 //! | [`tsdb`] | the database: log, head, blocks, limits |
 //! | [`promql`] | queries over time series, as Prometheus answers them |
 //! | [`rules`] | recording and alerting rules |
+//! | [`alerting`] | what becomes of alerts: routes, silences, notices, Alertmanager's API |
 //! | [`template`] | Go's template language, for rules and notifications |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
+pub mod alerting;
 pub mod config;
 pub mod discovery;
 pub mod exporters;
@@ -37,8 +39,8 @@ pub mod rules;
 pub mod scrape;
 mod series;
 pub mod series_store;
-pub mod template;
 mod serve;
+pub mod template;
 pub mod tsdb;
 mod usage;
 

@@ -93,7 +93,11 @@ impl PostedAlert {
     ///
     /// # Errors
     /// Where it has no labels, a label no name, or it ends before it starts.
-    pub fn accept(self, now: Timestamp, resolve_timeout: jiff::SignedDuration) -> Result<Alert, String> {
+    pub fn accept(
+        self,
+        now: Timestamp,
+        resolve_timeout: jiff::SignedDuration,
+    ) -> Result<Alert, String> {
         let labels: LabelMap = self
             .labels
             .into_iter()
@@ -109,8 +113,10 @@ impl PostedAlert {
         let (starts_at, ends_at) = (set(self.starts_at), set(self.ends_at));
         let timeout = ends_at.is_none();
         let starts_at = starts_at.unwrap_or_else(|| ends_at.map_or(now, |end| end.min(now)));
-        let ends_at =
-            ends_at.unwrap_or_else(|| now.saturating_add(resolve_timeout).unwrap_or(Timestamp::MAX));
+        let ends_at = ends_at.unwrap_or_else(|| {
+            now.saturating_add(resolve_timeout)
+                .unwrap_or(Timestamp::MAX)
+        });
         if ends_at < starts_at {
             return Err("start time must be before end time".to_owned());
         }
@@ -173,9 +179,16 @@ mod tests {
     #[test]
     fn an_alert_without_times_starts_now_and_ends_after_the_resolve_timeout() {
         let alert = posted(None, None, 1000).expect("valid");
-        assert_eq!((alert.starts_at, alert.ends_at, alert.timeout), (at(1000), at(1300), true));
+        assert_eq!(
+            (alert.starts_at, alert.ends_at, alert.timeout),
+            (at(1000), at(1300), true)
+        );
         assert!(posted(Some(10), Some(5), 20).is_err());
-        assert!(PostedAlert::default().accept(at(0), jiff::SignedDuration::ZERO).is_err());
+        assert!(
+            PostedAlert::default()
+                .accept(at(0), jiff::SignedDuration::ZERO)
+                .is_err()
+        );
     }
 
     #[test]

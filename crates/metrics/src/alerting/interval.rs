@@ -44,12 +44,28 @@ pub struct TimeInterval {
 }
 
 const WEEKDAYS: [&str; 7] = [
-    "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
+    "sunday",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
 ];
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september",
-    "october", "november", "december",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 
 // === impl TimeInterval ===
@@ -72,7 +88,9 @@ impl TimeInterval {
         };
         Ok(TimeInterval {
             times,
-            weekdays: ranges(&raw.weekdays, "weekday", 0, 6, &|text| named(text, &WEEKDAYS, 0))?,
+            weekdays: ranges(&raw.weekdays, "weekday", 0, 6, &|text| {
+                named(text, &WEEKDAYS, 0)
+            })?,
             days_of_month: ranges(&raw.days_of_month, "day of month", -31, 31, &number)?,
             months: ranges(&raw.months, "month", 1, 12, &|text| {
                 named(text, &MONTHS, 1).or_else(|| number(text))
@@ -87,11 +105,17 @@ impl TimeInterval {
     pub fn contains(&self, time: Timestamp) -> bool {
         let date = time.to_zoned(self.zone.clone());
         let within = |ranges: &[(i64, i64)], value: i64| {
-            ranges.is_empty() || ranges.iter().any(|(from, to)| (*from..=*to).contains(&value))
+            ranges.is_empty()
+                || ranges
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&value))
         };
         let minute = i64::from(date.hour()) * 60 + i64::from(date.minute());
         let in_times = self.times.is_empty()
-            || self.times.iter().any(|(from, to)| (*from..*to).contains(&minute));
+            || self
+                .times
+                .iter()
+                .any(|(from, to)| (*from..*to).contains(&minute));
         let last = i64::from(date.days_in_month());
         let day = i64::from(date.day());
         let day_of = |bound: i64, least: i64| {
@@ -102,12 +126,16 @@ impl TimeInterval {
             }
         };
         let in_days = self.days_of_month.is_empty()
-            || self.days_of_month.iter().any(|(from, to)| {
-                (day_of(*from, 1)..=day_of(*to, 0).min(last)).contains(&day)
-            });
+            || self
+                .days_of_month
+                .iter()
+                .any(|(from, to)| (day_of(*from, 1)..=day_of(*to, 0).min(last)).contains(&day));
         in_times
             && in_days
-            && within(&self.weekdays, i64::from(date.weekday().to_sunday_zero_offset()))
+            && within(
+                &self.weekdays,
+                i64::from(date.weekday().to_sunday_zero_offset()),
+            )
             && within(&self.months, i64::from(date.month()))
             && within(&self.years, i64::from(date.year()))
     }
@@ -177,21 +205,53 @@ mod tests {
     #[test]
     fn intervals_hold_when_all_their_parts_do() {
         for (yaml, time, expected) in [
-            ("times: [{start_time: '09:00', end_time: '17:00'}]", "2026-01-02T09:00:00Z", true),
-            ("times: [{start_time: '09:00', end_time: '17:00'}]", "2026-01-02T17:00:00Z", false),
-            ("times: [{start_time: '23:00', end_time: '24:00'}]", "2026-01-02T23:59:59Z", true),
+            (
+                "times: [{start_time: '09:00', end_time: '17:00'}]",
+                "2026-01-02T09:00:00Z",
+                true,
+            ),
+            (
+                "times: [{start_time: '09:00', end_time: '17:00'}]",
+                "2026-01-02T17:00:00Z",
+                false,
+            ),
+            (
+                "times: [{start_time: '23:00', end_time: '24:00'}]",
+                "2026-01-02T23:59:59Z",
+                true,
+            ),
             ("weekdays: ['monday:friday']", "2026-01-02T00:00:00Z", true),
-            ("weekdays: [Saturday, sunday]", "2026-01-02T00:00:00Z", false),
+            (
+                "weekdays: [Saturday, sunday]",
+                "2026-01-02T00:00:00Z",
+                false,
+            ),
             ("days_of_month: ['-1']", "2026-02-28T00:00:00Z", true),
             ("days_of_month: ['-1']", "2026-02-27T00:00:00Z", false),
-            ("days_of_month: ['1:5', '-3:-1']", "2026-01-30T00:00:00Z", true),
-            ("{months: ['january:march'], years: ['2026']}", "2026-03-31T00:00:00Z", true),
+            (
+                "days_of_month: ['1:5', '-3:-1']",
+                "2026-01-30T00:00:00Z",
+                true,
+            ),
+            (
+                "{months: ['january:march'], years: ['2026']}",
+                "2026-03-31T00:00:00Z",
+                true,
+            ),
             ("{months: ['4']}", "2026-03-31T00:00:00Z", false),
-            ("{times: [{start_time: '00:00', end_time: '01:00'}], location: Europe/Berlin}", "2026-01-01T23:30:00Z", true),
+            (
+                "{times: [{start_time: '00:00', end_time: '01:00'}], location: Europe/Berlin}",
+                "2026-01-01T23:30:00Z",
+                true,
+            ),
             ("{}", "2026-03-31T00:00:00Z", true),
         ] {
             let interval = interval(yaml).expect(yaml);
-            assert_eq!(interval.contains(time.parse().expect("a time")), expected, "{yaml} {time}");
+            assert_eq!(
+                interval.contains(time.parse().expect("a time")),
+                expected,
+                "{yaml} {time}"
+            );
         }
         for yaml in [
             "times: [{start_time: '17:00', end_time: '09:00'}]",

@@ -99,7 +99,10 @@ impl AlertMatcher {
     /// Whether the value is a pattern.
     #[must_use]
     pub fn is_regex(&self) -> bool {
-        matches!(self.0.kind, MatchKind::Matches(_) | MatchKind::MatchesNot(_))
+        matches!(
+            self.0.kind,
+            MatchKind::Matches(_) | MatchKind::MatchesNot(_)
+        )
     }
 
     /// Whether the label must be as said, not otherwise.
@@ -111,13 +114,20 @@ impl AlertMatcher {
 
 impl fmt::Display for AlertMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.name(), self.operator(), quote(self.value()))
+        write!(
+            f,
+            "{}{}{}",
+            self.name(),
+            self.operator(),
+            quote(self.value())
+        )
     }
 }
 
 impl PartialEq for AlertMatcher {
     fn eq(&self, other: &AlertMatcher) -> bool {
-        (self.name(), self.operator(), self.value()) == (other.name(), other.operator(), other.value())
+        (self.name(), self.operator(), self.value())
+            == (other.name(), other.operator(), other.value())
     }
 }
 
@@ -219,7 +229,15 @@ mod tests {
     fn patterns_are_anchored_and_missing_labels_are_empty() {
         let labels = LabelMap::from([("a".to_owned(), "xy".to_owned())]);
         assert!(!AlertMatcher::parse("a=~x").expect("valid").accepts(&labels));
-        assert!(AlertMatcher::parse("a=~x.").expect("valid").accepts(&labels));
-        assert!(AlertMatcher::parse("b=\"\"").expect("valid").accepts(&labels));
+        assert!(
+            AlertMatcher::parse("a=~x.")
+                .expect("valid")
+                .accepts(&labels)
+        );
+        assert!(
+            AlertMatcher::parse("b=\"\"")
+                .expect("valid")
+                .accepts(&labels)
+        );
     }
 }

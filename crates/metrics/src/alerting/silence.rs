@@ -111,7 +111,9 @@ impl Silence {
             return Err("invalid silence: at least one matcher required".to_owned());
         }
         if accepts_all(&matchers, &LabelMap::new()) {
-            return Err("invalid silence: at least one matcher must not match the empty string".to_owned());
+            return Err(
+                "invalid silence: at least one matcher must not match the empty string".to_owned(),
+            );
         }
         if posted.ends_at < posted.starts_at {
             return Err("invalid silence: end time must not be before start time".to_owned());

@@ -19,7 +19,20 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::config::HttpClientConfig;
+use crate::config::{HttpClientConfig, TlsConfig};
+
+/// What rustls needs to speak as the configuration says, for protocols other than HTTP. Relative paths are below a folder.
+pub(crate) fn tls_client_config(
+    tls: &TlsConfig,
+    folder: &Path,
+) -> Result<rustls::ClientConfig, HttpError> {
+    let config = HttpClientConfig {
+        tls_config: Some(tls.clone()),
+        ..HttpClientConfig::default()
+    };
+    let tls = config.in_folder(folder).tls_config.unwrap_or_default();
+    tls::client_config(&tls)
+}
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -27,8 +27,8 @@ mod syntax;
 mod value;
 
 pub use annotations::{Annotation, Annotations, Severity};
-pub(crate) use go_format::{exponential_shortest, plain, shortest};
 pub use error::{Position, QueryError};
+pub(crate) use go_format::{exponential_shortest, plain, shortest};
 pub use notation::{NotationError, Point, SeriesNotation, parse_float, parse_time};
 pub use query::{Answer, Cancel, Options, Query, Span};
 pub use source::{ReadError, SeriesSource, SourceSeries};

@@ -132,7 +132,10 @@ impl RuleEngine {
             let (_, state) = gone.stop();
             let mut storage = TsdbStorage(&shared.storage);
             for refused in storage.store(&ending_samples(&state, now)) {
-                tracing::warn!(reason = refused, "a series of a removed rule could not be ended");
+                tracing::warn!(
+                    reason = refused,
+                    "a series of a removed rule could not be ended"
+                );
             }
         }
         running.began = true;
@@ -203,7 +206,11 @@ impl Evaluation {
         let mut last: Option<i64> = None;
         loop {
             let now = this.shared.clock.now().as_millisecond();
-            let next = next_time(&this.group, this.interval, last.map_or(now, |last| now.max(last + 1)));
+            let next = next_time(
+                &this.group,
+                this.interval,
+                last.map_or(now, |last| now.max(last + 1)),
+            );
             let wait = Duration::from_millis(u64::try_from(next - now).unwrap_or(0));
             tokio::select! {
                 biased;
@@ -253,7 +260,11 @@ impl Evaluation {
                 let surroundings = &this.options.surroundings;
                 let restored = restore_group(&this.group, &mut state, source, at, surroundings);
                 if let Err(reason) = restored {
-                    tracing::warn!(group = this.group.name, reason, "alerts of before the restart could not be read");
+                    tracing::warn!(
+                        group = this.group.name,
+                        reason,
+                        "alerts of before the restart could not be read"
+                    );
                 }
             }
             outcome
@@ -289,7 +300,11 @@ fn next_time(group: &RuleGroup, interval: Duration, after: i64) -> i64 {
     let moved = after - offset;
     moved.div_euclid(interval) * interval
         + offset
-        + if moved.rem_euclid(interval) == 0 { 0 } else { interval }
+        + if moved.rem_euclid(interval) == 0 {
+            0
+        } else {
+            interval
+        }
 }
 
 /// Rules that read and write a database.

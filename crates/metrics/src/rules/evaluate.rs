@@ -126,7 +126,15 @@ pub fn evaluate_group(
             external_url: &surroundings.external_url,
         };
         let given = answer.and_then(|answer| {
-            apply(rule, rule_state, answer, group.limit, at, asked_at, &functions)
+            apply(
+                rule,
+                rule_state,
+                answer,
+                group.limit,
+                at,
+                asked_at,
+                &functions,
+            )
         });
         rule_state.last_evaluation = Some(at);
         match given {
@@ -156,7 +164,9 @@ pub fn evaluate_group(
                     rule_state.health = Health::Bad;
                     rule_state.last_error = Some(first.clone());
                 }
-                let refused = refused.iter().map(|error| format!("{}: {error}", rule.name));
+                let refused = refused
+                    .iter()
+                    .map(|error| format!("{}: {error}", rule.name));
                 outcome.failures.extend(refused);
                 rule_state.series = series;
             }
@@ -240,7 +250,10 @@ fn record(
     let mut seen = BTreeSet::new();
     let mut samples = Vec::with_capacity(answer.len());
     for element in answer {
-        let own = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = rule
+            .labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         let pairs = element.labels.iter().chain(own);
         let labels = Labels::new(pairs.chain([(METRIC_NAME, rule.name.as_str())]));
         if !seen.insert(labels.clone()) {
@@ -257,7 +270,10 @@ fn record(
         });
     }
     if limit > 0 && samples.len() > limit {
-        return Err(format!("exceeded limit of {limit} with {} series", samples.len()));
+        return Err(format!(
+            "exceeded limit of {limit} with {} series",
+            samples.len()
+        ));
     }
     Ok(samples)
 }
@@ -392,7 +408,11 @@ fn advance(
         state.alerts.clear();
         return Err(format!("exceeded limit of {limit} with {active} alerts"));
     }
-    debug_assert!(samples.len() <= 2 * active, "alerts of {} give two samples", rule.name);
+    debug_assert!(
+        samples.len() <= 2 * active,
+        "alerts of {} give two samples",
+        rule.name
+    );
     Ok(samples)
 }
 
@@ -408,7 +428,10 @@ fn due_notices(
     let holds_until = at + 4 * longest.as_millis() as i64;
     let mut notices = Vec::new();
     for (labels, alert) in &mut state.alerts {
-        let Some(fired_at) = alert.fired_at.filter(|_| alert.state != AlertState::Pending) else {
+        let Some(fired_at) = alert
+            .fired_at
+            .filter(|_| alert.state != AlertState::Pending)
+        else {
             continue;
         };
         let resolution_is_news = alert
@@ -463,7 +486,11 @@ pub fn restore_group(
                 continue;
             }
             let mut matchers = vec![Matcher::equal(METRIC_NAME, "ALERTS_FOR_STATE")];
-            matchers.extend(labels.iter().map(|(name, value)| Matcher::equal(name, value)));
+            matchers.extend(
+                labels
+                    .iter()
+                    .map(|(name, value)| Matcher::equal(name, value)),
+            );
             let series = match source.select(&matchers, at - tolerance, at) {
                 Ok(series) => series,
                 Err(error) => {

@@ -32,7 +32,9 @@ impl Stage {
     }
 
     fn set(&self, series: &str, at: i64, value: f64) {
-        let labels = crate::promql::SeriesNotation::parse(series).expect("a series").labels;
+        let labels = crate::promql::SeriesNotation::parse(series)
+            .expect("a series")
+            .labels;
         let mut appender = self.database.appender();
         appender.append(&labels, None, at, value).expect("in order");
         appender.commit().expect("memory");
@@ -78,7 +80,11 @@ fn an_alert_is_pending_then_fires_then_is_resolved_and_its_series_end() {
         stage.set("up{job=\"a\"}", at * MINUTE, 0.0);
         let outcome = stage.evaluate(at * MINUTE);
         assert_eq!(outcome.notices.len(), usize::from(at == 2), "at {at}");
-        let expected = if at < 2 { AlertState::Pending } else { AlertState::Firing };
+        let expected = if at < 2 {
+            AlertState::Pending
+        } else {
+            AlertState::Firing
+        };
         assert_eq!(stage.states(), [expected]);
     }
     assert_eq!(
@@ -109,7 +115,12 @@ fn a_firing_alert_is_sent_again_after_the_resend_delay_and_holds_for_four_interv
     for second in 0..=130 {
         stage.set("up", second * 1000, 0.0);
         let outcome = stage.evaluate(second * 1000);
-        sent.extend(outcome.notices.iter().map(|notice| (second, notice.ends_at / 1000)));
+        sent.extend(
+            outcome
+                .notices
+                .iter()
+                .map(|notice| (second, notice.ends_at / 1000)),
+        );
     }
     assert_eq!(sent, [(0, 240), (61, 301), (122, 362)]);
 }
@@ -129,13 +140,16 @@ fn keep_firing_for_bridges_a_gap() {
 
 #[test]
 fn a_later_rule_sees_what_an_earlier_one_recorded_and_vanished_series_end() {
-    let mut stage = Stage::new(
-        "  - {record: a, expr: up * 2, labels: {x: y}}\n  - {record: b, expr: a + 1}\n",
-    );
+    let mut stage =
+        Stage::new("  - {record: a, expr: up * 2, labels: {x: y}}\n  - {record: b, expr: a + 1}\n");
     stage.set("up{i=\"1\"}", 0, 1.0);
     stage.evaluate(0);
     assert_eq!(stage.ask("b", 0), [r#"{__name__="b", i="1", x="y"} 3"#]);
-    stage.set("up{i=\"1\"}", 1000, f64::from_bits(crate::series_store::STALE_BITS));
+    stage.set(
+        "up{i=\"1\"}",
+        1000,
+        f64::from_bits(crate::series_store::STALE_BITS),
+    );
     stage.evaluate(1000);
     assert!(stage.ask("a or b", 1000).is_empty());
 }
@@ -147,7 +161,10 @@ fn a_limit_is_an_error_and_forgets_the_alerts() {
     stage.set("up{i=\"1\"}", 0, 0.0);
     stage.set("up{i=\"2\"}", 0, 0.0);
     let outcome = stage.evaluate(0);
-    assert_eq!(outcome.failures, ["Down: exceeded limit of 1 with 2 alerts"]);
+    assert_eq!(
+        outcome.failures,
+        ["Down: exceeded limit of 1 with 2 alerts"]
+    );
     assert_eq!(stage.states(), []);
 }
 
@@ -175,7 +192,8 @@ fn the_query_offset_moves_the_question_and_the_samples() {
 
 #[test]
 fn a_failing_template_is_said_in_the_text() {
-    let rules = "  - {alert: Down, expr: up == 0, annotations: {a: '{{ query \"none\" | first }}'}}\n";
+    let rules =
+        "  - {alert: Down, expr: up == 0, annotations: {a: '{{ query \"none\" | first }}'}}\n";
     let mut stage = Stage::new(rules);
     stage.set("up", 0, 0.0);
     let outcome = stage.evaluate(0);
@@ -209,16 +227,18 @@ fn after_a_restart_an_alert_keeps_the_time_it_has_waited() {
         stage.set("up", at * MINUTE, 0.0);
         stage.evaluate(at * MINUTE);
         let fires = at >= 36;
-        let expected = if fires { AlertState::Firing } else { AlertState::Pending };
+        let expected = if fires {
+            AlertState::Firing
+        } else {
+            AlertState::Pending
+        };
         assert_eq!(stage.states(), [expected], "at {at}");
     }
 }
 
 #[test]
 fn a_changed_group_keeps_the_alerts_of_rules_that_stay_and_ends_the_series_of_those_that_go() {
-    let mut stage = Stage::new(
-        "  - {alert: Down, expr: up == 0}\n  - {record: gone, expr: up}\n",
-    );
+    let mut stage = Stage::new("  - {alert: Down, expr: up == 0}\n  - {record: gone, expr: up}\n");
     stage.set("up", 0, 0.0);
     stage.evaluate(0);
     let to = Stage::new("  - {record: other, expr: up}\n  - {alert: Down, expr: up == 0}\n").group;
@@ -248,7 +268,8 @@ async fn the_engine_evaluates_groups_at_their_times_and_hands_alerts_on() {
     let sink = Arc::new(Collect(parking_lot::Mutex::default()));
     let engine = RuleEngine::new(database, clock.clone(), vec![sink.clone()]);
     let groups = |expr: &str| {
-        let text = format!("groups:\n- {{name: g, interval: 10s, rules: [{{alert: A, expr: {expr}}}]}}\n");
+        let text =
+            format!("groups:\n- {{name: g, interval: 10s, rules: [{{alert: A, expr: {expr}}}]}}\n");
         read_rule_file("f.yml", &text, &Options::default()).expect("valid")
     };
     engine.set_groups(groups("vector(1)"), EngineOptions::default());

@@ -45,7 +45,11 @@ impl Expansion {
     }
 
     /// The text for one element of the expression's answer. What fails is said in the text, as Prometheus does.
-    pub(crate) fn expand(&self, data: &Value, functions: &RuleFunctions<'_>) -> Result<String, String> {
+    pub(crate) fn expand(
+        &self,
+        data: &Value,
+        functions: &RuleFunctions<'_>,
+    ) -> Result<String, String> {
         match &self.template {
             None => Ok(self.text.clone()),
             Some(template) => template
@@ -74,11 +78,40 @@ pub(crate) fn alert_data(
 }
 
 const FUNCTIONS: [&str; 34] = [
-    "query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match",
-    "title", "toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort",
-    "stripDomain", "humanize", "humanize1024", "humanizeDuration", "humanizePercentage",
-    "humanizeTimestamp", "toTime", "toDuration", "now", "pathPrefix", "externalURL",
-    "parseDuration", "urlQueryEscape", "externalLabels", "tmpl", "trimSpace", "join", "since",
+    "query",
+    "first",
+    "label",
+    "value",
+    "strvalue",
+    "args",
+    "reReplaceAll",
+    "safeHtml",
+    "match",
+    "title",
+    "toUpper",
+    "toLower",
+    "graphLink",
+    "tableLink",
+    "sortByLabel",
+    "stripPort",
+    "stripDomain",
+    "humanize",
+    "humanize1024",
+    "humanizeDuration",
+    "humanizePercentage",
+    "humanizeTimestamp",
+    "toTime",
+    "toDuration",
+    "now",
+    "pathPrefix",
+    "externalURL",
+    "parseDuration",
+    "urlQueryEscape",
+    "externalLabels",
+    "tmpl",
+    "trimSpace",
+    "join",
+    "since",
 ];
 
 /// Prometheus' functions, at one time of evaluation.
@@ -200,19 +233,26 @@ fn pure(name: &str, args: &[Value]) -> Result<Value, String> {
         }
         ("urlQueryEscape", [Text(text)]) => Value::from(escape_query(text)),
         ("tmpl" | "since", _) => {
-            return Err(format!("function {name:?} is not supported in rules; use template or now"));
+            return Err(format!(
+                "function {name:?} is not supported in rules; use template or now"
+            ));
         }
         _ => {
             let kinds: Vec<&str> = args.iter().map(Value::type_name).collect();
             let kinds = kinds.join(", ");
-            return Err(format!("{name} does not take arguments of the types ({kinds})"));
+            return Err(format!(
+                "{name} does not take arguments of the types ({kinds})"
+            ));
         }
     })
 }
 
 fn label_of(sample: &crate::template::Record, label: &str) -> Value {
     match sample.fields.get("Labels") {
-        Some(Value::Map(labels)) => labels.get(label).cloned().unwrap_or_else(|| Value::text("")),
+        Some(Value::Map(labels)) => labels
+            .get(label)
+            .cloned()
+            .unwrap_or_else(|| Value::text("")),
         _ => Value::text(""),
     }
 }
@@ -230,7 +270,10 @@ fn number(value: &Value) -> Result<f64, String> {
 
 fn time_of(seconds: f64) -> Result<Timestamp, String> {
     Timestamp::from_microsecond((seconds * 1e6).round() as i64).map_err(|_| {
-        format!("{} cannot be represented as a nanoseconds timestamp since it overflows int64", plain(seconds))
+        format!(
+            "{} cannot be represented as a nanoseconds timestamp since it overflows int64",
+            plain(seconds)
+        )
     })
 }
 
@@ -316,9 +359,9 @@ pub(crate) fn graph_link(expr: &str, tab: u8) -> String {
 
 fn path_of(url: &str) -> String {
     let after = url.split_once("://").map_or(url, |(_, after)| after);
-    after
-        .find('/')
-        .map_or_else(String::new, |at| after[at..].trim_end_matches('/').to_owned())
+    after.find('/').map_or_else(String::new, |at| {
+        after[at..].trim_end_matches('/').to_owned()
+    })
 }
 
 fn strip_port(text: &str) -> String {
@@ -385,24 +428,65 @@ mod tests {
     fn prometheus_functions_print_as_they_do_there() {
         for (text, expected) in [
             ("{{ $labels.instance }} {{ $value }}", "a:80 1234.5"),
-            ("{{ $externalLabels.cluster }} {{ externalURL }} {{ pathPrefix }}", "c1 http://prom.example/base/ /base"),
-            ("{{ humanize 1234567.0 }} {{ humanize 0.001 }} {{ humanize 0.0 }} {{ humanize \"12\" }}", "1.235M 1m 0 12"),
-            ("{{ humanize1024 1048576.0 }} {{ humanize1024 100.0 }}", "1Mi 100"),
-            ("{{ humanizeDuration 90061.0 }}|{{ humanizeDuration 61.5 }}|{{ humanizeDuration 0.0123 }}|{{ humanizeDuration 12.345 }}|{{ humanizeDuration -3700 }}",
-             "1d 1h 1m 1s|1m 1s|12.3ms|12.35s|-1h 1m 40s"),
+            (
+                "{{ $externalLabels.cluster }} {{ externalURL }} {{ pathPrefix }}",
+                "c1 http://prom.example/base/ /base",
+            ),
+            (
+                "{{ humanize 1234567.0 }} {{ humanize 0.001 }} {{ humanize 0.0 }} {{ humanize \"12\" }}",
+                "1.235M 1m 0 12",
+            ),
+            (
+                "{{ humanize1024 1048576.0 }} {{ humanize1024 100.0 }}",
+                "1Mi 100",
+            ),
+            (
+                "{{ humanizeDuration 90061.0 }}|{{ humanizeDuration 61.5 }}|{{ humanizeDuration 0.0123 }}|{{ humanizeDuration 12.345 }}|{{ humanizeDuration -3700 }}",
+                "1d 1h 1m 1s|1m 1s|12.3ms|12.35s|-1h 1m 40s",
+            ),
             ("{{ humanizePercentage 0.12345 }}", "12.35%"),
-            ("{{ humanizeTimestamp 1435065584.128 }}", "2015-06-23 13:19:44.128 +0000 UTC"),
+            (
+                "{{ humanizeTimestamp 1435065584.128 }}",
+                "2015-06-23 13:19:44.128 +0000 UTC",
+            ),
             ("{{ (query \"up\" | first).Labels.instance }}", "a:80"),
             ("{{ query \"up{instance='b:80'}\" | first | value }}", "2"),
-            ("{{ range query \"up\" | sortByLabel \"instance\" }}{{ label \"instance\" . }}={{ value . }} {{ end }}", "a:80=1 b:80=2 "),
-            ("{{ query \"nothing\" | first }}", "template: __alert_A:1: executing \"__alert_A\": error calling first: first() called on vector with no elements"),
-            ("{{ reReplaceAll \"(.*):80\" \"${1}!\" \"host:80\" }} {{ match \"h.s\" \"host\" }}", "host! true"),
-            ("{{ \"heLLo world\" | title }} {{ toUpper \"a\" }} {{ toLower \"B\" }}", "HeLLo World A b"),
-            ("{{ stripPort \"host:80\" }} {{ stripPort \"[::1]:80\" }} {{ stripDomain \"a.b.c:80\" }} {{ stripDomain \"1.2.3.4\" }}", "host ::1 a:80 1.2.3.4"),
-            ("{{ parseDuration \"1h30m\" }} {{ (toTime 1.5).Unix }} {{ toDuration 90 }}", "5400 1 1m30s"),
-            ("{{ tableLink \"up == 0\" }}", "/graph?g0.expr=up+%3D%3D+0&g0.tab=1"),
-            ("{{ define \"x\" }}{{ .arg0 }}-{{ .arg1 }}{{ end }}{{ template \"x\" (args 1 \"b\") }}", "1-b"),
-            ("{{ with query \"scalar(sum(up))\" }}{{ . | first | value | printf \"%.1f\" }}{{ end }}", "3.0"),
+            (
+                "{{ range query \"up\" | sortByLabel \"instance\" }}{{ label \"instance\" . }}={{ value . }} {{ end }}",
+                "a:80=1 b:80=2 ",
+            ),
+            (
+                "{{ query \"nothing\" | first }}",
+                "template: __alert_A:1: executing \"__alert_A\": error calling first: first() called on vector with no elements",
+            ),
+            (
+                "{{ reReplaceAll \"(.*):80\" \"${1}!\" \"host:80\" }} {{ match \"h.s\" \"host\" }}",
+                "host! true",
+            ),
+            (
+                "{{ \"heLLo world\" | title }} {{ toUpper \"a\" }} {{ toLower \"B\" }}",
+                "HeLLo World A b",
+            ),
+            (
+                "{{ stripPort \"host:80\" }} {{ stripPort \"[::1]:80\" }} {{ stripDomain \"a.b.c:80\" }} {{ stripDomain \"1.2.3.4\" }}",
+                "host ::1 a:80 1.2.3.4",
+            ),
+            (
+                "{{ parseDuration \"1h30m\" }} {{ (toTime 1.5).Unix }} {{ toDuration 90 }}",
+                "5400 1 1m30s",
+            ),
+            (
+                "{{ tableLink \"up == 0\" }}",
+                "/graph?g0.expr=up+%3D%3D+0&g0.tab=1",
+            ),
+            (
+                "{{ define \"x\" }}{{ .arg0 }}-{{ .arg1 }}{{ end }}{{ template \"x\" (args 1 \"b\") }}",
+                "1-b",
+            ),
+            (
+                "{{ with query \"scalar(sum(up))\" }}{{ . | first | value | printf \"%.1f\" }}{{ end }}",
+                "3.0",
+            ),
         ] {
             assert_eq!(expand(text), expected, "{text}");
         }

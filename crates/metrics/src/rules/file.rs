@@ -68,7 +68,10 @@ pub fn read_rule_file(
     options: &Options,
 ) -> Result<Vec<RuleGroup>, RuleFileError> {
     let raw = parse(file, text)?;
-    if let Some(group) = raw.iter().find(|group| group.partial_response_strategy.is_some()) {
+    if let Some(group) = raw
+        .iter()
+        .find(|group| group.partial_response_strategy.is_some())
+    {
         let fault = format!(
             "{file}: group {:?}: partial_response_strategy is a field of PrometheusRule objects, not of rule files",
             group.name
@@ -131,7 +134,9 @@ fn check(
             faults.push(format!("{file}: groupname must not be empty"));
         } else if !names.insert(group.name.clone()) {
             let name = &group.name;
-            faults.push(format!("{file}: groupname: {name:?} is repeated in the same file"));
+            faults.push(format!(
+                "{file}: groupname: {name:?} is repeated in the same file"
+            ));
         }
         let context = format!("group {:?}", group.name);
         let mut checker = Checker {
@@ -143,13 +148,24 @@ fn check(
         let query_offset = checker.duration("query_offset", group.query_offset.as_ref());
         let limit = group.limit.unwrap_or(0);
         if limit < 0 {
-            checker.fault(None, format!("invalid limit {limit}: it must not be negative"));
+            checker.fault(
+                None,
+                format!("invalid limit {limit}: it must not be negative"),
+            );
         }
         let labels = group.labels.unwrap_or_default();
         checker.label_names(&labels);
         let mut rules = Vec::new();
         for (at, rule) in group.rules.unwrap_or_default().into_iter().enumerate() {
-            rules.extend(check_rule(file, &group.name, &labels, at, rule, options, &mut faults));
+            rules.extend(check_rule(
+                file,
+                &group.name,
+                &labels,
+                at,
+                rule,
+                options,
+                &mut faults,
+            ));
         }
         groups.push(RuleGroup {
             name: group.name,
@@ -184,14 +200,18 @@ impl Checker<'_> {
             .map(|place| format!("{}:{}: ", place.line(), place.column()))
             .unwrap_or_default();
         let (file, context) = (self.file, &self.context);
-        self.faults.push(format!("{file}: {place}{context}: {what}"));
+        self.faults
+            .push(format!("{file}: {place}{context}: {what}"));
     }
 
     fn duration(&mut self, field: &str, text: Option<&Spanned<String>>) -> Option<Duration> {
         let text = text?;
         let duration = duration::parse(&text.value);
         if duration.is_none() {
-            let reason = format!("field '{field}': not a valid duration string: {:?}", text.value);
+            let reason = format!(
+                "field '{field}': not a valid duration string: {:?}",
+                text.value
+            );
             self.fault(Some(text), reason);
         }
         duration
@@ -252,9 +272,16 @@ fn check_rule(
     if record.is_none() && alert.is_none() {
         checker.fault(raw.expr.as_ref(), "one of 'record' or 'alert' must be set");
     }
-    let query = match raw.expr.as_ref().filter(|expr| !expr.value.trim().is_empty()) {
+    let query = match raw
+        .expr
+        .as_ref()
+        .filter(|expr| !expr.value.trim().is_empty())
+    {
         None => {
-            checker.fault(raw.alert.as_ref().or(raw.record.as_ref()), "field 'expr' must be set in rule");
+            checker.fault(
+                raw.alert.as_ref().or(raw.record.as_ref()),
+                "field 'expr' must be set in rule",
+            );
             None
         }
         Some(expr) => parse_query(&mut checker, expr, options),
@@ -262,9 +289,15 @@ fn check_rule(
     let annotations = raw.annotations.unwrap_or_default();
     if record.is_some() {
         if !annotations.is_empty() {
-            checker.fault(raw.record.as_ref(), "invalid field 'annotations' in recording rule");
+            checker.fault(
+                raw.record.as_ref(),
+                "invalid field 'annotations' in recording rule",
+            );
         }
-        for (field, value) in [("for", &raw.hold), ("keep_firing_for", &raw.keep_firing_for)] {
+        for (field, value) in [
+            ("for", &raw.hold),
+            ("keep_firing_for", &raw.keep_firing_for),
+        ] {
             let set = checker.duration(field, value.as_ref());
             if set.is_some_and(|set| !set.is_zero()) {
                 let reason = format!("invalid field '{field}' in recording rule");
@@ -305,7 +338,11 @@ fn check_rule(
     })
 }
 
-fn parse_query(checker: &mut Checker<'_>, expr: &Spanned<String>, options: &Options) -> Option<Query> {
+fn parse_query(
+    checker: &mut Checker<'_>,
+    expr: &Spanned<String>,
+    options: &Options,
+) -> Option<Query> {
     let text = expr.value.trim();
     let fault = match Query::parse(text, options.clone()) {
         Ok(query) if query.gives_a_vector_or_scalar() => return Some(query),
@@ -395,7 +432,7 @@ groups:
 - rules: []
 "#;
         let expected = [
-            r#"f.yml: 6:11: group "g", rule 1, "job_up": could not parse expression: 1:17: parse error: unclosed left parenthesis"#,
+            r#"f.yml: 6:11: group "g", rule 1, "job_up": could not parse expression: 1:17: parse error: unexpected end of input in aggregation, expected "," or ")""#,
             r#"f.yml: group "g", rule 2, "Down": annotation "summary": template: __alert_Down:1: unclosed action"#,
             r#"f.yml: 12:13: group "g", rule 3, "y": only one of 'record' and 'alert' must be set"#,
             r#"f.yml: 14:10: group "g", rule 3, "y": invalid field 'for' in recording rule"#,
@@ -426,7 +463,8 @@ groups:
             "name": "g", "interval": "30s", "partial_response_strategy": "warn",
             "rules": [{"record": "one", "expr": 1}, {"alert": "A", "expr": "up == 0", "for": "1m"}],
         }]});
-        let groups = read_prometheus_rule("shop", "web", &spec, &Options::default()).expect("valid");
+        let groups =
+            read_prometheus_rule("shop", "web", &spec, &Options::default()).expect("valid");
         assert_eq!(groups[0].file, "prometheusrule/shop/web");
         assert_eq!(groups[0].rules[0].query.text(), "1");
         assert_eq!(groups[0].rules.len(), 2);

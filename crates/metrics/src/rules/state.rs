@@ -155,7 +155,8 @@ impl GroupState {
             rules.push(kept.map_or_else(|| RuleState::new(true), |(_, state)| state));
         }
         let gone = old.into_iter().flatten();
-        self.orphans.extend(gone.flat_map(|(_, state)| state.series));
+        self.orphans
+            .extend(gone.flat_map(|(_, state)| state.series));
         self.rules = rules;
         self
     }

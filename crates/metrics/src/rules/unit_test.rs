@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::promql::{Cancel, Options, Point, Query, SeriesNotation, exponential_shortest, parse_float};
+use crate::promql::{
+    Cancel, Options, Point, Query, SeriesNotation, exponential_shortest, parse_float,
+};
 use crate::series_store::{Labels, stale_marker};
 use crate::tsdb::{Options as StorageOptions, Tsdb};
 
@@ -112,7 +114,9 @@ pub fn run_test_file(path: &Path, only: &[regex::Regex]) -> Result<(), Vec<Strin
     let mut order = BTreeMap::new();
     for (at, name) in file.group_eval_order.iter().enumerate() {
         if order.insert(name.clone(), at).is_some() {
-            return Err(one(format!("group name repeated in evaluation order: {name}")));
+            return Err(one(format!(
+                "group name repeated in evaluation order: {name}"
+            )));
         }
     }
     let options = Options {
@@ -236,7 +240,15 @@ impl TestRun<'_> {
     }
 
     /// The samples to load by time, and when alerts are compared.
-    fn prepare(&self) -> Result<(BTreeMap<i64, Vec<RuleSample>>, BTreeMap<i64, Vec<&AlertTest>>), String> {
+    fn prepare(
+        &self,
+    ) -> Result<
+        (
+            BTreeMap<i64, Vec<RuleSample>>,
+            BTreeMap<i64, Vec<&AlertTest>>,
+        ),
+        String,
+    > {
         let step = duration_of(self.test.interval.as_ref(), "interval")?
             .filter(|interval| !interval.is_zero())
             .unwrap_or(self.interval)
@@ -252,7 +264,9 @@ impl TestRun<'_> {
                     Point::Stale => stale_marker(),
                     Point::NativeHistogram => {
                         let name = &input.series;
-                        return Err(format!("series {name}: native histograms are not supported"));
+                        return Err(format!(
+                            "series {name}: native histograms are not supported"
+                        ));
                     }
                 };
                 let time = at as i64 * step;
@@ -266,7 +280,9 @@ impl TestRun<'_> {
         let mut alert_times: BTreeMap<i64, Vec<&AlertTest>> = BTreeMap::new();
         for test in &self.test.alert_rule_test {
             if test.alertname.is_empty() {
-                return Err("an item under alert_rule_test misses required attribute alertname".to_owned());
+                return Err(
+                    "an item under alert_rule_test misses required attribute alertname".to_owned(),
+                );
             }
             let time = duration_of(test.eval_time.as_ref(), "eval_time")?.unwrap_or_default();
             let times = alert_times.entry(time.as_millis() as i64).or_default();
@@ -289,10 +305,16 @@ impl TestRun<'_> {
             }
         }
         let last_alert = alert_times.keys().next_back().copied().unwrap_or(0);
-        let last = expressions.iter().map(|(time, _)| *time).fold(last_alert, i64::max);
+        let last = expressions
+            .iter()
+            .map(|(time, _)| *time)
+            .fold(last_alert, i64::max);
         let surroundings = Surroundings {
             external_labels: Labels::new(
-                self.test.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+                self.test
+                    .external_labels
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
             ),
             external_url: self.test.external_url.clone(),
             queries: self.options.clone(),
@@ -300,8 +322,11 @@ impl TestRun<'_> {
         };
         let database = Tsdb::in_memory(StorageOptions::default());
         let mut storage = TsdbStorage(&database);
-        let mut states: Vec<GroupState> =
-            self.groups.iter().map(|group| GroupState::new(group, true)).collect();
+        let mut states: Vec<GroupState> = self
+            .groups
+            .iter()
+            .map(|group| GroupState::new(group, true))
+            .collect();
         let step = self.interval.as_millis().max(1) as i64;
         let mut loaded = -1;
         let mut now = 0;
@@ -319,7 +344,13 @@ impl TestRun<'_> {
             for (group, state) in self.groups.iter().zip(&mut states) {
                 let interval = group.interval.unwrap_or(self.interval);
                 let outcome = evaluate_group(
-                    group, interval, state, &mut storage, now, &surroundings, &Cancel::default(),
+                    group,
+                    interval,
+                    state,
+                    &mut storage,
+                    now,
+                    &surroundings,
+                    &Cancel::default(),
                 );
                 let time = go_duration(now);
                 broken.extend(outcome.failures.iter().map(|failure| {
@@ -339,7 +370,8 @@ impl TestRun<'_> {
             now += step;
         }
         // Expressions are asked when all has been loaded up to the last time.
-        for samples in inputs.range(loaded + 1..=last).map(|(_, samples)| samples) {
+        let rest = loaded + 1..=last.max(loaded + 1);
+        for samples in inputs.range(rest).map(|(_, samples)| samples) {
             failures.extend(storage.store(samples));
         }
         for (time, test) in expressions {
@@ -395,7 +427,11 @@ impl TestRun<'_> {
         time: i64,
         storage: &TsdbStorage<'_>,
     ) -> Option<String> {
-        let head = format!("    expr: {:?}, time: {},", test.expr, time_text(test.eval_time.as_ref()));
+        let head = format!(
+            "    expr: {:?}, time: {},",
+            test.expr,
+            time_text(test.eval_time.as_ref())
+        );
         let answer = Query::parse(&test.expr, self.options.clone())
             .and_then(|query| query.instant(storage.source(), time, &Cancel::default()))
             .map_err(|error| error.to_string())
@@ -438,7 +474,11 @@ impl TestRun<'_> {
 }
 
 fn expected_sample(sample: &ExpectedSample) -> Result<(Labels, f64), String> {
-    if sample.histogram.as_ref().is_some_and(|text| !text.is_empty()) {
+    if sample
+        .histogram
+        .as_ref()
+        .is_some_and(|text| !text.is_empty())
+    {
         return Err("native histograms are not supported".to_owned());
     }
     let series = SeriesNotation::parse(&sample.labels)
@@ -452,7 +492,10 @@ fn expected_sample(sample: &ExpectedSample) -> Result<(Labels, f64), String> {
 }
 
 fn labels_of(map: &BTreeMap<String, String>) -> Labels {
-    Labels::new(map.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    Labels::new(
+        map.iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    )
 }
 
 fn time_text(text: Option<&String>) -> String {
@@ -484,7 +527,10 @@ fn samples_text(samples: &[(Labels, f64)]) -> String {
         return "nil".to_owned();
     }
     let texts = samples.iter().map(|(labels, value)| {
-        format!("{labels} {}", exponential_shortest(*value).replace('e', "E"))
+        format!(
+            "{labels} {}",
+            exponential_shortest(*value).replace('e', "E")
+        )
     });
     texts.collect::<Vec<_>>().join(", ")
 }

@@ -78,7 +78,11 @@ pub(super) fn method(on: &Value, name: &str, args: &[Value]) -> Option<Result<Va
             let moved = time.saturating_add(jiff::SignedDuration::from_nanos(*nanoseconds));
             Value::Time(moved.unwrap_or(*time))
         }
-        (Value::Time(time), "Year" | "Day" | "Hour" | "Minute" | "Second" | "Weekday" | "Month", []) => {
+        (
+            Value::Time(time),
+            "Year" | "Day" | "Hour" | "Minute" | "Second" | "Weekday" | "Month",
+            [],
+        ) => {
             let date = time.to_zoned(jiff::tz::TimeZone::UTC);
             match name {
                 "Year" => Value::Int(i64::from(date.year())),
@@ -103,14 +107,20 @@ pub(super) fn method(on: &Value, name: &str, args: &[Value]) -> Option<Result<Va
 fn one<'a>(name: &str, args: &'a [Value]) -> Result<&'a Value, String> {
     match args {
         [value] => Ok(value),
-        _ => Err(format!("wrong number of args for {name}: want 1 got {}", args.len())),
+        _ => Err(format!(
+            "wrong number of args for {name}: want 1 got {}",
+            args.len()
+        )),
     }
 }
 
 fn two<'a>(name: &str, args: &'a [Value]) -> Result<(&'a Value, &'a Value), String> {
     match args {
         [left, right] => Ok((left, right)),
-        _ => Err(format!("wrong number of args for {name}: want 2 got {}", args.len())),
+        _ => Err(format!(
+            "wrong number of args for {name}: want 2 got {}",
+            args.len()
+        )),
     }
 }
 
@@ -181,7 +191,10 @@ fn slice(args: &[Value]) -> Result<Value, String> {
     let mut ends = [0, length];
     for (end, bound) in ends.iter_mut().zip(bounds) {
         let Value::Int(bound) = bound else {
-            return Err(format!("cannot index slice/array with type {}", bound.type_name()));
+            return Err(format!(
+                "cannot index slice/array with type {}",
+                bound.type_name()
+            ));
         };
         *end = usize::try_from(*bound)
             .ok()
@@ -194,7 +207,9 @@ fn slice(args: &[Value]) -> Result<Value, String> {
     }
     Ok(match base {
         Value::List(items) => Value::List(items[from..to].into()),
-        Value::Text(text) => Value::from(String::from_utf8_lossy(&text.as_bytes()[from..to]).into_owned()),
+        Value::Text(text) => {
+            Value::from(String::from_utf8_lossy(&text.as_bytes()[from..to]).into_owned())
+        }
         _ => Value::Nil,
     })
 }

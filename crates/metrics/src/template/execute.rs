@@ -71,7 +71,11 @@ impl Template {
     ///
     /// # Errors
     /// Where a function is unknown or fails, a field is missing, or a bound is met.
-    pub fn execute(&self, data: &Value, functions: &dyn Functions) -> Result<String, TemplateError> {
+    pub fn execute(
+        &self,
+        data: &Value,
+        functions: &dyn Functions,
+    ) -> Result<String, TemplateError> {
         self.check_functions(&|name| functions.knows(name))?;
         let mut execution = Execution {
             template: self,
@@ -168,7 +172,10 @@ impl Execution<'_> {
 
     fn print(&mut self, text: &str, line: usize) -> Result<(), Fault> {
         if self.output.len() + text.len() > MAX_OUTPUT {
-            return Err((line, format!("the output is over {MAX_OUTPUT} bytes, the limit")));
+            return Err((
+                line,
+                format!("the output is over {MAX_OUTPUT} bytes, the limit"),
+            ));
         }
         self.output.push_str(text);
         Ok(())
@@ -242,7 +249,10 @@ impl Execution<'_> {
         for (key, item) in items {
             self.rounds.set(self.rounds.get() + 1);
             if self.rounds.get() > MAX_ROUNDS {
-                return Err((pipeline.line, format!("ranges over {MAX_ROUNDS} items, the limit")));
+                return Err((
+                    pipeline.line,
+                    format!("ranges over {MAX_ROUNDS} items, the limit"),
+                ));
             }
             match pipeline.variables.as_slice() {
                 [value] => self.assign(value, item.clone(), pipeline.declares),
@@ -279,7 +289,9 @@ impl Execution<'_> {
         dot: &Value,
         piped: Option<Value>,
     ) -> Result<Value, Fault> {
-        let (first, rest) = command.split_first().ok_or((0, "missing value".to_owned()))?;
+        let (first, rest) = command
+            .split_first()
+            .ok_or((0, "missing value".to_owned()))?;
         if let Base::Function(name) = &first.base {
             if let Some(decided) = self.short_circuit(name, rest, dot, piped.as_ref())? {
                 return Ok(decided);
@@ -289,7 +301,8 @@ impl Execution<'_> {
                 args.push(self.operand(operand, dot)?);
             }
             args.extend(piped);
-            let called = builtin::call(name, &args).unwrap_or_else(|| self.functions.call(name, &args));
+            let called =
+                builtin::call(name, &args).unwrap_or_else(|| self.functions.call(name, &args));
             let value = called.map_err(|reason| (0, format!("error calling {name}: {reason}")))?;
             return self.fields(value, &first.fields, Vec::new());
         }
@@ -330,8 +343,10 @@ impl Execution<'_> {
             last = Some(value);
         }
         let last = piped.cloned().or(last);
-        last.map(Some)
-            .ok_or((0, format!("wrong number of args for {name}: want at least 1 got 0")))
+        last.map(Some).ok_or((
+            0,
+            format!("wrong number of args for {name}: want at least 1 got 0"),
+        ))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, Fault> {
@@ -350,7 +365,8 @@ impl Execution<'_> {
                     .ok_or_else(|| (0, format!("undefined variable: {name}")))
             }
             Base::Function(name) => {
-                let called = builtin::call(name, &[]).unwrap_or_else(|| self.functions.call(name, &[]));
+                let called =
+                    builtin::call(name, &[]).unwrap_or_else(|| self.functions.call(name, &[]));
                 called.map_err(|reason| (0, format!("error calling {name}: {reason}")))
             }
             Base::Pipeline(pipeline) => self.set(pipeline, dot),

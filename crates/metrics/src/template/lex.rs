@@ -191,10 +191,7 @@ impl<'a> Lexer<'a> {
                 ')' => return Err(self.fault("unexpected right paren")),
                 '$' => {
                     let length = name_length(&rest[1..]);
-                    self.push(
-                        Token::Variable(rest[..=length].to_owned()),
-                        length + 1,
-                    );
+                    self.push(Token::Variable(rest[..=length].to_owned()), length + 1);
                 }
                 '.' if !rest[1..].starts_with(|next: char| next.is_ascii_digit()) => {
                     match name_length(&rest[1..]) {
@@ -213,7 +210,10 @@ impl<'a> Lexer<'a> {
                     self.push(Token::Word(rest[..length].to_owned()), length);
                 }
                 other => {
-                    let reason = format!("unrecognized character in action: U+{:04X} '{other}'", u32::from(other));
+                    let reason = format!(
+                        "unrecognized character in action: U+{:04X} '{other}'",
+                        u32::from(other)
+                    );
                     return Err(self.fault(reason));
                 }
             }
@@ -247,7 +247,10 @@ impl<'a> Lexer<'a> {
         let text = unescape(&rest[1..=end]).unwrap_or_default();
         let mut chars = text.chars();
         let (Some(char), None) = (chars.next(), chars.next()) else {
-            return Err(self.fault(format!("malformed character constant: {}", &rest[..end + 2])));
+            return Err(self.fault(format!(
+                "malformed character constant: {}",
+                &rest[..end + 2]
+            )));
         };
         self.push(Token::Int(i64::from(u32::from(char))), end + 2);
         Ok(())

@@ -285,7 +285,15 @@ impl Parser<'_> {
             };
             let keyword = matches!(
                 word.as_str(),
-                "if" | "with" | "range" | "end" | "else" | "define" | "block" | "template" | "break" | "continue"
+                "if" | "with"
+                    | "range"
+                    | "end"
+                    | "else"
+                    | "define"
+                    | "block"
+                    | "template"
+                    | "break"
+                    | "continue"
             );
             if keyword {
                 self.tokens.next();
@@ -395,7 +403,9 @@ impl Parser<'_> {
                 self.tokens.next();
                 Ok(name)
             }
-            _ => Err(self.fault(format!("unexpected token in {context} clause: a quoted name is needed"))),
+            _ => Err(self.fault(format!(
+                "unexpected token in {context} clause: a quoted name is needed"
+            ))),
         }
     }
 
@@ -505,14 +515,20 @@ impl Parser<'_> {
                 return Ok((Vec::new(), false));
             };
             names.push(name);
-            while ahead.peek().is_some_and(|placed| placed.token == Token::Blank) {
+            while ahead
+                .peek()
+                .is_some_and(|placed| placed.token == Token::Blank)
+            {
                 ahead.next();
             }
             match ahead.next().map(|placed| placed.token) {
                 Some(Token::Declare) => break true,
                 Some(Token::Assign) => break false,
                 Some(Token::Comma) if names.len() < most => {
-                    while ahead.peek().is_some_and(|placed| placed.token == Token::Blank) {
+                    while ahead
+                        .peek()
+                        .is_some_and(|placed| placed.token == Token::Blank)
+                    {
                         ahead.next();
                     }
                 }

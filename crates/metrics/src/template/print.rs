@@ -91,7 +91,9 @@ fn formatted(verb: &Verb, letter: char, value: &Value) -> String {
         ('v', Value::Float(_)) => general(verb, 'g', value),
         ('v', Value::Text(text)) if verb.sharp => quote(text),
         ('v', value) => signed(verb, value.to_string(), matches!(value, Value::Int(_))),
-        ('s', Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Nil) => wrong(letter, value),
+        ('s', Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Nil) => {
+            wrong(letter, value)
+        }
         ('s', value) => cut(verb, &value.to_string()),
         ('q', Value::Text(text)) => quote(&cut(verb, text)),
         ('q', Value::Int(code)) => {
@@ -174,7 +176,11 @@ fn general(verb: &Verb, letter: char, value: &Value) -> String {
             plain.trim_start_matches('+').to_owned()
         };
         // Go prints an unsigned infinity as +Inf.
-        return if text == "Inf" { "+Inf".to_owned() } else { text };
+        return if text == "Inf" {
+            "+Inf".to_owned()
+        } else {
+            text
+        };
     }
     let text = match (letter.to_ascii_lowercase(), verb.precision) {
         ('f', precision) => format!("{value:.*}", precision.unwrap_or(6)),
@@ -226,14 +232,21 @@ pub(crate) fn significant(value: f64, digits: usize) -> String {
 
 fn pad(verb: &Verb, text: String, number: bool) -> String {
     let length = text.chars().count();
-    let Some(missing) = verb.width.checked_sub(length).filter(|missing| *missing > 0) else {
+    let Some(missing) = verb
+        .width
+        .checked_sub(length)
+        .filter(|missing| *missing > 0)
+    else {
         return text;
     };
     if verb.minus {
         return text + &" ".repeat(missing);
     }
     if verb.zero && number {
-        let sign = text.starts_with(['+', '-']).then(|| &text[..1]).unwrap_or("");
+        let sign = text
+            .starts_with(['+', '-'])
+            .then(|| &text[..1])
+            .unwrap_or("");
         return format!("{sign}{}{}", "0".repeat(missing), &text[sign.len()..]);
     }
     " ".repeat(missing) + &text
@@ -254,7 +267,11 @@ pub(super) fn time(time: Timestamp) -> String {
 fn fraction(time: Timestamp, digits: usize, trims: bool) -> String {
     let nanoseconds = time.to_zoned(TimeZone::UTC).subsec_nanosecond();
     let text = &format!("{nanoseconds:09}")[..digits.min(9)];
-    let text = if trims { text.trim_end_matches('0') } else { text };
+    let text = if trims {
+        text.trim_end_matches('0')
+    } else {
+        text
+    };
     if text.is_empty() {
         String::new()
     } else {
@@ -283,8 +300,16 @@ pub(super) fn duration(nanoseconds: i64) -> String {
             let fraction = fraction.trim_end_matches('0');
             let point = if fraction.is_empty() { "" } else { "." };
             let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-            let hours_text = if hours > 0 { format!("{hours}h") } else { String::new() };
-            let minutes_text = if whole >= 60 { format!("{minutes}m") } else { String::new() };
+            let hours_text = if hours > 0 {
+                format!("{hours}h")
+            } else {
+                String::new()
+            };
+            let minutes_text = if whole >= 60 {
+                format!("{minutes}m")
+            } else {
+                String::new()
+            };
             format!("{sign}{hours_text}{minutes_text}{seconds}{point}{fraction}s")
         }
     }
@@ -328,7 +353,7 @@ const PARTS: [(&str, &str); 28] = [
 ];
 
 /// As [`layout`], in a zone.
-pub(super) fn zoned_layout(time: &jiff::Zoned, layout: &str) -> String {
+pub(crate) fn zoned_layout(time: &jiff::Zoned, layout: &str) -> String {
     let layout = match layout {
         "RFC3339" => "2006-01-02T15:04:05Z07:00",
         other => other,

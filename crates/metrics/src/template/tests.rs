@@ -31,9 +31,15 @@ fn data() -> Value {
             ("Labels", Value::map([("job", "api"), ("zone", "eu")])),
             ("Value", Value::Float(1.5)),
             ("Count", Value::Int(3)),
-            ("Items", Value::list(vec![Value::text("a"), Value::text("b")])),
+            (
+                "Items",
+                Value::list(vec![Value::text("a"), Value::text("b")]),
+            ),
             ("None", Value::list(vec![])),
-            ("At", Value::Time("2026-01-02T03:04:05.6Z".parse().expect("a time"))),
+            (
+                "At",
+                Value::Time("2026-01-02T03:04:05.6Z".parse().expect("a time")),
+            ),
         ],
     )
 }
@@ -53,34 +59,75 @@ fn templates_expand_as_gos_do() {
         ("{{ .Labels.missing }}!", "!"),
         ("{{ .Value }} {{ .Count }}", "1.5 3"),
         ("{{ $x := .Count }}{{ $x }}{{ $x = 4 }}{{ $x }}", "34"),
-        ("{{ if eq .Labels.job \"api\" \"web\" }}y{{ else }}n{{ end }}", "y"),
-        ("{{ if false }}a{{ else if gt .Value 1.0 }}b{{ else }}c{{ end }}", "b"),
+        (
+            "{{ if eq .Labels.job \"api\" \"web\" }}y{{ else }}n{{ end }}",
+            "y",
+        ),
+        (
+            "{{ if false }}a{{ else if gt .Value 1.0 }}b{{ else }}c{{ end }}",
+            "b",
+        ),
         ("{{ range .Items }}<{{ . }}>{{ end }}", "<a><b>"),
-        ("{{ range $i, $x := .Items }}{{ $i }}{{ $x }}{{ end }}", "0a1b"),
+        (
+            "{{ range $i, $x := .Items }}{{ $i }}{{ $x }}{{ end }}",
+            "0a1b",
+        ),
         ("{{ range .None }}x{{ else }}none{{ end }}", "none"),
-        ("{{ range $k, $v := .Labels }}{{ $k }}={{ $v }};{{ end }}", "job=api;zone=eu;"),
-        ("{{ range .Items }}{{ if eq . \"b\" }}{{ break }}{{ end }}{{ . }}{{ end }}", "a"),
-        ("{{ range .Items }}{{ if eq . \"a\" }}{{ continue }}{{ end }}{{ . }}{{ end }}", "b"),
+        (
+            "{{ range $k, $v := .Labels }}{{ $k }}={{ $v }};{{ end }}",
+            "job=api;zone=eu;",
+        ),
+        (
+            "{{ range .Items }}{{ if eq . \"b\" }}{{ break }}{{ end }}{{ . }}{{ end }}",
+            "a",
+        ),
+        (
+            "{{ range .Items }}{{ if eq . \"a\" }}{{ continue }}{{ end }}{{ . }}{{ end }}",
+            "b",
+        ),
         ("{{ with .Labels }}{{ .zone }}{{ end }}", "eu"),
         ("{{ with .None }}x{{ else }}y{{ end }}", "y"),
-        ("{{ define \"t\" }}[{{ . }}]{{ end }}{{ template \"t\" .Count }}", "[3]"),
+        (
+            "{{ define \"t\" }}[{{ . }}]{{ end }}{{ template \"t\" .Count }}",
+            "[3]",
+        ),
         ("{{ block \"b\" .Count }}<{{ . }}>{{ end }}", "<3>"),
         ("a {{- /* gone */ -}} b", "ab"),
         ("a  {{- .Count -}}  b", "a3b"),
-        ("{{ .Labels.job | upper | printf \"%s-%d\" \"x\" }}", "x-%!d(string=API)"),
-        ("{{ printf \"%.2f|%5d|%-4s|%04d|%q|%v|%g\" .Value .Count \"a\" 7 \"q\" .Items 1e21 }}",
-         "1.50|    3|a   |0007|\"q\"|[a b]|1e+21"),
+        (
+            "{{ .Labels.job | upper | printf \"%s-%d\" \"x\" }}",
+            "x-%!d(string=API)",
+        ),
+        (
+            "{{ printf \"%.2f|%5d|%-4s|%04d|%q|%v|%g\" .Value .Count \"a\" 7 \"q\" .Items 1e21 }}",
+            "1.50|    3|a   |0007|\"q\"|[a b]|1e+21",
+        ),
         ("{{ printf \"%d %s\" 1 }}", "1 %!s(MISSING)"),
         ("{{ print 1 2 \"a\" 3 }}", "1 2a3"),
-        ("{{ len .Items }}{{ index .Items 1 }}{{ index .Labels \"job\" }}", "2bapi"),
+        (
+            "{{ len .Items }}{{ index .Items 1 }}{{ index .Labels \"job\" }}",
+            "2bapi",
+        ),
         ("{{ slice \"abcd\" 1 3 }}", "bc"),
         ("{{ and 1 0 2 }}{{ or 0 \"x\" }}{{ not true }}", "0xfalse"),
         ("{{ (index .Items 0) | upper }}", "A"),
         ("{{ .Labels.Names }}", "[job zone]"),
-        ("{{ html \"<a>\" }}{{ urlquery \"a b&\" }}", "&lt;a&gt;a+b%26"),
-        ("{{ `raw \"text\"` }}{{ \"\\u00e9\\t|\" }}{{ 'a' }}{{ 0x10 }}", "raw \"text\"é\t|9716"),
-        ("{{ .At.Format \"2006-01-02 15:04:05.000 MST Mon _2 Jan\" }}", "2026-01-02 03:04:05.600 UTC Fri  2 Jan"),
-        ("{{ .At.Unix }} {{ .At }}", "1767323045 2026-01-02 03:04:05.6 +0000 UTC"),
+        (
+            "{{ html \"<a>\" }}{{ urlquery \"a b&\" }}",
+            "&lt;a&gt;a+b%26",
+        ),
+        (
+            "{{ `raw \"text\"` }}{{ \"\\u00e9\\t|\" }}{{ 'a' }}{{ 0x10 }}",
+            "raw \"text\"é\t|9716",
+        ),
+        (
+            "{{ .At.Format \"2006-01-02 15:04:05.000 MST Mon _2 Jan\" }}",
+            "2026-01-02 03:04:05.600 UTC Fri  2 Jan",
+        ),
+        (
+            "{{ .At.Unix }} {{ .At }}",
+            "1767323045 2026-01-02 03:04:05.6 +0000 UTC",
+        ),
         ("{{ .Labels }}", "map[job:api zone:eu]"),
         ("{{ nil | printf \"%v\" }}", "<no value>"),
         ("{{ range 3 }}{{ . }}{{ end }}", "012"),
@@ -93,13 +140,19 @@ fn templates_expand_as_gos_do() {
 fn what_is_wrong_is_said_with_its_line() {
     for (text, expected) in [
         ("a\n{{ .x", "template: t:2: unclosed action"),
-        ("{{ nosuch }}", "template: t:1: function \"nosuch\" not defined"),
+        (
+            "{{ nosuch }}",
+            "template: t:1: function \"nosuch\" not defined",
+        ),
         ("{{ if }}x{{ end }}", "template: t:1: missing value for if"),
         ("{{ if true }}x", "template: t:1: unexpected EOF"),
         ("{{ end }}", "template: t:1: unexpected {{end}}"),
         ("{{ $x }}", "template: t:1: undefined variable \"$x\""),
         ("{{ break }}", "template: t:1: {{break}} outside {{range}}"),
-        ("{{ .Nope }}", "template: t:1: executing \"t\": can't evaluate field Nope in type data"),
+        (
+            "{{ .Nope }}",
+            "template: t:1: executing \"t\": can't evaluate field Nope in type data",
+        ),
         (
             "\n{{ eq .Value 1 }}",
             "template: t:2: executing \"t\": error calling eq: incompatible types for comparison",
