@@ -21,6 +21,7 @@ mod place;
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -109,8 +110,8 @@ pub struct Snapshot {
 
 /// A connection inside the snapshot; it goes back when dropped.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    snapshot: &'a Snapshot,
+pub struct Reader {
+    snapshot: Arc<Snapshot>,
     connection: Option<Connection>,
 }
 
@@ -119,7 +120,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Says why the file cannot be read.
-    pub fn open(file: &Path, readers: usize, mode: Mode) -> Result<Self, SourceError> {
+    pub fn open(file: &Path, readers: usize, mode: Mode) -> Result<Arc<Self>, SourceError> {
         let explain = |error: rusqlite::Error| SourceError::explain(file, &error);
         let readers = readers.max(1);
         let place = Place::of(file)?;
@@ -151,13 +152,13 @@ impl Snapshot {
             temporary.push(copy);
             (connections, state)
         };
-        Ok(Self {
+        Ok(Arc::new(Self {
             file: file.to_owned(),
             state,
             idle: Mutex::new(connections),
             readers,
             _temporary: temporary,
-        })
+        }))
     }
 
     /// The file that was named.
@@ -180,16 +181,16 @@ impl Snapshot {
 
     /// Takes a connection; none when all are in use.
     #[must_use]
-    pub fn reader(&self) -> Option<Reader<'_>> {
+    pub fn reader(self: &Arc<Self>) -> Option<Reader> {
         let connection = self.idle.lock().pop()?;
         Some(Reader {
-            snapshot: self,
+            snapshot: Arc::clone(self),
             connection: Some(connection),
         })
     }
 }
 
-impl Deref for Reader<'_> {
+impl Deref for Reader {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -200,7 +201,7 @@ impl Deref for Reader<'_> {
     }
 }
 
-impl Drop for Reader<'_> {
+impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.snapshot.idle.lock().push(connection);

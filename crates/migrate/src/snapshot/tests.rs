@@ -32,7 +32,7 @@ fn all_readers_see_one_state_while_writers_go_on() {
         });
         for _ in 0..10 {
             let snapshot = Snapshot::open(&file, 4, Mode::Held).unwrap();
-            let readers: Vec<Reader<'_>> = (0..4).map(|_| snapshot.reader().unwrap()).collect();
+            let readers: Vec<Reader> = (0..4).map(|_| snapshot.reader().unwrap()).collect();
             assert!(snapshot.reader().is_none());
             let counts: Vec<i64> = readers.iter().map(|reader| count(reader)).collect();
             assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
