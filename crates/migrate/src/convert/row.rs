@@ -58,11 +58,29 @@ impl RowEncoder {
     /// Names the first column whose value cannot be taken.
     pub fn encode_row<'a>(
         &self,
+        value: impl FnMut(usize) -> ValueRef<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RowRefusal> {
+        self.encode_row_behind(None, value, out)
+    }
+
+    /// As [`Self::encode_row`], with the rowid as a `bigint` before all columns where one is given.
+    ///
+    /// # Errors
+    /// Names the first column whose value cannot be taken.
+    pub fn encode_row_behind<'a>(
+        &self,
+        rowid: Option<i64>,
         mut value: impl FnMut(usize) -> ValueRef<'a>,
         out: &mut Vec<u8>,
     ) -> Result<(), RowRefusal> {
         let start = out.len();
-        out.extend_from_slice(&(self.copied.len() as i16).to_be_bytes());
+        let fields = self.copied.len() + usize::from(rowid.is_some());
+        out.extend_from_slice(&(fields as i16).to_be_bytes());
+        if let Some(rowid) = rowid {
+            out.extend_from_slice(&8_i32.to_be_bytes());
+            out.extend_from_slice(&rowid.to_be_bytes());
+        }
         for field in &self.copied {
             if let Err(refusal) = field.encode(value(field.column), out) {
                 out.truncate(start);

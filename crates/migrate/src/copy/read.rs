@@ -30,6 +30,8 @@ pub(crate) struct TableReader {
     /// Where each column of the plan stands in the query's result.
     places: Vec<usize>,
     query: String,
+    /// Whether the rowid is copied into a column of its own, for following.
+    with_rowid: bool,
 }
 
 /// Where a chunk must end.
@@ -53,7 +55,7 @@ pub(crate) struct ChunkRead {
     /// Rows that were not.
     pub(crate) refused: Vec<Refused>,
     /// Under a limit of one row that row, with its hash: the one to quarantine if the target refuses it.
-    pub(crate) only: Option<(Refused, Option<i64>)>,
+    pub(crate) only: Option<(Refused, Option<i64>, Key)>,
 }
 
 /// Why reading ended early.
@@ -74,7 +76,7 @@ impl From<rusqlite::Error> for ReadError {
 }
 
 impl TableReader {
-    pub(crate) fn new(table: &TablePlan) -> Self {
+    pub(crate) fn new(table: &TablePlan, followed: bool) -> Self {
         let (key, key_length) = match &table.key {
             RowKey::Rowid { alias, .. } => (quote_name(alias), 1),
             RowKey::PrimaryKey(columns) => (key_columns(table, columns), columns.len()),
@@ -86,7 +88,12 @@ impl TableReader {
             selected.push(quote_name(&column.source));
         }
         let query = format!("SELECT {} FROM {}", selected.join(", "), quote_name(&table.source));
-        Self { table: table.clone(), encoder: RowEncoder::new(table), key, key_length, places, query }
+        Self { table: table.clone(), encoder: RowEncoder::new(table), key, key_length, places, query, with_rowid: followed && table.needs_followed_rowid() }
+    }
+
+    /// Whether the target has [`FOLLOWED_ROWID`](crate::plan::FOLLOWED_ROWID), before its other columns.
+    pub(crate) fn with_rowid(&self) -> bool {
+        self.with_rowid
     }
 
     pub(crate) fn table(&self) -> &TablePlan {
@@ -134,7 +141,8 @@ impl TableReader {
         let (mut refused_bytes, mut counted) = (0, (0, 0));
         self.for_each(source, range, |row| {
             let before = buffer.len();
-            match self.encoder.encode_row(|column| self.value(row, column), &mut buffer) {
+            let rowid = if self.with_rowid { self.key_of(row).as_rowid() } else { None };
+            match self.encoder.encode_row_behind(rowid, |column| self.value(row, column), &mut buffer) {
                 Ok(()) => {
                     read.rows += 1;
                     read.bytes += (buffer.len() - before) as u64;
@@ -150,7 +158,7 @@ impl TableReader {
             }
             if limits.rows == 1 {
                 let hash = self.encoder.clone().hash_row(|column| self.value(row, column)).ok();
-                read.only = Some((self.refused(row, None), hash));
+                read.only = Some((self.refused(row, None), hash, self.key_of(row)));
             }
             if buffer.len() >= BUFFER {
                 let full = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER + BUFFER / 8));
@@ -221,6 +229,6 @@ fn raw(value: ValueRef<'_>) -> (&'static str, Option<Vec<u8>>) {
 }
 
 /// Readers of all tables of a plan.
-pub(crate) fn table_readers(tables: &[TablePlan]) -> Vec<Arc<TableReader>> {
-    tables.iter().map(|table| Arc::new(TableReader::new(table))).collect()
+pub(crate) fn table_readers(tables: &[TablePlan], followed: bool) -> Vec<Arc<TableReader>> {
+    tables.iter().map(|table| Arc::new(TableReader::new(table, followed))).collect()
 }

@@ -22,7 +22,7 @@ use super::range::Range;
 use super::read::{ChunkRead, Limits, ReadError, TableReader};
 use super::{CopyError, refused_error};
 use crate::connection::{QueryError, Reason, Session, Target};
-use crate::plan::{Plan, quote_name};
+use crate::plan::{FOLLOWED_ROWID, Plan, quote_name};
 use crate::snapshot::{Reader, Snapshot, SourceError};
 
 /// A chunk ends after this many rows or bytes: long enough that its transaction costs nothing, short
@@ -168,8 +168,8 @@ pub(crate) async fn run(work: Arc<Work>) -> Result<(), CopyError> {
                 session = roll_back(&work, session).await?;
                 match halve(&piece, read, error, work.strict)? {
                     Retry::Smaller(piece) => (vec![piece], 0, 0),
-                    Retry::Quarantine { refused, hash } => {
-                        let rest = quarantine_one(&work, &session, &piece, &refused, hash).await?;
+                    Retry::Quarantine { refused, hash, key } => {
+                        let rest = quarantine_one(&work, &session, &piece, &refused, hash, key).await?;
                         (rest, 0, 1)
                     }
                 }
@@ -194,7 +194,9 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
     let failed = |error: tokio_postgres::Error| QueryError::while_doing(&doing, &error);
     let begin = format!("{}; SET LOCAL synchronous_commit = off; {}", session.begin_with_statements(), work.fence);
     session.batch_execute(&begin).await.map_err(failed)?;
-    let columns: Vec<String> = table.copied().map(|column| quote_name(&table.columns[column].target)).collect();
+    let rowid = work.readers[piece.table].with_rowid().then_some(FOLLOWED_ROWID);
+    let copied = table.copied().map(|column| table.columns[column].target.as_str());
+    let columns: Vec<String> = rowid.into_iter().chain(copied).map(quote_name).collect();
     let statement = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", work.plan.qualified(table), columns.join(", "));
     let sink = session.copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
     let mut sink = std::pin::pin!(sink);
@@ -251,6 +253,7 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
             });
         }
     };
+    let only = read.only.clone();
     if finished != read.rows {
         return Err(ChunkError::Other(CopyError::Internal(format!("PostgreSQL took {finished} of {} rows of table {}: a rule or trigger of the table drops rows", read.rows, table.source))));
     }
@@ -263,7 +266,9 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
     // Constraints that wait for the end of the transaction speak now.
     session.batch_execute("COMMIT").await.map_err(|error| match QueryError::while_doing(&doing, &error) {
         error if error.reason == Reason::Data => {
-            ChunkError::Data { error, read: None }
+            let rows = read.rows;
+            let read = ChunkRead { reached: None, rows, bytes: 0, refused: Vec::new(), only };
+            ChunkError::Data { error, read: Some(read) }
         }
         error => ChunkError::Other(error.into()),
     })?;
@@ -343,7 +348,7 @@ async fn roll_back(work: &Work, session: Session) -> Result<Session, CopyError> 
 
 enum Retry {
     Smaller(Piece),
-    Quarantine { refused: Box<Refused>, hash: Option<i64> },
+    Quarantine { refused: Box<Refused>, hash: Option<i64>, key: Key },
 }
 
 /// Halves a chunk that was refused, down to the row.
@@ -353,25 +358,25 @@ fn halve(piece: &Piece, read: Option<ChunkRead>, error: QueryError, strict: bool
         return Ok(Retry::Smaller(Piece { row_limit: (rows / 2).max(1), ..piece.clone() }));
     }
     match read.and_then(|read| read.only) {
-        Some((mut refused, hash)) => {
+        Some((mut refused, hash, key)) => {
             refused.reason = format!("PostgreSQL refuses the row: {}", error.server_message.as_deref().unwrap_or(&error.message));
             if strict {
                 return Err(CopyError::Target(error));
             }
-            Ok(Retry::Quarantine { refused: Box::new(refused), hash })
+            Ok(Retry::Quarantine { refused: Box::new(refused), hash, key })
         }
         None => Err(CopyError::Target(error)),
     }
 }
 
 /// Passes over the one row of a chunk, noting it in the quarantine.
-async fn quarantine_one(work: &Work, session: &Session, piece: &Piece, refused: &Refused, hash: Option<i64>) -> Result<Vec<Piece>, CopyError> {
+async fn quarantine_one(work: &Work, session: &Session, piece: &Piece, refused: &Refused, hash: Option<i64>, key: Key) -> Result<Vec<Piece>, CopyError> {
     let table = &work.plan.tables[piece.table].source;
     let failed = |error| QueryError::while_doing("writing to the quarantine", &error);
     let begin = format!("{}; {}", session.begin_with_statements(), work.fence);
     session.batch_execute(&begin).await.map_err(failed)?;
     quarantine::store(session, work.migration, table, &[(refused.clone(), hash)]).await?;
-    let rest = note(work, session, piece, Key::from_refused(refused), (0, 0, 1)).await?;
+    let rest = note(work, session, piece, Some(key), (0, 0, 1)).await?;
     session.batch_execute("COMMIT").await.map_err(failed)?;
     Ok(rest)
 }
