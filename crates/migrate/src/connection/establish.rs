@@ -208,7 +208,13 @@ impl Target {
                 Ok(Err(AttemptError::Postgres(error))) => {
                     let this = explain(&error, &place, &self.0.settings, note.as_deref());
                     let again = matches!(this.reason, Reason::Tls | Reason::Refused);
-                    failure = failure.or(Some(this));
+                    // That TLS is not to be had says less than what came of doing without.
+                    if failure
+                        .as_ref()
+                        .is_none_or(|earlier: &Failure| earlier.reason == Reason::Tls)
+                    {
+                        failure = Some(this);
+                    }
                     if !again {
                         break;
                     }

@@ -64,21 +64,55 @@ pub(super) async fn complete(
 ) -> Result<(), CopyError> {
     let statements: Vec<Statement> = ddl::statements(plan)
         .into_iter()
-        .filter(|statement| !statement.table.as_ref().is_some_and(|table| appended.contains(table)) || statement.phase >= ddl::Phase::Views)
+        .filter(|statement| {
+            !statement
+                .table
+                .as_ref()
+                .is_some_and(|table| appended.contains(table))
+                || statement.phase >= ddl::Phase::Views
+        })
         .collect();
-    let of = |phase: ddl::Phase| statements.iter().filter(move |statement| statement.phase == phase);
-    let keys: Vec<Vec<Step>> = plan.tables.iter().map(|table| key_steps(plan, table, migration, &statements, options.followed)).collect();
-    let indexes: Vec<Vec<Step>> = of(ddl::Phase::Indexes).map(|statement| vec![plain(statement)]).collect();
-    let guards: Vec<Vec<Step>> = (plan.tables.iter()).map(|table| foreign_key_steps(table, &statements)).collect();
+    let of = |phase: ddl::Phase| {
+        statements
+            .iter()
+            .filter(move |statement| statement.phase == phase)
+    };
+    let keys: Vec<Vec<Step>> = plan
+        .tables
+        .iter()
+        .map(|table| key_steps(plan, table, migration, &statements, options.followed))
+        .collect();
+    let indexes: Vec<Vec<Step>> = of(ddl::Phase::Indexes)
+        .map(|statement| vec![plain(statement)])
+        .collect();
+    let guards: Vec<Vec<Step>> = (plan.tables.iter())
+        .map(|table| foreign_key_steps(table, &statements))
+        .collect();
     let mut last: Vec<Step> = sequences(snapshot, plan, appended).await?;
     for phase in [ddl::Phase::Comments, ddl::Phase::Views] {
-        last.extend(of(phase).enumerate().map(|(index, statement)| numbered(statement, index)));
+        last.extend(
+            of(phase)
+                .enumerate()
+                .map(|(index, statement)| numbered(statement, index)),
+        );
     }
-    let names: Vec<String> = plan.tables.iter().map(|table| plan.qualified(table)).collect();
+    let names: Vec<String> = plan
+        .tables
+        .iter()
+        .map(|table| plan.qualified(table))
+        .collect();
     if !names.is_empty() {
-        last.push(Step { name: "statistics of the planner".to_owned(), statements: vec![format!("ANALYZE {}", names.join(", "))], violators: None });
+        last.push(Step {
+            name: "statistics of the planner".to_owned(),
+            statements: vec![format!("ANALYZE {}", names.join(", "))],
+            violators: None,
+        });
     }
-    last.extend(of(ddl::Phase::Triggers).enumerate().map(|(index, statement)| numbered(statement, index)));
+    last.extend(
+        of(ddl::Phase::Triggers)
+            .enumerate()
+            .map(|(index, statement)| numbered(statement, index)),
+    );
 
     let count = |groups: &[Vec<Step>]| groups.iter().map(Vec::len).sum::<usize>();
     let all = count(&keys) + count(&indexes) + count(&guards) + last.len();
@@ -98,7 +132,10 @@ pub(super) async fn complete(
 }
 
 /// Rows copied in all, and what could not be made.
-pub(super) async fn report(session: &Session, migration: i64) -> Result<(u64, Vec<(String, String)>), CopyError> {
+pub(super) async fn report(
+    session: &Session,
+    migration: i64,
+) -> Result<(u64, Vec<(String, String)>), CopyError> {
     let failed = |error| QueryError::while_doing("reading the state of the migration", &error);
     let rows = session
         .query_typed_one("SELECT coalesce(sum(rows), 0)::bigint FROM springtide_migrate.piece WHERE migration = $1", &[(&migration, Type::INT8)])
@@ -111,30 +148,68 @@ pub(super) async fn report(session: &Session, migration: i64) -> Result<(u64, Ve
         )
         .await
         .map_err(failed)?;
-    Ok((rows.get::<_, i64>(0).unsigned_abs(), problems.iter().map(|row| (row.get(0), row.get(1))).collect()))
+    Ok((
+        rows.get::<_, i64>(0).unsigned_abs(),
+        problems
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect(),
+    ))
 }
 
 fn plain(statement: &Statement) -> Step {
-    let table = statement.table.as_ref().map(|table| format!(" of {table}")).unwrap_or_default();
-    Step { name: format!("{}{table}", statement.object), statements: vec![statement.sql.clone()], violators: None }
+    let table = statement
+        .table
+        .as_ref()
+        .map(|table| format!(" of {table}"))
+        .unwrap_or_default();
+    Step {
+        name: format!("{}{table}", statement.object),
+        statements: vec![statement.sql.clone()],
+        violators: None,
+    }
 }
 
 /// Several statements may make one object.
 fn numbered(statement: &Statement, index: usize) -> Step {
     let step = plain(statement);
-    Step { name: format!("{} ({})", step.name, index + 1), ..step }
+    Step {
+        name: format!("{} ({})", step.name, index + 1),
+        ..step
+    }
 }
 
 /// Keys and checks of one table, one after the other.
-fn key_steps(plan: &Plan, table: &TablePlan, migration: i64, statements: &[Statement], followed: bool) -> Vec<Step> {
-    let own = |phase: ddl::Phase| statements.iter().filter(move |statement| statement.phase == phase && statement.table.as_deref() == Some(&table.target));
+fn key_steps(
+    plan: &Plan,
+    table: &TablePlan,
+    migration: i64,
+    statements: &[Statement],
+    followed: bool,
+) -> Vec<Step> {
+    let own = |phase: ddl::Phase| {
+        statements.iter().filter(move |statement| {
+            statement.phase == phase && statement.table.as_deref() == Some(&table.target)
+        })
+    };
     let mut steps = Vec::new();
     let keys = table.primary_key.iter().chain(&table.uniques);
     for (key, statement) in keys.zip(own(ddl::Phase::Keys)) {
         let columns: Vec<usize> = key.parts.iter().filter_map(|part| part.column).collect();
-        let parts: Vec<&str> = key.parts.iter().map(|part| part.expression.as_str()).collect();
-        let present: Vec<String> = parts.iter().map(|part| format!("({part}) IS NOT NULL")).collect();
-        let condition = key.condition.as_ref().map(|condition| format!(" AND ({condition})")).unwrap_or_default();
+        let parts: Vec<&str> = key
+            .parts
+            .iter()
+            .map(|part| part.expression.as_str())
+            .collect();
+        let present: Vec<String> = parts
+            .iter()
+            .map(|part| format!("({part}) IS NOT NULL"))
+            .collect();
+        let condition = key
+            .condition
+            .as_ref()
+            .map(|condition| format!(" AND ({condition})"))
+            .unwrap_or_default();
         let doomed = format!(
             "SELECT ctid FROM (SELECT ctid, row_number() OVER (PARTITION BY {} ORDER BY {}) AS place FROM ONLY {} WHERE {}{condition}) AS rows WHERE place > 1",
             parts.join(", "),
@@ -143,26 +218,51 @@ fn key_steps(plan: &Plan, table: &TablePlan, migration: i64, statements: &[State
             present.join(" AND "),
         );
         let reason = format!("another row has the same values in the key {}", key.name);
-        steps.push(Step { violators: Some(violators(plan, table, migration, &doomed, &columns, &reason)), ..plain(statement) });
+        steps.push(Step {
+            violators: Some(violators(
+                plan, table, migration, &doomed, &columns, &reason,
+            )),
+            ..plain(statement)
+        });
     }
     for (check, statement) in table.checks.iter().zip(own(ddl::Phase::Checks)) {
-        let doomed = format!("SELECT ctid FROM ONLY {} WHERE ({}) IS FALSE", plan.qualified(table), check.expression);
+        let doomed = format!(
+            "SELECT ctid FROM ONLY {} WHERE ({}) IS FALSE",
+            plan.qualified(table),
+            check.expression
+        );
         let reason = format!("the check {} does not hold: {}", check.name, check.source);
-        let validate = format!("ALTER TABLE {} VALIDATE CONSTRAINT {}", plan.qualified(table), quote_name(&check.name));
+        let validate = format!(
+            "ALTER TABLE {} VALIDATE CONSTRAINT {}",
+            plan.qualified(table),
+            quote_name(&check.name)
+        );
         let mut step = plain(statement);
         step.statements.push(validate);
         step.violators = Some(violators(plan, table, migration, &doomed, &[], &reason));
         steps.push(step);
     }
     if followed && table.needs_followed_rowid() {
-        let sql = format!("CREATE UNIQUE INDEX ON {} ({})", plan.qualified(table), quote_name(FOLLOWED_ROWID));
-        steps.push(Step { name: format!("index of the rowids of {}", table.target), statements: vec![sql], violators: None });
+        let sql = format!(
+            "CREATE UNIQUE INDEX ON {} ({})",
+            plan.qualified(table),
+            quote_name(FOLLOWED_ROWID)
+        );
+        steps.push(Step {
+            name: format!("index of the rowids of {}", table.target),
+            statements: vec![sql],
+            violators: None,
+        });
     }
     steps
 }
 
 fn foreign_key_steps(table: &TablePlan, statements: &[Statement]) -> Vec<Step> {
-    let own = |phase: ddl::Phase| statements.iter().filter(move |statement| statement.phase == phase && statement.table.as_deref() == Some(&table.target));
+    let own = |phase: ddl::Phase| {
+        statements.iter().filter(move |statement| {
+            statement.phase == phase && statement.table.as_deref() == Some(&table.target)
+        })
+    };
     own(ddl::Phase::ForeignKeys)
         .zip(own(ddl::Phase::Validate).skip(table.checks.len()))
         .map(|(add, validate)| {
@@ -176,13 +276,26 @@ fn foreign_key_steps(table: &TablePlan, statements: &[Statement]) -> Vec<Step> {
 /// The order in which rows of one key came: the first stays.
 fn order(table: &TablePlan) -> String {
     match &table.key {
-        RowKey::Rowid { column: Some(column), .. } => quote_name(&table.columns[*column].target),
+        RowKey::Rowid {
+            column: Some(column),
+            ..
+        } => quote_name(&table.columns[*column].target),
         _ => "ctid".to_owned(),
     }
 }
 
-fn violators(plan: &Plan, table: &TablePlan, migration: i64, doomed: &str, columns: &[usize], reason: &str) -> Violators {
-    let names: Vec<&str> = columns.iter().map(|&column| table.columns[column].source.as_str()).collect();
+fn violators(
+    plan: &Plan,
+    table: &TablePlan,
+    migration: i64,
+    doomed: &str,
+    columns: &[usize],
+    reason: &str,
+) -> Violators {
+    let names: Vec<&str> = columns
+        .iter()
+        .map(|&column| table.columns[column].source.as_str())
+        .collect();
     let (key, row_number) = key_expressions(table);
     let value = match columns {
         [column] => raw_value(table, *column),
@@ -201,7 +314,11 @@ fn violators(plan: &Plan, table: &TablePlan, migration: i64, doomed: &str, colum
         row_number: &row_number,
     }
     .statement();
-    Violators { table: table.source.clone(), reason: reason.to_owned(), statement }
+    Violators {
+        table: table.source.clone(),
+        reason: reason.to_owned(),
+        statement,
+    }
 }
 
 fn raw_value(table: &TablePlan, column: usize) -> String {
@@ -215,7 +332,10 @@ fn raw_value(table: &TablePlan, column: usize) -> String {
 /// A row's key as literals of SQLite, and its rowid, over the table as `t`.
 fn key_expressions(table: &TablePlan) -> (String, String) {
     let columns: &[usize] = match &table.key {
-        RowKey::Rowid { column: Some(column), .. } => {
+        RowKey::Rowid {
+            column: Some(column),
+            ..
+        } => {
             let name = quote_name(&table.columns[*column].target);
             return (format!("t.{name}::text"), format!("t.{name}::bigint"));
         }
@@ -227,37 +347,76 @@ fn key_expressions(table: &TablePlan) -> (String, String) {
         .map(|&column| {
             let name = quote_name(&table.columns[column].target);
             match table.columns[column].type_ {
-                TargetType::SmallInt | TargetType::Integer | TargetType::BigInt | TargetType::Real | TargetType::DoublePrecision | TargetType::Numeric { .. } => format!("t.{name}::text"),
+                TargetType::SmallInt
+                | TargetType::Integer
+                | TargetType::BigInt
+                | TargetType::Real
+                | TargetType::DoublePrecision
+                | TargetType::Numeric { .. } => format!("t.{name}::text"),
                 TargetType::Bytea => format!("'x''' || encode(t.{name}, 'hex') || ''''"),
                 _ => format!("quote_literal(t.{name}::text)"),
             }
         })
         .collect();
-    let key = if parts.is_empty() { "NULL::text".to_owned() } else { parts.join(" || ', ' || ") };
+    let key = if parts.is_empty() {
+        "NULL::text".to_owned()
+    } else {
+        parts.join(" || ', ' || ")
+    };
     (key, "NULL::bigint".to_owned())
 }
 
-async fn sequences(snapshot: &Arc<Snapshot>, plan: &Arc<Plan>, appended: &BTreeSet<String>) -> Result<Vec<Step>, CopyError> {
-    let reader = snapshot.reader().ok_or_else(|| CopyError::Internal("the snapshot has no reader left".to_owned()))?;
-    let (plan, appended, file) = (Arc::clone(plan), appended.clone(), snapshot.file().to_owned());
+async fn sequences(
+    snapshot: &Arc<Snapshot>,
+    plan: &Arc<Plan>,
+    appended: &BTreeSet<String>,
+) -> Result<Vec<Step>, CopyError> {
+    let reader = snapshot
+        .reader()
+        .ok_or_else(|| CopyError::Internal("the snapshot has no reader left".to_owned()))?;
+    let (plan, appended, file) = (
+        Arc::clone(plan),
+        appended.clone(),
+        snapshot.file().to_owned(),
+    );
     let asked = tokio::task::spawn_blocking(move || {
         let mut steps = Vec::new();
-        for table in plan.tables.iter().filter(|table| !appended.contains(&table.target)) {
-            let Some(identity) = &table.identity else { continue };
+        for table in plan
+            .tables
+            .iter()
+            .filter(|table| !appended.contains(&table.target))
+        {
+            let Some(identity) = &table.identity else {
+                continue;
+            };
             let next: i64 = reader.query_row(&identity.next_query(table), [], |row| row.get(0))?;
             let statements = ddl::set_sequence(&plan, table, next).into_iter().collect();
-            steps.push(Step { name: format!("sequence of {}", table.target), statements, violators: None });
+            steps.push(Step {
+                name: format!("sequence of {}", table.target),
+                statements,
+                violators: None,
+            });
         }
         Ok(steps)
     });
-    let steps = asked.await.map_err(|error| CopyError::Internal(error.to_string()))?;
+    let steps = asked
+        .await
+        .map_err(|error| CopyError::Internal(error.to_string()))?;
     steps.map_err(|error| SourceError::explain(&file, &error).into())
 }
 
 impl Completion {
     /// Runs groups of steps on this many sessions; steps of one group follow each other.
-    async fn run(&self, target: &Target, jobs: usize, groups: Vec<Vec<Step>>) -> Result<(), CopyError> {
-        let groups: VecDeque<Vec<Step>> = groups.into_iter().filter(|group| !group.is_empty()).collect();
+    async fn run(
+        &self,
+        target: &Target,
+        jobs: usize,
+        groups: Vec<Vec<Step>>,
+    ) -> Result<(), CopyError> {
+        let groups: VecDeque<Vec<Step>> = groups
+            .into_iter()
+            .filter(|group| !group.is_empty())
+            .collect();
         let workers = jobs.clamp(1, groups.len().max(1));
         if groups.is_empty() {
             return Ok(());
@@ -270,7 +429,9 @@ impl Completion {
                 let session = target.connect().await?;
                 loop {
                     let group = queue.lock().pop_front();
-                    let Some(group) = group else { return Ok::<(), CopyError>(()) };
+                    let Some(group) = group else {
+                        return Ok::<(), CopyError>(());
+                    };
                     for step in &group {
                         this.make(&session, step).await?;
                     }
@@ -297,15 +458,32 @@ impl Completion {
             done.0 += 1;
             (done.0 - 1, done.1)
         };
-        let _ = self.events.send(Event::Step { name: step.name.clone(), done, of }).await;
+        let _ = self
+            .events
+            .send(Event::Step {
+                name: step.name.clone(),
+                done,
+                of,
+            })
+            .await;
         let mut error = match self.attempt(session, step, false).await? {
             None => return Ok(()),
             Some(error) => error,
         };
         // 23xxx: rows are in the way.
-        if error.code.as_deref().is_some_and(|code| code.starts_with("23")) && step.violators.is_some() {
+        if error
+            .code
+            .as_deref()
+            .is_some_and(|code| code.starts_with("23"))
+            && step.violators.is_some()
+        {
             if self.strict {
-                return Err(CopyError::Strict { message: format!("making {}: {} (--strict stops at the first such row)", step.name, error.message) });
+                return Err(CopyError::Strict {
+                    message: format!(
+                        "making {}: {} (--strict stops at the first such row)",
+                        step.name, error.message
+                    ),
+                });
             }
             match self.attempt(session, step, true).await? {
                 None => return Ok(()),
@@ -321,16 +499,30 @@ impl Completion {
             )
             .await
             .map_err(failed)?;
-        let _ = self.events.send(Event::NotMade { name: step.name.clone(), problem: error.message }).await;
+        let _ = self
+            .events
+            .send(Event::NotMade {
+                name: step.name.clone(),
+                problem: error.message,
+            })
+            .await;
         Ok(())
     }
 
     /// Makes a step in one transaction, unless it is made; answers why it could not be, if that is the
     /// step's own fault.
-    async fn attempt(&self, session: &Session, step: &Step, move_violators: bool) -> Result<Option<QueryError>, CopyError> {
+    async fn attempt(
+        &self,
+        session: &Session,
+        step: &Step,
+        move_violators: bool,
+    ) -> Result<Option<QueryError>, CopyError> {
         let doing = format!("making {}", step.name);
         let failed = |error: tokio_postgres::Error| QueryError::while_doing(&doing, &error);
-        session.batch_execute(&format!("BEGIN; {}", self.fence)).await.map_err(failed)?;
+        session
+            .batch_execute(&format!("BEGIN; {}", self.fence))
+            .await
+            .map_err(failed)?;
         let noted = session
             .execute_typed(
                 "INSERT INTO springtide_migrate.step (migration, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -343,7 +535,9 @@ impl Completion {
             if noted == 0 {
                 return Ok(());
             }
-            let (first, rest) = step.statements.split_at(usize::from(move_violators && step.statements.len() > 1));
+            let (first, rest) = step
+                .statements
+                .split_at(usize::from(move_violators && step.statements.len() > 1));
             // A check is added before rows that break it are moved, a key after.
             for statement in first {
                 session.batch_execute(statement).await?;
@@ -365,14 +559,25 @@ impl Completion {
             }
             Ok(()) => {
                 if let (Some(violators), 1..) = (&step.violators, moved) {
-                    let event = Event::Quarantined { table: violators.table.clone(), rows: moved, reason: violators.reason.clone() };
+                    let event = Event::Quarantined {
+                        table: violators.table.clone(),
+                        rows: moved,
+                        reason: violators.reason.clone(),
+                    };
                     let _ = self.events.send(event).await;
                 }
                 Ok(None)
             }
             Err(error) => {
                 let error = failed(error);
-                if matches!(error.reason, Reason::Lost | Reason::DiskFull | Reason::Busy | Reason::Timeout | Reason::Unreachable) {
+                if matches!(
+                    error.reason,
+                    Reason::Lost
+                        | Reason::DiskFull
+                        | Reason::Busy
+                        | Reason::Timeout
+                        | Reason::Unreachable
+                ) {
                     return Err(error.into());
                 }
                 session.batch_execute("ROLLBACK").await.map_err(failed)?;
@@ -383,7 +588,12 @@ impl Completion {
 
     /// Moves rows whose parent is missing, until every row has its own. One transaction: with all of
     /// them, or none.
-    async fn move_orphans(&self, session: &Session, plan: &Plan, appended: &BTreeSet<String>) -> Result<(), CopyError> {
+    async fn move_orphans(
+        &self,
+        session: &Session,
+        plan: &Plan,
+        appended: &BTreeSet<String>,
+    ) -> Result<(), CopyError> {
         let doing = "looking for rows whose foreign key leads nowhere";
         let failed = |error: tokio_postgres::Error| QueryError::while_doing(doing, &error);
         let keys: Vec<Violators> = plan
@@ -395,7 +605,10 @@ impl Completion {
         if keys.is_empty() {
             return Ok(());
         }
-        session.batch_execute(&format!("BEGIN; {}", self.fence)).await.map_err(failed)?;
+        session
+            .batch_execute(&format!("BEGIN; {}", self.fence))
+            .await
+            .map_err(failed)?;
         let noted = session
             .execute_typed(
                 "INSERT INTO springtide_migrate.step (migration, name) VALUES ($1, 'rows without a parent') ON CONFLICT DO NOTHING",
@@ -407,11 +620,19 @@ impl Completion {
         loop {
             let mut any = false;
             for (index, orphans) in keys.iter().enumerate().filter(|_| noted > 0) {
-                let row = session.query_typed_one(&orphans.statement, &[]).await.map_err(failed)?;
+                let row = session
+                    .query_typed_one(&orphans.statement, &[])
+                    .await
+                    .map_err(failed)?;
                 let rows = row.get::<_, i64>(0).unsigned_abs();
                 if rows > 0 && self.strict {
                     session.batch_execute("ROLLBACK").await.map_err(failed)?;
-                    return Err(CopyError::Strict { message: format!("table {}: {rows} rows: {} (--strict stops there)", orphans.table, orphans.reason) });
+                    return Err(CopyError::Strict {
+                        message: format!(
+                            "table {}: {rows} rows: {} (--strict stops there)",
+                            orphans.table, orphans.reason
+                        ),
+                    });
                 }
                 moved[index] += rows;
                 any |= rows > 0;
@@ -422,14 +643,22 @@ impl Completion {
         }
         session.batch_execute("COMMIT").await.map_err(failed)?;
         for (orphans, rows) in keys.into_iter().zip(moved).filter(|(_, rows)| *rows > 0) {
-            let event = Event::Quarantined { table: orphans.table, rows, reason: orphans.reason };
+            let event = Event::Quarantined {
+                table: orphans.table,
+                rows,
+                reason: orphans.reason,
+            };
             let _ = self.events.send(event).await;
         }
         Ok(())
     }
 }
 
-fn orphans<'a>(plan: &'a Plan, table: &'a TablePlan, migration: i64) -> impl Iterator<Item = Violators> + 'a {
+fn orphans<'a>(
+    plan: &'a Plan,
+    table: &'a TablePlan,
+    migration: i64,
+) -> impl Iterator<Item = Violators> + 'a {
     table.foreign_keys.iter().map(move |key| {
         let own: Vec<String> = key.columns.iter().map(|&column| quote_name(&table.columns[column].target)).collect();
         let present: Vec<String> = own.iter().map(|name| format!("child.{name} IS NOT NULL")).collect();

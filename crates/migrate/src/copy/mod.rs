@@ -35,9 +35,7 @@ use work::{Queue, Work};
 pub(crate) use key::Key;
 pub use progress::{Event, Progress};
 pub(crate) use range::{Range, ranges};
-pub(crate) use quarantine::{COPY_HEADER, COPY_TRAILER};
-pub(crate) use read::{ChunkRead, Limits, ReadError, TableReader};
-pub(crate) use progress::Counters as ReadCounters;
+pub(crate) use read::{ReadError, TableReader};
 
 /// How a copy is made.
 #[derive(Debug, Clone)]
@@ -55,14 +53,21 @@ pub struct CopyOptions {
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { jobs: default_jobs(), strict: false, on_existing: OnExisting::Fail, followed: false }
+        Self {
+            jobs: default_jobs(),
+            strict: false,
+            on_existing: OnExisting::Fail,
+            followed: false,
+        }
     }
 }
 
 /// As many as there are processors, up to eight: beyond, the server's disk is the limit.
 #[must_use]
 pub fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8)
+    std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .min(8)
 }
 
 /// What happens when a table exists in the target that this migration did not make.
@@ -132,8 +137,17 @@ pub enum CopyError {
 }
 
 fn refused_error(table: &str, refused: &Refused) -> CopyError {
-    let column = refused.column.as_deref().map(|column| format!(", column {column}")).unwrap_or_default();
-    CopyError::Strict { message: format!("table {table}, row {}{column}: {} (--strict stops at the first such row)", refused.key, refused.reason) }
+    let column = refused
+        .column
+        .as_deref()
+        .map(|column| format!(", column {column}"))
+        .unwrap_or_default();
+    CopyError::Strict {
+        message: format!(
+            "table {table}, row {}{column}: {} (--strict stops at the first such row)",
+            refused.key, refused.reason
+        ),
+    }
 }
 
 /// Copies a plan's tables, or goes on with a copy that was interrupted.
@@ -167,7 +181,12 @@ pub async fn copy(
     if prepared.migration.phase <= Phase::Copying {
         let rows: u64 = plan.tables.iter().map(|table| table.rows).sum();
         let bytes: u64 = plan.tables.iter().map(|table| table.bytes).sum();
-        let started = Event::Started { tables: plan.tables.len(), rows, bytes, resumed_rows: prepared.earlier_rows };
+        let started = Event::Started {
+            tables: plan.tables.len(),
+            rows,
+            bytes,
+            resumed_rows: prepared.earlier_rows,
+        };
         let _ = events.send(started).await;
         let counters = Arc::new(Counters::new(prepared.earlier_rows, rows));
         let jobs = options.jobs.clamp(1, snapshot.readers());
@@ -190,7 +209,19 @@ pub async fn copy(
         state::set_phase(&session, migration, Phase::Completing).await?;
     }
     if !was_complete {
-        complete::complete(target, &session, snapshot, &plan, migration, &fence, &prepared.appended, options, &events, &cancel).await?;
+        complete::complete(
+            target,
+            &session,
+            snapshot,
+            &plan,
+            migration,
+            &fence,
+            &prepared.appended,
+            options,
+            &events,
+            &cancel,
+        )
+        .await?;
         state::set_phase(&session, migration, Phase::Copied).await?;
     }
     let quarantined = state::quarantined(&session, migration).await?;
@@ -240,6 +271,8 @@ async fn run_workers(work: &Arc<Work>) -> Result<(), CopyError> {
             }
         }
     }
-    let _ = work.events.try_send(Event::Progress(work.counters.progress()));
+    let _ = work
+        .events
+        .try_send(Event::Progress(work.counters.progress()));
     outcome
 }

@@ -37,12 +37,15 @@ pub(super) async fn prepare(
     options: &CopyOptions,
 ) -> Result<Prepared, CopyError> {
     let mut notes = Vec::new();
-    let found = state::find(session, source, &plan.schema).await?.filter(|found| found.phase > Phase::Planned);
+    let found = state::find(session, source, &plan.schema)
+        .await?
+        .filter(|found| found.phase > Phase::Planned);
     let mut ours = BTreeSet::new();
     if let Some(found) = found {
         let appended = appended(session, found.id).await?;
         let unchanged = found.source_state.as_deref() == Some(snapshot.state());
-        let same_plan = found.plan.source.schema_digest == plan.source.schema_digest && tables(&found.plan) == tables(plan);
+        let same_plan = found.plan.source.schema_digest == plan.source.schema_digest
+            && tables(&found.plan) == tables(plan);
         let may_resume = same_plan && (unchanged || options.followed);
         let complete = found.phase >= Phase::Copied;
         let again = complete && options.on_existing == OnExisting::Replace;
@@ -56,8 +59,16 @@ pub(super) async fn prepare(
                     appended.into_iter().collect::<Vec<_>>().join(", ")
                 )));
             }
-            notes.push("the source or the plan has changed since the copy was interrupted: it begins anew".to_owned());
-            ours = found.plan.tables.iter().map(|table| table.target.clone()).collect();
+            notes.push(
+                "the source or the plan has changed since the copy was interrupted: it begins anew"
+                    .to_owned(),
+            );
+            ours = found
+                .plan
+                .tables
+                .iter()
+                .map(|table| table.target.clone())
+                .collect();
         }
     }
     let existing = existing(session, plan).await?;
@@ -65,8 +76,15 @@ pub(super) async fn prepare(
     if options.on_existing == OnExisting::Fail && !foreign.is_empty() {
         return Err(CopyError::Existing(foreign));
     }
-    let appended: BTreeSet<String> = if options.on_existing == OnExisting::Append { foreign.into_iter().collect() } else { BTreeSet::new() };
-    let bound_together = plan.tables.iter().find(|table| appended.contains(&table.target) && !table.foreign_keys.is_empty());
+    let appended: BTreeSet<String> = if options.on_existing == OnExisting::Append {
+        foreign.into_iter().collect()
+    } else {
+        BTreeSet::new()
+    };
+    let bound_together = plan
+        .tables
+        .iter()
+        .find(|table| appended.contains(&table.target) && !table.foreign_keys.is_empty());
     if let Some(table) = bound_together {
         return Err(CopyError::Refused(format!(
             "--on-existing append is not supported for table {}: its foreign keys are checked while rows arrive in any order; drop them, append, and add them again",
@@ -74,18 +92,42 @@ pub(super) async fn prepare(
         )));
     }
     let dropped: Vec<String> = existing.difference(&appended).cloned().collect();
-    let migration = begin(session, snapshot, source, plan, options, &dropped, &appended).await?;
+    let migration = begin(
+        session, snapshot, source, plan, options, &dropped, &appended,
+    )
+    .await?;
     let pieces = pieces(session, &migration).await?;
-    Ok(Prepared { migration, pieces: pieces.0, earlier_rows: 0, resumed: false, appended, notes })
+    Ok(Prepared {
+        migration,
+        pieces: pieces.0,
+        earlier_rows: 0,
+        resumed: false,
+        appended,
+        notes,
+    })
 }
 
 fn tables(plan: &Plan) -> Vec<&str> {
-    plan.tables.iter().map(|table| table.target.as_str()).collect()
+    plan.tables
+        .iter()
+        .map(|table| table.target.as_str())
+        .collect()
 }
 
-async fn resume(session: &Session, migration: Migration, appended: BTreeSet<String>) -> Result<Prepared, CopyError> {
+async fn resume(
+    session: &Session,
+    migration: Migration,
+    appended: BTreeSet<String>,
+) -> Result<Prepared, CopyError> {
     let (pieces, earlier_rows) = pieces(session, &migration).await?;
-    Ok(Prepared { migration, pieces, earlier_rows, resumed: true, appended, notes: Vec::new() })
+    Ok(Prepared {
+        migration,
+        pieces,
+        earlier_rows,
+        resumed: true,
+        appended,
+        notes: Vec::new(),
+    })
 }
 
 /// Makes the tables, the notes and the pieces, all in one transaction.
@@ -98,34 +140,72 @@ async fn begin(
     dropped: &[String],
     appended: &BTreeSet<String>,
 ) -> Result<Migration, CopyError> {
-    let failed = |doing: &str, error: &tokio_postgres::Error| CopyError::Target(QueryError::while_doing(doing, error));
+    let failed = |doing: &str, error: &tokio_postgres::Error| {
+        CopyError::Target(QueryError::while_doing(doing, error))
+    };
     let parts = part_tables(snapshot, plan, options.jobs).await?;
-    let begin = format!("{}; {}", session.begin_with_statements(), state::fence(source, &plan.schema));
-    session.batch_execute(&begin).await.map_err(|error| failed("beginning the copy", &error))?;
+    let begin = format!(
+        "{}; {}",
+        session.begin_with_statements(),
+        state::fence(source, &plan.schema)
+    );
+    session
+        .batch_execute(&begin)
+        .await
+        .map_err(|error| failed("beginning the copy", &error))?;
     let schema = quote_name(&plan.schema);
     if !dropped.is_empty() {
-        let views: String = plan.views.iter().rev().map(|view| format!("DROP VIEW IF EXISTS {schema}.{};", quote_name(&view.target))).collect();
-        let names: Vec<String> = dropped.iter().map(|name| format!("{schema}.{}", quote_name(name))).collect();
+        let views: String = plan
+            .views
+            .iter()
+            .rev()
+            .map(|view| format!("DROP VIEW IF EXISTS {schema}.{};", quote_name(&view.target)))
+            .collect();
+        let names: Vec<String> = dropped
+            .iter()
+            .map(|name| format!("{schema}.{}", quote_name(name)))
+            .collect();
         let drop = format!("{views} DROP TABLE IF EXISTS {}", names.join(", "));
-        session.batch_execute(&drop).await.map_err(|error| failed("dropping the tables that are to be replaced", &error))?;
+        session
+            .batch_execute(&drop)
+            .await
+            .map_err(|error| failed("dropping the tables that are to be replaced", &error))?;
     }
     for statement in ddl::statements(plan) {
-        let is_appended = statement.table.as_ref().is_some_and(|table| appended.contains(table));
+        let is_appended = statement
+            .table
+            .as_ref()
+            .is_some_and(|table| appended.contains(table));
         if statement.phase > ddl::Phase::Tables || is_appended {
             continue;
         }
-        session.batch_execute(&statement.sql).await.map_err(|error| failed(&format!("making {}", statement.object), &error))?;
+        session
+            .batch_execute(&statement.sql)
+            .await
+            .map_err(|error| failed(&format!("making {}", statement.object), &error))?;
     }
     if options.followed {
-        for table in plan.tables.iter().filter(|table| table.needs_followed_rowid()) {
-            let add = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} bigint", plan.qualified(table), quote_name(FOLLOWED_ROWID));
-            session.batch_execute(&add).await.map_err(|error| failed("adding the column by which changes find rows", &error))?;
+        for table in plan
+            .tables
+            .iter()
+            .filter(|table| table.needs_followed_rowid())
+        {
+            let add = format!(
+                "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} bigint",
+                plan.qualified(table),
+                quote_name(FOLLOWED_ROWID)
+            );
+            session
+                .batch_execute(&add)
+                .await
+                .map_err(|error| failed("adding the column by which changes find rows", &error))?;
         }
     }
     let mut migration = state::create(session, source, plan, snapshot.state()).await?;
     if !appended.is_empty() {
         let list: Vec<&str> = appended.iter().map(String::as_str).collect();
-        let list = serde_json::to_string(&list).map_err(|error| CopyError::Internal(error.to_string()))?;
+        let list =
+            serde_json::to_string(&list).map_err(|error| CopyError::Internal(error.to_string()))?;
         state::set_setting(session, migration.id, APPENDED, Some(&list)).await?;
     }
     for (table, ranges) in plan.tables.iter().zip(parts) {
@@ -145,20 +225,34 @@ async fn begin(
         }
     }
     state::set_phase(session, migration.id, Phase::Copying).await?;
-    session.batch_execute("COMMIT").await.map_err(|error| failed("beginning the copy", &error))?;
+    session
+        .batch_execute("COMMIT")
+        .await
+        .map_err(|error| failed("beginning the copy", &error))?;
     migration.phase = Phase::Copying;
     Ok(migration)
 }
 
-async fn part_tables(snapshot: &Arc<Snapshot>, plan: &Plan, jobs: usize) -> Result<Vec<Vec<Range>>, CopyError> {
-    let reader = snapshot.reader().ok_or_else(|| CopyError::Internal("the snapshot has no reader left".to_owned()))?;
+async fn part_tables(
+    snapshot: &Arc<Snapshot>,
+    plan: &Plan,
+    jobs: usize,
+) -> Result<Vec<Vec<Range>>, CopyError> {
+    let reader = snapshot
+        .reader()
+        .ok_or_else(|| CopyError::Internal("the snapshot has no reader left".to_owned()))?;
     let tables = plan.tables.clone();
     let file = snapshot.file().to_owned();
     let parted = tokio::task::spawn_blocking(move || {
-        let parted: rusqlite::Result<Vec<_>> = tables.iter().map(|table| ranges(&reader, table, jobs.max(1))).collect();
+        let parted: rusqlite::Result<Vec<_>> = tables
+            .iter()
+            .map(|table| ranges(&reader, table, jobs.max(1)))
+            .collect();
         parted
     });
-    let parted = parted.await.map_err(|error| CopyError::Internal(error.to_string()))?;
+    let parted = parted
+        .await
+        .map_err(|error| CopyError::Internal(error.to_string()))?;
     parted.map_err(|error| SourceError::explain(&file, &error).into())
 }
 
@@ -174,7 +268,9 @@ async fn pieces(session: &Session, migration: &Migration) -> Result<(Vec<Piece>,
     let damaged = |what: &str| CopyError::State(state::StateError::Damaged(what.to_owned()));
     let key = |stored: Option<&str>| match stored {
         None => Ok(None),
-        Some(stored) => Key::from_stored(stored).map(Some).ok_or_else(|| damaged("a key of a piece")),
+        Some(stored) => Key::from_stored(stored)
+            .map(Some)
+            .ok_or_else(|| damaged("a key of a piece")),
     };
     let (mut pieces, mut copied) = (Vec::new(), 0);
     for row in rows {
@@ -183,8 +279,16 @@ async fn pieces(session: &Session, migration: &Migration) -> Result<(Vec<Piece>,
             continue;
         }
         let name: &str = row.get(1);
-        let table = migration.plan.tables.iter().position(|table| table.source == name).ok_or_else(|| damaged("a piece of no table"))?;
-        let range = Range { reached: key(row.get(2))?, last: key(row.get(3))? };
+        let table = migration
+            .plan
+            .tables
+            .iter()
+            .position(|table| table.source == name)
+            .ok_or_else(|| damaged("a piece of no table"))?;
+        let range = Range {
+            reached: key(row.get(2))?,
+            last: key(row.get(3))?,
+        };
         pieces.push(Piece::new(row.get(0), table, range));
     }
     pieces.sort_by_key(|piece| std::cmp::Reverse(migration.plan.tables[piece.table].rows));
@@ -193,7 +297,9 @@ async fn pieces(session: &Session, migration: &Migration) -> Result<(Vec<Piece>,
 
 async fn appended(session: &Session, migration: i64) -> Result<BTreeSet<String>, CopyError> {
     let stored = state::setting(session, migration, APPENDED).await?;
-    Ok(stored.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default())
+    Ok(stored
+        .and_then(|list| serde_json::from_str(&list).ok())
+        .unwrap_or_default())
 }
 
 /// The plan's tables that are in the target.
@@ -207,5 +313,10 @@ async fn existing(session: &Session, plan: &Plan) -> Result<BTreeSet<String>, Co
         .await
         .map_err(|error| QueryError::while_doing("looking for tables in the target", &error))?;
     let there: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(plan.tables.iter().map(|table| table.target.clone()).filter(|name| there.contains(name)).collect())
+    Ok(plan
+        .tables
+        .iter()
+        .map(|table| table.target.clone())
+        .filter(|name| there.contains(name))
+        .collect())
 }

@@ -91,7 +91,13 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new(earlier_rows: u64, rows_in_all: u64) -> Self {
-        Self { rows: AtomicU64::new(0), bytes: AtomicU64::new(0), earlier_rows, rows_in_all, started: Instant::now() }
+        Self {
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            earlier_rows,
+            rows_in_all,
+            started: Instant::now(),
+        }
     }
 
     pub(crate) fn add(&self, rows: u64, bytes: u64) {
@@ -106,11 +112,15 @@ impl Counters {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        let (rows, bytes) = (
+            self.rows.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        );
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let rows_per_second = rows as f64 / seconds;
         let left = self.rows_in_all.saturating_sub(self.earlier_rows + rows);
-        let time_left = (rows > 0).then(|| Duration::from_secs_f64((left as f64 / rows_per_second).min(1e9)));
+        let time_left =
+            (rows > 0).then(|| Duration::from_secs_f64((left as f64 / rows_per_second).min(1e9)));
         Progress {
             rows: self.earlier_rows + rows,
             rows_in_all: self.rows_in_all,

@@ -37,14 +37,24 @@ impl Refused {
 
 /// Writes refused rows to the quarantine; part of the caller's transaction. `hash` is set for a row that
 /// verification will find in the source and not in the target.
-pub(crate) async fn store(session: &Session, migration: i64, table: &str, refused: &[(Refused, Option<i64>)]) -> Result<(), QueryError> {
+pub(crate) async fn store(
+    session: &Session,
+    migration: i64,
+    table: &str,
+    refused: &[(Refused, Option<i64>)],
+) -> Result<(), QueryError> {
     let failed = |error| QueryError::while_doing("writing to the quarantine", &error);
     let statement = "COPY springtide_migrate.quarantine
         (migration, table_name, key, column_name, reason, storage_class, value, row, row_hash, row_number)
         FROM STDIN (FORMAT binary)";
-    let sink = session.copy_in::<_, Bytes>(statement).await.map_err(failed)?;
+    let sink = session
+        .copy_in::<_, Bytes>(statement)
+        .await
+        .map_err(failed)?;
     let mut sink = std::pin::pin!(sink);
-    sink.send(Bytes::from_static(COPY_HEADER)).await.map_err(failed)?;
+    sink.send(Bytes::from_static(COPY_HEADER))
+        .await
+        .map_err(failed)?;
     for (row, hash) in refused {
         let mut bytes = Vec::with_capacity(row.size() + 100);
         bytes.extend_from_slice(&10_i16.to_be_bytes());
@@ -65,10 +75,16 @@ pub(crate) async fn store(session: &Session, migration: i64, table: &str, refuse
         put(row.value.as_deref());
         put(Some(row.row.as_bytes()));
         put(hash.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
-        put(row.row_number.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        put(row
+            .row_number
+            .map(i64::to_be_bytes)
+            .as_ref()
+            .map(<[u8; 8]>::as_slice));
         sink.send(Bytes::from(bytes)).await.map_err(failed)?;
     }
-    sink.send(Bytes::from_static(COPY_TRAILER)).await.map_err(failed)?;
+    sink.send(Bytes::from_static(COPY_TRAILER))
+        .await
+        .map_err(failed)?;
     sink.finish().await.map_err(failed)?;
     Ok(())
 }
@@ -95,7 +111,18 @@ pub(crate) struct Move<'a> {
 
 impl Move<'_> {
     pub(crate) fn statement(&self) -> String {
-        let Self { migration, table, target, doomed, columns, reason, key, value, hash, row_number } = self;
+        let Self {
+            migration,
+            table,
+            target,
+            doomed,
+            columns,
+            reason,
+            key,
+            value,
+            hash,
+            row_number,
+        } = self;
         format!(
             "WITH doomed AS MATERIALIZED ({doomed}),
              moved AS (DELETE FROM ONLY {target} AS t USING doomed WHERE t.ctid = doomed.ctid

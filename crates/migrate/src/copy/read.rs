@@ -87,8 +87,20 @@ impl TableReader {
             places[place] = key_length + selected.len() - 1;
             selected.push(quote_name(&column.source));
         }
-        let query = format!("SELECT {} FROM {}", selected.join(", "), quote_name(&table.source));
-        Self { table: table.clone(), encoder: RowEncoder::new(table), key, key_length, places, query, with_rowid: followed && table.needs_followed_rowid() }
+        let query = format!(
+            "SELECT {} FROM {}",
+            selected.join(", "),
+            quote_name(&table.source)
+        );
+        Self {
+            table: table.clone(),
+            encoder: RowEncoder::new(table),
+            key,
+            key_length,
+            places,
+            query,
+            with_rowid: followed && table.needs_followed_rowid(),
+        }
     }
 
     /// Whether the target has [`FOLLOWED_ROWID`](crate::plan::FOLLOWED_ROWID), before its other columns.
@@ -112,12 +124,21 @@ impl TableReader {
         let mut bounds: Vec<&KeyValue> = Vec::new();
         for (bound, comparison) in [(&range.reached, ">"), (&range.last, "<=")] {
             if let Some(key) = bound {
-                conditions.push(if self.key_length == 1 { format!("{} {comparison} ?", self.key) } else { format!("({}) {comparison} ({marks})", self.key) });
+                conditions.push(if self.key_length == 1 {
+                    format!("{} {comparison} ?", self.key)
+                } else {
+                    format!("({}) {comparison} ({marks})", self.key)
+                });
                 bounds.extend(&key.0);
             }
         }
-        let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-        let mut statement = source.prepare_cached(&format!("{}{condition} ORDER BY {}", self.query, self.key))?;
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
+        let mut statement =
+            source.prepare_cached(&format!("{}{condition} ORDER BY {}", self.query, self.key))?;
         let mut rows = statement.query(params_from_iter(bounds))?;
         while let Some(row) = rows.next()? {
             if !each(row)? {
@@ -137,12 +158,26 @@ impl TableReader {
         rows_to: &mpsc::Sender<Bytes>,
     ) -> Result<ChunkRead, ReadError> {
         let mut buffer = Vec::with_capacity(BUFFER + BUFFER / 8);
-        let mut read = ChunkRead { reached: None, rows: 0, bytes: 0, refused: Vec::new(), only: None };
+        let mut read = ChunkRead {
+            reached: None,
+            rows: 0,
+            bytes: 0,
+            refused: Vec::new(),
+            only: None,
+        };
         let (mut refused_bytes, mut counted) = (0, (0, 0));
         self.for_each(source, range, |row| {
             let before = buffer.len();
-            let rowid = if self.with_rowid { self.key_of(row).as_rowid() } else { None };
-            match self.encoder.encode_row_behind(rowid, |column| self.value(row, column), &mut buffer) {
+            let rowid = if self.with_rowid {
+                self.key_of(row).as_rowid()
+            } else {
+                None
+            };
+            match self.encoder.encode_row_behind(
+                rowid,
+                |column| self.value(row, column),
+                &mut buffer,
+            ) {
                 Ok(()) => {
                     read.rows += 1;
                     read.bytes += (buffer.len() - before) as u64;
@@ -157,24 +192,35 @@ impl TableReader {
                 }
             }
             if limits.rows == 1 {
-                let hash = self.encoder.clone().hash_row(|column| self.value(row, column)).ok();
+                let hash = self
+                    .encoder
+                    .clone()
+                    .hash_row(|column| self.value(row, column))
+                    .ok();
                 read.only = Some((self.refused(row, None), hash, self.key_of(row)));
             }
             if buffer.len() >= BUFFER {
                 let full = std::mem::replace(&mut buffer, Vec::with_capacity(BUFFER + BUFFER / 8));
-                rows_to.blocking_send(Bytes::from(full)).map_err(|_| ReadError::Abandoned)?;
+                rows_to
+                    .blocking_send(Bytes::from(full))
+                    .map_err(|_| ReadError::Abandoned)?;
                 counters.add(read.rows - counted.0, read.bytes - counted.1);
                 counted = (read.rows, read.bytes);
             }
             let seen = read.rows + read.refused.len() as u64;
-            if seen >= limits.rows || read.bytes >= limits.bytes || refused_bytes >= MOST_REFUSED_BYTES {
+            if seen >= limits.rows
+                || read.bytes >= limits.bytes
+                || refused_bytes >= MOST_REFUSED_BYTES
+            {
                 read.reached = Some(self.key_of(row));
                 return Ok(false);
             }
             Ok(true)
         })?;
         if !buffer.is_empty() {
-            rows_to.blocking_send(Bytes::from(buffer)).map_err(|_| ReadError::Abandoned)?;
+            rows_to
+                .blocking_send(Bytes::from(buffer))
+                .map_err(|_| ReadError::Abandoned)?;
         }
         counters.add(read.rows - counted.0, read.bytes - counted.1);
         Ok(read)
@@ -187,22 +233,33 @@ impl TableReader {
     }
 
     pub(crate) fn key_of(&self, row: &Row<'_>) -> Key {
-        Key((0..self.key_length).map(|index| KeyValue::of(row.get_ref(index).unwrap_or(ValueRef::Null))).collect())
+        Key((0..self.key_length)
+            .map(|index| KeyValue::of(row.get_ref(index).unwrap_or(ValueRef::Null)))
+            .collect())
     }
 
     /// Describes a row for the quarantine.
     fn refused(&self, row: &Row<'_>, refusal: Option<RowRefusal>) -> Refused {
         let key = self.key_of(row);
-        let literals: Vec<String> = (0..self.table.columns.len()).map(|column| literal(self.value(row, column))).collect();
+        let literals: Vec<String> = (0..self.table.columns.len())
+            .map(|column| literal(self.value(row, column)))
+            .collect();
         let row_number = match self.table.key {
-            RowKey::Rowid { column: Some(_), .. } => key.as_rowid(),
+            RowKey::Rowid {
+                column: Some(_), ..
+            } => key.as_rowid(),
             _ => None,
         };
         let (column, reason, storage_class, value) = match refusal {
             None => (None, String::new(), None, None),
             Some(RowRefusal { column, refusal }) => {
                 let (class, bytes) = raw(self.value(row, column));
-                (Some(self.table.columns[column].source.clone()), refusal.reason, Some(class), bytes)
+                (
+                    Some(self.table.columns[column].source.clone()),
+                    refusal.reason,
+                    Some(class),
+                    bytes,
+                )
             }
         };
         Refused {
@@ -230,5 +287,8 @@ fn raw(value: ValueRef<'_>) -> (&'static str, Option<Vec<u8>>) {
 
 /// Readers of all tables of a plan.
 pub(crate) fn table_readers(tables: &[TablePlan], followed: bool) -> Vec<Arc<TableReader>> {
-    tables.iter().map(|table| Arc::new(TableReader::new(table, followed))).collect()
+    tables
+        .iter()
+        .map(|table| Arc::new(TableReader::new(table, followed)))
+        .collect()
 }

@@ -45,7 +45,12 @@ pub(crate) struct Piece {
 
 impl Piece {
     pub(crate) fn new(id: i64, table: usize, range: Range) -> Self {
-        Self { id, table, range, row_limit: CHUNK_ROWS }
+        Self {
+            id,
+            table,
+            range,
+            row_limit: CHUNK_ROWS,
+        }
     }
 }
 
@@ -87,7 +92,14 @@ impl Queue {
         for piece in &pieces {
             counts[piece.table].0 += 1;
         }
-        Self { inner: Mutex::new(Waiting { pieces: pieces.into(), in_work: 0, tables: counts }), changed: Notify::new() }
+        Self {
+            inner: Mutex::new(Waiting {
+                pieces: pieces.into(),
+                in_work: 0,
+                tables: counts,
+            }),
+            changed: Notify::new(),
+        }
     }
 
     /// The next piece; none when all are done.
@@ -114,7 +126,13 @@ impl Queue {
 
     /// Ends the work on a piece; what is left of it goes to the front. Answers the table's counts when
     /// it is done.
-    fn give_back(&self, table: usize, rest: Vec<Piece>, rows: u64, quarantined: u64) -> Option<(u64, u64)> {
+    fn give_back(
+        &self,
+        table: usize,
+        rest: Vec<Piece>,
+        rows: u64,
+        quarantined: u64,
+    ) -> Option<(u64, u64)> {
         let mut waiting = self.inner.lock();
         waiting.in_work -= 1;
         let count = &mut waiting.tables[table];
@@ -134,20 +152,31 @@ impl Queue {
 /// Why a chunk was not copied.
 enum ChunkError {
     /// The target refused its data.
-    Data { error: QueryError, read: Option<ChunkRead> },
+    Data {
+        error: QueryError,
+        read: Option<ChunkRead>,
+    },
     Other(CopyError),
 }
 
 impl From<QueryError> for ChunkError {
     fn from(error: QueryError) -> Self {
-        if error.reason == Reason::Data { Self::Data { error, read: None } } else { Self::Other(error.into()) }
+        if error.reason == Reason::Data {
+            Self::Data { error, read: None }
+        } else {
+            Self::Other(error.into())
+        }
     }
 }
 
 /// Copies pieces until none is left or something fails.
 pub(crate) async fn run(work: Arc<Work>) -> Result<(), CopyError> {
     let mut session = work.target.connect().await?;
-    let mut reader = Some(work.snapshot.reader().ok_or_else(|| CopyError::Internal("more workers than readers".to_owned()))?);
+    let mut reader = Some(
+        work.snapshot
+            .reader()
+            .ok_or_else(|| CopyError::Internal("more workers than readers".to_owned()))?,
+    );
     loop {
         let piece = tokio::select! {
             biased;
@@ -169,7 +198,8 @@ pub(crate) async fn run(work: Arc<Work>) -> Result<(), CopyError> {
                 match halve(&piece, read, error, work.strict)? {
                     Retry::Smaller(piece) => (vec![piece], 0, 0),
                     Retry::Quarantine { refused, hash, key } => {
-                        let rest = quarantine_one(&work, &session, &piece, &refused, hash, key).await?;
+                        let rest =
+                            quarantine_one(&work, &session, &piece, &refused, hash, key).await?;
                         (rest, 0, 1)
                     }
                 }
@@ -177,7 +207,14 @@ pub(crate) async fn run(work: Arc<Work>) -> Result<(), CopyError> {
         };
         if let Some((rows, quarantined)) = work.queue.give_back(table, rest, rows, quarantined) {
             let table = work.plan.tables[table].source.clone();
-            let _ = work.events.send(Event::TableCopied { table, rows, quarantined }).await;
+            let _ = work
+                .events
+                .send(Event::TableCopied {
+                    table,
+                    rows,
+                    quarantined,
+                })
+                .await;
         }
     }
 }
@@ -188,24 +225,54 @@ struct Copied {
     quarantined: u64,
 }
 
-async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Reader>, piece: &Piece) -> Result<Copied, ChunkError> {
+async fn copy_chunk(
+    work: &Arc<Work>,
+    session: &Session,
+    reader: &mut Option<Reader>,
+    piece: &Piece,
+) -> Result<Copied, ChunkError> {
     let table = &work.plan.tables[piece.table];
     let doing = format!("copying table {}", table.source);
     let failed = |error: tokio_postgres::Error| QueryError::while_doing(&doing, &error);
-    let begin = format!("{}; SET LOCAL synchronous_commit = off; {}", session.begin_with_statements(), work.fence);
+    let begin = format!(
+        "{}; SET LOCAL synchronous_commit = off; {}",
+        session.begin_with_statements(),
+        work.fence
+    );
     session.batch_execute(&begin).await.map_err(failed)?;
-    let rowid = work.readers[piece.table].with_rowid().then_some(FOLLOWED_ROWID);
-    let copied = table.copied().map(|column| table.columns[column].target.as_str());
+    let rowid = work.readers[piece.table]
+        .with_rowid()
+        .then_some(FOLLOWED_ROWID);
+    let copied = table
+        .copied()
+        .map(|column| table.columns[column].target.as_str());
     let columns: Vec<String> = rowid.into_iter().chain(copied).map(quote_name).collect();
-    let statement = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", work.plan.qualified(table), columns.join(", "));
-    let sink = session.copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
+    let statement = format!(
+        "COPY {} ({}) FROM STDIN (FORMAT binary)",
+        work.plan.qualified(table),
+        columns.join(", ")
+    );
+    let sink = session
+        .copy_in::<_, Bytes>(&statement)
+        .await
+        .map_err(failed)?;
     let mut sink = std::pin::pin!(sink);
 
     let (rows_to, mut rows_from) = mpsc::channel(BUFFERS);
-    let taken = reader.take().ok_or_else(|| ChunkError::Other(CopyError::Internal("a worker lost its reader".to_owned())))?;
+    let taken = reader.take().ok_or_else(|| {
+        ChunkError::Other(CopyError::Internal("a worker lost its reader".to_owned()))
+    })?;
     let reading = {
-        let (table_reader, counters, range) = (Arc::clone(&work.readers[piece.table]), Arc::clone(&work.counters), piece.range.clone());
-        let limits = Limits { rows: piece.row_limit, bytes: CHUNK_BYTES, strict: work.strict };
+        let (table_reader, counters, range) = (
+            Arc::clone(&work.readers[piece.table]),
+            Arc::clone(&work.counters),
+            piece.range.clone(),
+        );
+        let limits = Limits {
+            rows: piece.row_limit,
+            bytes: CHUNK_BYTES,
+            strict: work.strict,
+        };
         tokio::task::spawn_blocking(move || {
             let read = table_reader.read_chunk(&taken, &range, limits, &counters, &rows_to);
             (taken, read)
@@ -221,13 +288,25 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
     .await;
     // With the channel gone, a reader that still sends stops.
     drop(rows_from);
-    let (given_back, read) = reading.await.map_err(|error| ChunkError::Other(CopyError::Internal(error.to_string())))?;
+    let (given_back, read) = reading
+        .await
+        .map_err(|error| ChunkError::Other(CopyError::Internal(error.to_string())))?;
     *reader = Some(given_back);
     let outcome = match (sent, read) {
-        (_, Err(ReadError::Source(error))) => return Err(ChunkError::Other(SourceError::explain(work.snapshot.file(), &error).into())),
-        (_, Err(ReadError::Refused(refused))) => return Err(ChunkError::Other(refused_error(&table.source, &refused))),
+        (_, Err(ReadError::Source(error))) => {
+            return Err(ChunkError::Other(
+                SourceError::explain(work.snapshot.file(), &error).into(),
+            ));
+        }
+        (_, Err(ReadError::Refused(refused))) => {
+            return Err(ChunkError::Other(refused_error(&table.source, &refused)));
+        }
         (Err(error), read) => (Err(error), read.ok()),
-        (Ok(()), Err(ReadError::Abandoned)) => return Err(ChunkError::Other(CopyError::Internal("the reader stopped by itself".to_owned()))),
+        (Ok(()), Err(ReadError::Abandoned)) => {
+            return Err(ChunkError::Other(CopyError::Internal(
+                "the reader stopped by itself".to_owned(),
+            )));
+        }
         (Ok(()), Ok(read)) => {
             let finished = async {
                 sink.send(Bytes::from_static(COPY_TRAILER)).await?;
@@ -245,7 +324,11 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
             }
             let error = match finished {
                 Err(error) => true_cause(session, &doing, error).await,
-                Ok(_) => return Err(ChunkError::Other(CopyError::Internal("rows without a reader".to_owned()))),
+                Ok(_) => {
+                    return Err(ChunkError::Other(CopyError::Internal(
+                        "rows without a reader".to_owned(),
+                    )));
+                }
             };
             return Err(match ChunkError::from(error) {
                 ChunkError::Data { error, .. } => ChunkError::Data { error, read },
@@ -255,24 +338,53 @@ async fn copy_chunk(work: &Arc<Work>, session: &Session, reader: &mut Option<Rea
     };
     let only = read.only.clone();
     if finished != read.rows {
-        return Err(ChunkError::Other(CopyError::Internal(format!("PostgreSQL took {finished} of {} rows of table {}: a rule or trigger of the table drops rows", read.rows, table.source))));
+        return Err(ChunkError::Other(CopyError::Internal(format!(
+            "PostgreSQL took {finished} of {} rows of table {}: a rule or trigger of the table drops rows",
+            read.rows, table.source
+        ))));
     }
     let quarantined = read.refused.len() as u64;
     if quarantined > 0 {
-        let refused: Vec<(Refused, Option<i64>)> = read.refused.into_iter().map(|row| (row, None)).collect();
-        quarantine::store(session, work.migration, &table.source, &refused).await.map_err(|error| ChunkError::Other(error.into()))?;
+        let refused: Vec<(Refused, Option<i64>)> =
+            read.refused.into_iter().map(|row| (row, None)).collect();
+        quarantine::store(session, work.migration, &table.source, &refused)
+            .await
+            .map_err(|error| ChunkError::Other(error.into()))?;
     }
-    let rest = note(work, session, piece, read.reached, (read.rows, read.bytes, quarantined)).await.map_err(ChunkError::Other)?;
+    let rest = note(
+        work,
+        session,
+        piece,
+        read.reached,
+        (read.rows, read.bytes, quarantined),
+    )
+    .await
+    .map_err(ChunkError::Other)?;
     // Constraints that wait for the end of the transaction speak now.
-    session.batch_execute("COMMIT").await.map_err(|error| match QueryError::while_doing(&doing, &error) {
-        error if error.reason == Reason::Data => {
-            let rows = read.rows;
-            let read = ChunkRead { reached: None, rows, bytes: 0, refused: Vec::new(), only };
-            ChunkError::Data { error, read: Some(read) }
+    session.batch_execute("COMMIT").await.map_err(|error| {
+        match QueryError::while_doing(&doing, &error) {
+            error if error.reason == Reason::Data => {
+                let rows = read.rows;
+                let read = ChunkRead {
+                    reached: None,
+                    rows,
+                    bytes: 0,
+                    refused: Vec::new(),
+                    only,
+                };
+                ChunkError::Data {
+                    error,
+                    read: Some(read),
+                }
+            }
+            error => ChunkError::Other(error.into()),
         }
-        error => ChunkError::Other(error.into()),
     })?;
-    Ok(Copied { rest, rows: read.rows, quarantined })
+    Ok(Copied {
+        rest,
+        rows: read.rows,
+        quarantined,
+    })
 }
 
 /// When the server ended the COPY, the sending side only knows that the session is closed or that its
@@ -288,11 +400,24 @@ async fn true_cause(session: &Session, doing: &str, error: tokio_postgres::Error
 }
 
 /// Notes how far the piece is and parts what is left when other workers have nothing to do.
-async fn note(work: &Work, session: &Session, piece: &Piece, reached: Option<Key>, counts: (u64, u64, u64)) -> Result<Vec<Piece>, CopyError> {
+async fn note(
+    work: &Work,
+    session: &Session,
+    piece: &Piece,
+    reached: Option<Key>,
+    counts: (u64, u64, u64),
+) -> Result<Vec<Piece>, CopyError> {
     let failed = |error| QueryError::while_doing("noting how far the copy is", &error);
     let done = reached.is_none();
-    let rest = Range { reached, last: piece.range.last.clone() };
-    let parted = if !done && work.queue.waiting() < work.jobs && piece.row_limit >= CHUNK_ROWS { rest.part() } else { None };
+    let rest = Range {
+        reached,
+        last: piece.range.last.clone(),
+    };
+    let parted = if !done && work.queue.waiting() < work.jobs && piece.row_limit >= CHUNK_ROWS {
+        rest.part()
+    } else {
+        None
+    };
     let (first, second) = match parted {
         Some((first, second)) => (first, Some(second)),
         None => (rest, None),
@@ -318,7 +443,11 @@ async fn note(work: &Work, session: &Session, piece: &Piece, reached: Option<Key
     if !done {
         // After a search for a bad row, chunks grow again.
         let row_limit = piece.row_limit.saturating_mul(2).min(CHUNK_ROWS);
-        pieces.push(Piece { range: first, row_limit, ..piece.clone() });
+        pieces.push(Piece {
+            range: first,
+            row_limit,
+            ..piece.clone()
+        });
     }
     if let Some(second) = second {
         let row = session
@@ -348,29 +477,57 @@ async fn roll_back(work: &Work, session: Session) -> Result<Session, CopyError> 
 
 enum Retry {
     Smaller(Piece),
-    Quarantine { refused: Box<Refused>, hash: Option<i64>, key: Key },
+    Quarantine {
+        refused: Box<Refused>,
+        hash: Option<i64>,
+        key: Key,
+    },
 }
 
 /// Halves a chunk that was refused, down to the row.
-fn halve(piece: &Piece, read: Option<ChunkRead>, error: QueryError, strict: bool) -> Result<Retry, CopyError> {
+fn halve(
+    piece: &Piece,
+    read: Option<ChunkRead>,
+    error: QueryError,
+    strict: bool,
+) -> Result<Retry, CopyError> {
     if piece.row_limit > 1 {
-        let rows = read.map_or(piece.row_limit, |read| read.rows.max(2)).min(piece.row_limit);
-        return Ok(Retry::Smaller(Piece { row_limit: (rows / 2).max(1), ..piece.clone() }));
+        let rows = read
+            .map_or(piece.row_limit, |read| read.rows.max(2))
+            .min(piece.row_limit);
+        return Ok(Retry::Smaller(Piece {
+            row_limit: (rows / 2).max(1),
+            ..piece.clone()
+        }));
     }
     match read.and_then(|read| read.only) {
         Some((mut refused, hash, key)) => {
-            refused.reason = format!("PostgreSQL refuses the row: {}", error.server_message.as_deref().unwrap_or(&error.message));
+            refused.reason = format!(
+                "PostgreSQL refuses the row: {}",
+                error.server_message.as_deref().unwrap_or(&error.message)
+            );
             if strict {
                 return Err(CopyError::Target(error));
             }
-            Ok(Retry::Quarantine { refused: Box::new(refused), hash, key })
+            Ok(Retry::Quarantine {
+                refused: Box::new(refused),
+                hash,
+                key,
+            })
         }
         None => Err(CopyError::Target(error)),
     }
 }
 
 /// Passes over the one row of a chunk, noting it in the quarantine.
-async fn quarantine_one(work: &Work, session: &Session, piece: &Piece, refused: &Refused, hash: Option<i64>, key: Key) -> Result<Vec<Piece>, CopyError> {
+async fn quarantine_one(
+    work: &Work,
+    session: &Session,
+    piece: &Piece,
+    refused: &Refused,
+    hash: Option<i64>,
+    key: Key,
+) -> Result<Vec<Piece>, CopyError> {
     let table = &work.plan.tables[piece.table].source;
     let failed = |error| QueryError::while_doing("writing to the quarantine", &error);
     let begin = format!("{}; {}", session.begin_with_statements(), work.fence);

@@ -300,7 +300,9 @@ impl Translator<'_> {
                             texts.push(format!("chr({code})"))
                         }
                         _ => {
-                            return refuse("has an argument that is not a plain character's number");
+                            return refuse(
+                                "has an argument that is not a plain character's number",
+                            );
                         }
                     }
                 }

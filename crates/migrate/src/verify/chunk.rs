@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-
 use super::difference::{Difference, SourceRow, TargetRow, pair};
 use super::{VerifyError, hash_expression, integer_key};
 use crate::connection::{QueryError, Session};
@@ -55,12 +54,22 @@ pub(super) struct TargetSum {
 }
 
 /// Parts a table into chunks; whether by its integer key.
-pub(super) async fn chunks(snapshot: &Arc<Snapshot>, table: &TablePlan, index: usize, sample: bool) -> Result<(Vec<Chunk>, bool), VerifyError> {
-    let whole = vec![Chunk { table: index, range: Range::WHOLE }];
+pub(super) async fn chunks(
+    snapshot: &Arc<Snapshot>,
+    table: &TablePlan,
+    index: usize,
+    sample: bool,
+) -> Result<(Vec<Chunk>, bool), VerifyError> {
+    let whole = vec![Chunk {
+        table: index,
+        range: Range::WHOLE,
+    }];
     if integer_key(table).is_none() {
         return Ok((whole, false));
     }
-    let reader = snapshot.reader().ok_or_else(|| VerifyError::Internal("the snapshot has no reader left".to_owned()))?;
+    let reader = snapshot
+        .reader()
+        .ok_or_else(|| VerifyError::Internal("the snapshot has no reader left".to_owned()))?;
     let (table, file) = (table.clone(), snapshot.file().to_owned());
     let size = if sample { SAMPLE_ROWS } else { CHUNK_ROWS };
     let parts = usize::try_from(table.rows / size + 1).unwrap_or(usize::MAX);
@@ -74,7 +83,16 @@ pub(super) async fn chunks(snapshot: &Arc<Snapshot>, table: &TablePlan, index: u
         Some(last) => last.last = None,
         None => return Ok((whole, true)),
     }
-    Ok((ranges.into_iter().map(|range| Chunk { table: index, range }).collect(), true))
+    Ok((
+        ranges
+            .into_iter()
+            .map(|range| Chunk {
+                table: index,
+                range,
+            })
+            .collect(),
+        true,
+    ))
 }
 
 /// Both sides of one chunk.
@@ -89,18 +107,33 @@ pub(super) struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    pub(super) async fn sums(&self, reader: &mut Option<Reader>) -> Result<(SourceSum, TargetSum), VerifyError> {
-        let source = self.scan(reader, SourceSum::default(), |sums, _, _, hash| {
-            match hash {
+    pub(super) async fn sums(
+        &self,
+        reader: &mut Option<Reader>,
+    ) -> Result<(SourceSum, TargetSum), VerifyError> {
+        let source = self.scan(
+            reader,
+            SourceSum::default(),
+            |sums, _, _, hash| match hash {
                 Some(hash) => sums.sum.add(hash),
                 None => sums.refused += 1,
-            }
-        });
-        let query = format!("SELECT count(*), coalesce(sum(h), 0)::text, count(*) FILTER (WHERE q) FROM ({}) AS rows", self.hashes());
+            },
+        );
+        let query = format!(
+            "SELECT count(*), coalesce(sum(h), 0)::text, count(*) FILTER (WHERE q) FROM ({}) AS rows",
+            self.hashes()
+        );
         let target = async {
-            let row = self.session.query_typed_one(&query, &[]).await.map_err(|error| self.failed(&error))?;
+            let row = self
+                .session
+                .query_typed_one(&query, &[])
+                .await
+                .map_err(|error| self.failed(&error))?;
             Ok::<_, VerifyError>(TargetSum {
-                sum: Sum { rows: row.get::<_, i64>(0).unsigned_abs(), hashes: wrapped(row.get(1)) },
+                sum: Sum {
+                    rows: row.get::<_, i64>(0).unsigned_abs(),
+                    hashes: wrapped(row.get(1)),
+                },
                 quarantined: row.get::<_, i64>(2).unsigned_abs(),
             })
         };
@@ -109,49 +142,104 @@ impl Sides<'_> {
     }
 
     /// Finds rows that are on one side only, and pairs those of one key.
-    pub(super) async fn differences(&self, reader: &mut Option<Reader>, most: usize) -> Result<Vec<Difference>, VerifyError> {
+    pub(super) async fn differences(
+        &self,
+        reader: &mut Option<Reader>,
+        most: usize,
+    ) -> Result<Vec<Difference>, VerifyError> {
         // Which buckets differ?
-        let sums = self.scan(reader, vec![Sum::default(); BUCKETS as usize], |sums, _, _, hash| {
-            if let Some(hash) = hash {
-                sums[(hash & (BUCKETS - 1)) as usize].add(hash);
-            }
-        });
+        let sums = self.scan(
+            reader,
+            vec![Sum::default(); BUCKETS as usize],
+            |sums, _, _, hash| {
+                if let Some(hash) = hash {
+                    sums[(hash & (BUCKETS - 1)) as usize].add(hash);
+                }
+            },
+        );
         let mut sums = sums.await?;
-        let query = format!("SELECT h & {}, count(*), sum(h)::text FROM ({}) AS rows GROUP BY 1", BUCKETS - 1, self.hashes());
-        for row in self.session.query_typed(&query, &[]).await.map_err(|error| self.failed(&error))? {
+        let query = format!(
+            "SELECT h & {}, count(*), sum(h)::text FROM ({}) AS rows GROUP BY 1",
+            BUCKETS - 1,
+            self.hashes()
+        );
+        for row in self
+            .session
+            .query_typed(&query, &[])
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
             let sum = &mut sums[row.get::<_, i64>(0) as usize];
             sum.rows = sum.rows.wrapping_sub(row.get::<_, i64>(1).cast_unsigned());
             sum.hashes = sum.hashes.wrapping_sub(wrapped(row.get(2)));
         }
-        let opened: HashSet<i64> = (0..BUCKETS).filter(|bucket| sums[*bucket as usize] != Sum::default()).take(OPENED).collect();
-        let list = |numbers: &mut dyn Iterator<Item = i64>| numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+        let opened: HashSet<i64> = (0..BUCKETS)
+            .filter(|bucket| sums[*bucket as usize] != Sum::default())
+            .take(OPENED)
+            .collect();
+        let list = |numbers: &mut dyn Iterator<Item = i64>| {
+            numbers
+                .map(|number| number.to_string())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
 
         // Which hashes in them are on one side only?
         let buckets = opened.clone();
-        let counts = self.scan(reader, HashMap::<i64, i64>::new(), move |counts, _, _, hash| {
-            if let Some(hash) = hash
-                && buckets.contains(&(hash & (BUCKETS - 1)))
-            {
-                *counts.entry(hash).or_default() += 1;
-            }
-        });
+        let counts = self.scan(
+            reader,
+            HashMap::<i64, i64>::new(),
+            move |counts, _, _, hash| {
+                if let Some(hash) = hash
+                    && buckets.contains(&(hash & (BUCKETS - 1)))
+                {
+                    *counts.entry(hash).or_default() += 1;
+                }
+            },
+        );
         let mut counts = counts.await?;
-        let query = format!("SELECT h, count(*) FROM ({}) AS rows WHERE h & {} IN ({}) GROUP BY 1", self.hashes(), BUCKETS - 1, list(&mut opened.iter().copied()));
-        for row in self.session.query_typed(&query, &[]).await.map_err(|error| self.failed(&error))? {
+        let query = format!(
+            "SELECT h, count(*) FROM ({}) AS rows WHERE h & {} IN ({}) GROUP BY 1",
+            self.hashes(),
+            BUCKETS - 1,
+            list(&mut opened.iter().copied())
+        );
+        for row in self
+            .session
+            .query_typed(&query, &[])
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
             *counts.entry(row.get(0)).or_default() -= row.get::<_, i64>(1);
         }
-        let mut only_source: Vec<i64> = counts.iter().filter(|(_, count)| **count > 0).map(|(hash, _)| *hash).collect();
-        let mut only_target: Vec<i64> = counts.iter().filter(|(_, count)| **count < 0).map(|(hash, _)| *hash).collect();
+        let mut only_source: Vec<i64> = counts
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(hash, _)| *hash)
+            .collect();
+        let mut only_target: Vec<i64> = counts
+            .iter()
+            .filter(|(_, count)| **count < 0)
+            .map(|(hash, _)| *hash)
+            .collect();
         for hashes in [&mut only_source, &mut only_target] {
             hashes.sort_unstable();
         }
 
         // Which rows are these? A changed row is in two buckets, of which only one may be open: its
         // counterpart is looked for by its key.
-        let wanted: HashSet<i64> = only_source.into_iter().collect();
+        let mut wanted: HashMap<i64, i64> = only_source
+            .into_iter()
+            .map(|hash| (hash, counts[&hash]))
+            .collect();
         let mut source_rows = self
             .scan(reader, Vec::new(), move |rows, table, row, hash| {
-                if rows.len() < most && hash.is_some_and(|hash| wanted.contains(&hash)) {
+                // Of rows that are there several times, as many as are too many.
+                if rows.len() < most
+                    && let Some(left) = hash.and_then(|hash| wanted.get_mut(&hash))
+                    && *left > 0
+                {
+                    *left -= 1;
                     rows.push(SourceRow::of(table, row));
                 }
             })
@@ -160,22 +248,63 @@ impl Sides<'_> {
         let mut target_rows = if only_target.is_empty() {
             Vec::new()
         } else {
-            self.target_rows(&format!("{} IN ({})", hash_expression(self.table, "t"), list(&mut only_target.iter().copied()))).await?
+            let hashes = list(&mut only_target.iter().copied());
+            let rows = self
+                .target_rows(&format!(
+                    "{} IN ({hashes})",
+                    hash_expression(self.table, "t")
+                ))
+                .await?;
+            let mut left: HashMap<i64, i64> = only_target
+                .iter()
+                .map(|hash| (*hash, -counts[hash]))
+                .collect();
+            rows.into_iter()
+                .filter(|row| {
+                    let left = left.entry(row.hash()).or_default();
+                    *left -= 1;
+                    *left >= 0
+                })
+                .collect()
         };
-        self.add_counterparts(reader, &mut source_rows, &mut target_rows).await?;
+        self.add_counterparts(reader, &mut source_rows, &mut target_rows)
+            .await?;
         let mut found = pair(self.table, source_rows, target_rows);
         found.truncate(most);
         Ok(found)
     }
 
     /// Reads, for each row found on one side, the row of the same integer key on the other.
-    async fn add_counterparts(&self, reader: &mut Option<Reader>, source_rows: &mut Vec<SourceRow>, target_rows: &mut Vec<TargetRow>) -> Result<(), VerifyError> {
-        let (Some(name), RowKey::Rowid { column: Some(column), .. }) = (integer_key(self.table), &self.table.key) else { return Ok(()) };
-        let in_target: HashSet<i64> = target_rows.iter().filter_map(|row| row.integer(*column)).collect();
+    async fn add_counterparts(
+        &self,
+        reader: &mut Option<Reader>,
+        source_rows: &mut Vec<SourceRow>,
+        target_rows: &mut Vec<TargetRow>,
+    ) -> Result<(), VerifyError> {
+        let (
+            Some(name),
+            RowKey::Rowid {
+                column: Some(column),
+                ..
+            },
+        ) = (integer_key(self.table), &self.table.key)
+        else {
+            return Ok(());
+        };
+        let in_target: HashSet<i64> = target_rows
+            .iter()
+            .filter_map(|row| row.integer(*column))
+            .collect();
         let in_source: HashSet<i64> = source_rows.iter().filter_map(SourceRow::rowid).collect();
-        let missing: Vec<String> = in_source.difference(&in_target).map(ToString::to_string).collect();
+        let missing: Vec<String> = in_source
+            .difference(&in_target)
+            .map(ToString::to_string)
+            .collect();
         if !missing.is_empty() {
-            target_rows.extend(self.target_rows(&format!("t.{name} IN ({})", missing.join(","))).await?);
+            target_rows.extend(
+                self.target_rows(&format!("t.{name} IN ({})", missing.join(",")))
+                    .await?,
+            );
         }
         let lacking: HashSet<i64> = in_target.difference(&in_source).copied().collect();
         if !lacking.is_empty() {
@@ -191,11 +320,29 @@ impl Sides<'_> {
     }
 
     async fn target_rows(&self, condition: &str) -> Result<Vec<TargetRow>, VerifyError> {
-        let names: Vec<String> = self.table.columns.iter().map(|column| format!("t.{}", quote_name(&column.target))).collect();
+        let names: Vec<String> = self
+            .table
+            .columns
+            .iter()
+            .map(|column| format!("t.{}", quote_name(&column.target)))
+            .collect();
         let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
-        let query = format!("SELECT {}, {} FROM {} AS t WHERE {condition}", names.join(", "), texts.join(", "), self.plan.qualified(self.table));
-        let rows = self.session.query_typed(&query, &[]).await.map_err(|error| self.failed(&error))?;
-        Ok(rows.iter().map(|row| TargetRow::of(row, names.len())).collect())
+        let query = format!(
+            "SELECT {}, {}, {} FROM {} AS t WHERE {condition}",
+            names.join(", "),
+            texts.join(", "),
+            hash_expression(self.table, "t"),
+            self.plan.qualified(self.table)
+        );
+        let rows = self
+            .session
+            .query_typed(&query, &[])
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(rows
+            .iter()
+            .map(|row| TargetRow::of(row, names.len()))
+            .collect())
     }
 
     /// Goes over the chunk's rows in the source on a thread that may block.
@@ -205,8 +352,14 @@ impl Sides<'_> {
         mut state: T,
         mut each: impl FnMut(&mut T, &TableReader, &rusqlite::Row<'_>, Option<i64>) + Send + 'static,
     ) -> Result<T, VerifyError> {
-        let taken = reader.take().ok_or_else(|| VerifyError::Internal("a worker lost its reader".to_owned()))?;
-        let (readers, range, index) = (Arc::clone(&self.readers), self.chunk.range.clone(), self.chunk.table);
+        let taken = reader
+            .take()
+            .ok_or_else(|| VerifyError::Internal("a worker lost its reader".to_owned()))?;
+        let (readers, range, index) = (
+            Arc::clone(&self.readers),
+            self.chunk.range.clone(),
+            self.chunk.table,
+        );
         let mut encoder = RowEncoder::new(self.table);
         let scanned = tokio::task::spawn_blocking(move || {
             let table = &readers[index];
@@ -217,11 +370,15 @@ impl Sides<'_> {
             });
             (taken, ended, state)
         });
-        let (taken, ended, state) = scanned.await.map_err(|error| VerifyError::Internal(error.to_string()))?;
+        let (taken, ended, state) = scanned
+            .await
+            .map_err(|error| VerifyError::Internal(error.to_string()))?;
         *reader = Some(taken);
         match ended {
             Ok(()) => Ok(state),
-            Err(ReadError::Source(error)) => Err(SourceError::explain(self.snapshot.file(), &error).into()),
+            Err(ReadError::Source(error)) => {
+                Err(SourceError::explain(self.snapshot.file(), &error).into())
+            }
             Err(_) => Err(VerifyError::Internal("a scan was abandoned".to_owned())),
         }
     }
@@ -229,8 +386,17 @@ impl Sides<'_> {
     /// A query of the hashes of the chunk's rows in the target and in quarantine.
     fn hashes(&self) -> String {
         let bounds = |column: &str| {
-            let bound = |key: &Option<Key>, comparison: &str| key.as_ref().and_then(Key::as_rowid).map(|key| format!(" AND {column} {comparison} {key}")).unwrap_or_default();
-            format!("{}{}", bound(&self.chunk.range.reached, ">"), bound(&self.chunk.range.last, "<="))
+            let bound = |key: &Option<Key>, comparison: &str| {
+                key.as_ref()
+                    .and_then(Key::as_rowid)
+                    .map(|key| format!(" AND {column} {comparison} {key}"))
+                    .unwrap_or_default()
+            };
+            format!(
+                "{}{}",
+                bound(&self.chunk.range.reached, ">"),
+                bound(&self.chunk.range.last, "<=")
+            )
         };
         let (own, noted) = match integer_key(self.table) {
             Some(name) => (bounds(&format!("t.{name}")), bounds("row_number")),
@@ -255,4 +421,3 @@ impl Sides<'_> {
 fn wrapped(sum: &str) -> u64 {
     sum.parse::<i128>().map_or(0, |sum| sum as u64)
 }
-

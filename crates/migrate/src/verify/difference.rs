@@ -51,9 +51,20 @@ impl std::fmt::Display for Difference {
         match self {
             Self::Changed { key, columns } => {
                 write!(f, "row {key}:")?;
-                for (index, ColumnDifference { column, source, target }) in columns.iter().enumerate() {
+                for (
+                    index,
+                    ColumnDifference {
+                        column,
+                        source,
+                        target,
+                    },
+                ) in columns.iter().enumerate()
+                {
                     let comma = if index > 0 { "," } else { "" };
-                    write!(f, "{comma} {column} is {source} in the source and {target} in the target")?;
+                    write!(
+                        f,
+                        "{comma} {column} is {source} in the source and {target} in the target"
+                    )?;
                 }
                 Ok(())
             }
@@ -86,9 +97,16 @@ impl SourceRow {
     pub(super) fn of(reader: &TableReader, row: &Row<'_>) -> Self {
         let table = reader.table();
         let key = reader.key_of(row);
-        let values = table.columns.iter().enumerate().map(|(index, column)| convert(&column.conversion, &column.type_, reader.value(row, index)).ok());
+        let values = table.columns.iter().enumerate().map(|(index, column)| {
+            convert(&column.conversion, &column.type_, reader.value(row, index)).ok()
+        });
         let texts = (0..table.columns.len()).map(|index| literal(reader.value(row, index)));
-        Self { key: key.to_sql_text(), rowid: key.as_rowid(), values: values.collect(), texts: texts.collect() }
+        Self {
+            key: key.to_sql_text(),
+            rowid: key.as_rowid(),
+            values: values.collect(),
+            texts: texts.collect(),
+        }
     }
 
     pub(super) fn rowid(&self) -> Option<i64> {
@@ -100,6 +118,7 @@ impl SourceRow {
 pub(super) struct TargetRow {
     values: Vec<BinaryValue>,
     texts: Vec<String>,
+    hash: i64,
 }
 
 /// A value in the binary form in which it was sent.
@@ -118,8 +137,19 @@ impl<'a> FromSql<'a> for Raw {
 impl TargetRow {
     pub(super) fn of(row: &tokio_postgres::Row, columns: usize) -> Self {
         let value = |index: usize| BinaryValue(row.get::<_, Option<Raw>>(index).map(|raw| raw.0));
-        let text = |index: usize| row.get::<_, Option<String>>(columns + index).unwrap_or_else(|| "NULL".to_owned());
-        Self { values: (0..columns).map(value).collect(), texts: (0..columns).map(text).collect() }
+        let text = |index: usize| {
+            row.get::<_, Option<String>>(columns + index)
+                .unwrap_or_else(|| "NULL".to_owned())
+        };
+        Self {
+            values: (0..columns).map(value).collect(),
+            texts: (0..columns).map(text).collect(),
+            hash: row.get(2 * columns),
+        }
+    }
+
+    pub(super) fn hash(&self) -> i64 {
+        self.hash
     }
 
     /// The value of an integer column.
@@ -129,15 +159,27 @@ impl TargetRow {
 }
 
 /// Puts rows of one key side by side. Rows of tables without a key in the target stay alone.
-pub(super) fn pair(table: &TablePlan, source: Vec<SourceRow>, mut target: Vec<TargetRow>) -> Vec<Difference> {
+pub(super) fn pair(
+    table: &TablePlan,
+    source: Vec<SourceRow>,
+    mut target: Vec<TargetRow>,
+) -> Vec<Difference> {
     let key: &[usize] = match &table.key {
-        RowKey::Rowid { column: Some(column), .. } => std::slice::from_ref(column),
+        RowKey::Rowid {
+            column: Some(column),
+            ..
+        } => std::slice::from_ref(column),
         RowKey::PrimaryKey(columns) => columns,
         RowKey::Rowid { column: None, .. } => &[],
     };
     let mut found = Vec::new();
     for row in source {
-        let counterpart = target.iter().position(|other| !key.is_empty() && key.iter().all(|&column| row.values[column].as_ref() == Some(&other.values[column])));
+        let counterpart = target.iter().position(|other| {
+            !key.is_empty()
+                && key
+                    .iter()
+                    .all(|&column| row.values[column].as_ref() == Some(&other.values[column]))
+        });
         match counterpart.map(|index| target.swap_remove(index)) {
             Some(other) => {
                 let columns: Vec<ColumnDifference> = (0..table.columns.len())
@@ -148,11 +190,19 @@ pub(super) fn pair(table: &TablePlan, source: Vec<SourceRow>, mut target: Vec<Ta
                         target: shorten(other.texts[column].clone()),
                     })
                     .collect();
-                found.push(Difference::Changed { key: row.key, columns });
+                found.push(Difference::Changed {
+                    key: row.key,
+                    columns,
+                });
             }
-            None => found.push(Difference::Missing { key: row.key, row: shorten(format!("({})", row.texts.join(", "))) }),
+            None => found.push(Difference::Missing {
+                key: row.key,
+                row: shorten(format!("({})", row.texts.join(", "))),
+            }),
         }
     }
-    found.extend(target.into_iter().map(|row| Difference::Extra { row: shorten(format!("({})", row.texts.join(", "))) }));
+    found.extend(target.into_iter().map(|row| Difference::Extra {
+        row: shorten(format!("({})", row.texts.join(", "))),
+    }));
     found
 }

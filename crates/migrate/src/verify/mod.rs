@@ -45,7 +45,11 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { jobs: crate::copy::default_jobs(), sample: None, shown: 20 }
+        Self {
+            jobs: crate::copy::default_jobs(),
+            sample: None,
+            shown: 20,
+        }
     }
 }
 
@@ -160,7 +164,10 @@ pub fn hash_expression(table: &TablePlan, alias: &str) -> String {
             format!("{alias}.{}::{type_}", quote_name(&column.target))
         })
         .collect();
-    format!("('x' || left(md5(record_send(ROW({}))), 16))::bit(64)::bigint", columns.join(", "))
+    format!(
+        "('x' || left(md5(record_send(ROW({}))), 16))::bit(64)::bigint",
+        columns.join(", ")
+    )
 }
 
 /// Compares all tables of a plan between a snapshot of the source and the target.
@@ -178,14 +185,30 @@ pub async fn verify(
 ) -> Result<VerifyReport, VerifyError> {
     let session = target.connect_first().await?;
     let plan = Arc::new(plan.clone());
-    let readers: Arc<Vec<TableReader>> = Arc::new(plan.tables.iter().map(|table| TableReader::new(table, false)).collect());
+    let readers: Arc<Vec<TableReader>> = Arc::new(
+        plan.tables
+            .iter()
+            .map(|table| TableReader::new(table, false))
+            .collect(),
+    );
     let mut reports: Vec<TableReport> = Vec::new();
     let mut queue = VecDeque::new();
     for (index, table) in plan.tables.iter().enumerate() {
-        let mut report = TableReport { table: table.source.clone(), ..TableReport::default() };
-        let rewritten: Vec<&str> = table.columns.iter().filter(|column| column.type_ == TargetType::Jsonb).map(|column| column.source.as_str()).collect();
+        let mut report = TableReport {
+            table: table.source.clone(),
+            ..TableReport::default()
+        };
+        let rewritten: Vec<&str> = table
+            .columns
+            .iter()
+            .filter(|column| column.type_ == TargetType::Jsonb)
+            .map(|column| column.source.as_str())
+            .collect();
         if !rewritten.is_empty() {
-            report.not_compared.push(format!("columns {} are jsonb, whose text PostgreSQL rewrites", rewritten.join(", ")));
+            report.not_compared.push(format!(
+                "columns {} are jsonb, whose text PostgreSQL rewrites",
+                rewritten.join(", ")
+            ));
         }
         let (all, keyed) = chunks(snapshot, table, index, options.sample.is_some()).await?;
         let chosen = choose(all, options.sample, keyed, &mut report);
@@ -234,7 +257,11 @@ pub async fn verify(
 }
 
 /// The rows of a table in quarantine, and those of them that could not be converted.
-async fn count_quarantine(session: &Session, migration: i64, table: &TablePlan) -> Result<(u64, i64), QueryError> {
+async fn count_quarantine(
+    session: &Session,
+    migration: i64,
+    table: &TablePlan,
+) -> Result<(u64, i64), QueryError> {
     let row = session
         .query_typed_one(
             "SELECT count(*), count(*) FILTER (WHERE row_hash IS NULL) FROM springtide_migrate.quarantine WHERE migration = $1 AND table_name = $2",
@@ -246,17 +273,34 @@ async fn count_quarantine(session: &Session, migration: i64, table: &TablePlan) 
 }
 
 /// Takes every n-th chunk of a sample, and says what is left out.
-fn choose(all: Vec<Chunk>, sample: Option<f64>, keyed: bool, report: &mut TableReport) -> Vec<Chunk> {
-    let Some(share) = sample.filter(|share| *share < 1.0) else { return all };
+fn choose(
+    all: Vec<Chunk>,
+    sample: Option<f64>,
+    keyed: bool,
+    report: &mut TableReport,
+) -> Vec<Chunk> {
+    let Some(share) = sample.filter(|share| *share < 1.0) else {
+        return all;
+    };
     if !keyed {
-        report.not_compared.push("the table has no integer key to take a sample by and was read whole".to_owned());
+        report
+            .not_compared
+            .push("the table has no integer key to take a sample by and was read whole".to_owned());
         return all;
     }
     let count = all.len();
     let wanted = ((count as f64 * share).ceil() as usize).clamp(1, count.max(1));
-    let chosen: Vec<Chunk> = all.into_iter().enumerate().filter(|(index, _)| (index + 1) * wanted / count != index * wanted / count).map(|(_, chunk)| chunk).collect();
+    let chosen: Vec<Chunk> = all
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| (index + 1) * wanted / count != index * wanted / count)
+        .map(|(_, chunk)| chunk)
+        .collect();
     if chosen.len() < count {
-        report.not_compared.push(format!("a sample: {} of {count} ranges of keys were read", chosen.len()));
+        report.not_compared.push(format!(
+            "a sample: {} of {count} ranges of keys were read",
+            chosen.len()
+        ));
     }
     chosen
 }
@@ -280,7 +324,12 @@ struct Shared {
 
 async fn compare_chunks(shared: Arc<Shared>) -> Result<(), VerifyError> {
     let session = shared.target.connect().await?;
-    let mut reader = Some(shared.snapshot.reader().ok_or_else(|| VerifyError::Internal("more workers than readers".to_owned()))?);
+    let mut reader = Some(
+        shared
+            .snapshot
+            .reader()
+            .ok_or_else(|| VerifyError::Internal("more workers than readers".to_owned()))?,
+    );
     loop {
         if shared.cancel.is_cancelled() {
             return Err(VerifyError::Cancelled);
@@ -311,8 +360,15 @@ async fn compare_chunks(shared: Arc<Shared>) -> Result<(), VerifyError> {
         };
         shared.refused.lock()[chunk.table] += source.refused.cast_signed();
         if differs && already_shown < shared.shown {
-            let _ = shared.events.send(VerifyEvent::Differs { table: table.source.clone() }).await;
-            let found = side.differences(&mut reader, shared.shown - already_shown).await?;
+            let _ = shared
+                .events
+                .send(VerifyEvent::Differs {
+                    table: table.source.clone(),
+                })
+                .await;
+            let found = side
+                .differences(&mut reader, shared.shown - already_shown)
+                .await?;
             let mut reports = shared.reports.lock();
             reports[chunk.table].differences.extend(found);
         }
@@ -321,16 +377,27 @@ async fn compare_chunks(shared: Arc<Shared>) -> Result<(), VerifyError> {
             *done += 1;
             *done - 1
         };
-        let _ = shared.events.try_send(VerifyEvent::Chunk { table: table.source.clone(), rows, done, of: shared.of });
+        let _ = shared.events.try_send(VerifyEvent::Chunk {
+            table: table.source.clone(),
+            rows,
+            done,
+            of: shared.of,
+        });
     }
 }
 
 /// The integer column of the target by which a table's rows can be ranged.
 fn integer_key(table: &TablePlan) -> Option<String> {
     match &table.key {
-        RowKey::Rowid { column: Some(column), .. } => {
+        RowKey::Rowid {
+            column: Some(column),
+            ..
+        } => {
             let column = &table.columns[*column];
-            let plain = matches!(column.type_, TargetType::BigInt | TargetType::Integer | TargetType::SmallInt);
+            let plain = matches!(
+                column.type_,
+                TargetType::BigInt | TargetType::Integer | TargetType::SmallInt
+            );
             plain.then(|| quote_name(&column.target))
         }
         _ => None,
