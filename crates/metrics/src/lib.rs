@@ -12,6 +12,8 @@
 //! | [`discovery`] | where targets come from: written down, files, servers, the Kubernetes API |
 //! | [`relabel`] | rules that choose targets and samples and change their labels |
 //! | [`mod@scrape`] | scrapes targets at their intervals into the database |
+//! | [`http_api`] | Prometheus' HTTP API |
+//! | [`remote_write`] | samples from other servers, and to them |
 //! | [`http_client`] | how servers are asked: authentication, TLS, compression |
 //! | [`exposition`] | the formats in which metrics are exposed: negotiation, the strict reader, the writer |
 //! | `series` | counters of the last seconds, and the rate they went at |
@@ -30,10 +32,12 @@ pub mod config;
 pub mod discovery;
 pub mod exporters;
 pub mod exposition;
+pub mod http_api;
 pub mod http_client;
 pub mod instruments;
 pub mod promql;
 pub mod relabel;
+pub mod remote_write;
 mod resource_scrape;
 pub mod rules;
 pub mod scrape;

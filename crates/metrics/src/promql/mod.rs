@@ -21,6 +21,7 @@ mod error;
 mod eval;
 pub(crate) mod go_format;
 mod notation;
+mod print;
 mod query;
 mod source;
 mod syntax;

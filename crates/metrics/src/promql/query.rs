@@ -133,6 +133,35 @@ impl Query {
         )
     }
 
+    /// The query on one line, in the form in which Prometheus prints it.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        super::print::on_one_line(&self.expr)
+    }
+
+    /// The query as Prometheus' `format_query` answers it: broken into indented lines where it is long.
+    #[must_use]
+    pub fn pretty(&self) -> String {
+        super::print::on_lines(&self.expr, 0)
+    }
+
+    /// The query's tree in the form of Prometheus' `parse_query`.
+    #[must_use]
+    pub fn tree_as_json(&self) -> serde_json::Value {
+        super::print::as_json(&self.expr)
+    }
+
+    /// The conditions, where the query is a selector of series and nothing else: no offset, no window.
+    #[must_use]
+    pub fn as_selector(&self) -> Option<&[Matcher]> {
+        match &self.expr.kind {
+            ExprKind::Selector(selector) if selector.offset.is_none() && selector.pin.is_none() => {
+                Some(&selector.matchers)
+            }
+            _ => None,
+        }
+    }
+
     /// The conditions of every selector in the query.
     #[must_use]
     pub fn selectors(&self) -> Vec<&[Matcher]> {

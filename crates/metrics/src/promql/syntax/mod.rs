@@ -19,7 +19,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use functions::{DatePart, Function, OverTime};
+pub(crate) use functions::{DatePart, Function, OverTime, Variadic};
 pub(crate) use lexer::parse_duration;
 pub(crate) use parser::{parse, parse_labels};
 pub(crate) use tree::{

@@ -1,0 +1,11 @@
+//! Remote write 1.0: samples from other servers, and samples to them.
+//!
+//! | part | is |
+//! | --- | --- |
+//! | [`receive`] | takes a request's samples into the database |
+//! | [`message`] | the messages, and their compressed form |
+
+pub mod message;
+mod receive;
+
+pub use receive::{ReceiveError, Received, receive};
