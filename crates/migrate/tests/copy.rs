@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use springtide_migrate::connection::{Environment, Target};
-use springtide_migrate::copy::{CopyError, CopyOptions, CopyReport, Event, OnExisting, copy};
+use springtide_migrate::copy::{
+    CopyError, CopyOptions, CopyReport, Event, OnExisting, copy, write_files,
+};
 use springtide_migrate::plan::{Plan, PlanOptions};
 use springtide_migrate::snapshot::{Mode, Snapshot};
 use springtide_migrate::verify::{Difference, VerifyOptions, VerifyReport, verify};
@@ -355,4 +357,65 @@ async fn failures_of_the_connection_are_sentences() {
     let session = target(&several).connect_first().await.unwrap();
     assert!(!session.is_pooled());
     session.batch_execute("SELECT 1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_for_psql_make_the_same_database() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = source(
+        &folder,
+        &format!(
+            "CREATE TABLE parents (id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT UNIQUE, size REAL CHECK (size > 0));
+             {MANY} 1000) INSERT INTO parents SELECT i, 'c' || i, i / 7.0 FROM n;
+             UPDATE parents SET code = CAST(x'ff' AS TEXT) WHERE id = 5;
+             CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id));
+             INSERT INTO children VALUES (1, 1), (2, 5), (3, NULL);
+             CREATE TABLE grandchildren (child INTEGER REFERENCES children (id));
+             INSERT INTO grandchildren VALUES (1), (2);
+             CREATE INDEX by_size ON parents (size DESC);
+             CREATE VIEW small AS SELECT id FROM parents WHERE size < 1;"
+        ),
+    );
+    let snapshot = Snapshot::open(&file, 1, Mode::Held).unwrap();
+    let (events, mut received) = mpsc::channel::<Event>(16);
+    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
+    let to = folder.path().join("files");
+    let report = write_files(
+        &to,
+        &snapshot,
+        &plan(&file),
+        false,
+        events,
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    drain.await.unwrap();
+    assert_eq!(
+        (report.rows, report.quarantined),
+        (1004, vec![("parents".to_owned(), 1)])
+    );
+    let output = database
+        .psql()
+        .arg("-f")
+        .arg("migrate.sql")
+        .current_dir(&to)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        database.sql("SELECT (SELECT count(*) FROM parents), (SELECT string_agg(id::text, ',') FROM children), (SELECT count(*) FROM grandchildren), (SELECT count(*) FROM small), (SELECT count(*) FROM springtide_files.quarantine)"),
+        "999|1,3|1|5|3"
+    );
+    assert_eq!(
+        database.sql("INSERT INTO parents (code, size) VALUES ('n', 1) RETURNING id"),
+        "1001"
+    );
 }

@@ -22,21 +22,27 @@ use crate::plan::{FOLLOWED_ROWID, Plan, RowKey, TablePlan, TargetType, quote_lit
 use crate::snapshot::{Snapshot, SourceError};
 use crate::verify::hash_expression;
 
+/// The quarantine's qualified name and the migration's number in it.
+pub(super) type Quarantine<'a> = (&'a str, i64);
+
+/// The quarantine in the state.
+const QUARANTINE: &str = "springtide_migrate.quarantine";
+
 /// One thing to make.
 #[derive(Debug, Clone)]
-struct Step {
+pub(super) struct Step {
     /// Unique within the migration.
-    name: String,
-    statements: Vec<String>,
+    pub(super) name: String,
+    pub(super) statements: Vec<String>,
     /// The statement that moves the rows away that are in the way, and why they are.
-    violators: Option<Violators>,
+    pub(super) violators: Option<Violators>,
 }
 
 #[derive(Debug, Clone)]
-struct Violators {
+pub(super) struct Violators {
     table: String,
     reason: String,
-    statement: String,
+    pub(super) statement: String,
 }
 
 #[derive(Clone)]
@@ -80,7 +86,15 @@ pub(super) async fn complete(
     let keys: Vec<Vec<Step>> = plan
         .tables
         .iter()
-        .map(|table| key_steps(plan, table, migration, &statements, options.followed))
+        .map(|table| {
+            key_steps(
+                plan,
+                table,
+                (QUARANTINE, migration),
+                &statements,
+                options.followed,
+            )
+        })
         .collect();
     let indexes: Vec<Vec<Step>> = of(ddl::Phase::Indexes)
         .map(|statement| vec![plain(statement)])
@@ -180,10 +194,10 @@ fn numbered(statement: &Statement, index: usize) -> Step {
 }
 
 /// Keys and checks of one table, one after the other.
-fn key_steps(
+pub(super) fn key_steps(
     plan: &Plan,
     table: &TablePlan,
-    migration: i64,
+    place: Quarantine<'_>,
     statements: &[Statement],
     followed: bool,
 ) -> Vec<Step> {
@@ -219,9 +233,7 @@ fn key_steps(
         );
         let reason = format!("another row has the same values in the key {}", key.name);
         steps.push(Step {
-            violators: Some(violators(
-                plan, table, migration, &doomed, &columns, &reason,
-            )),
+            violators: Some(violators(plan, table, place, &doomed, &columns, &reason)),
             ..plain(statement)
         });
     }
@@ -239,7 +251,7 @@ fn key_steps(
         );
         let mut step = plain(statement);
         step.statements.push(validate);
-        step.violators = Some(violators(plan, table, migration, &doomed, &[], &reason));
+        step.violators = Some(violators(plan, table, place, &doomed, &[], &reason));
         steps.push(step);
     }
     if followed && table.needs_followed_rowid() {
@@ -257,7 +269,7 @@ fn key_steps(
     steps
 }
 
-fn foreign_key_steps(table: &TablePlan, statements: &[Statement]) -> Vec<Step> {
+pub(super) fn foreign_key_steps(table: &TablePlan, statements: &[Statement]) -> Vec<Step> {
     let own = |phase: ddl::Phase| {
         statements.iter().filter(move |statement| {
             statement.phase == phase && statement.table.as_deref() == Some(&table.target)
@@ -287,7 +299,7 @@ fn order(table: &TablePlan) -> String {
 fn violators(
     plan: &Plan,
     table: &TablePlan,
-    migration: i64,
+    place: Quarantine<'_>,
     doomed: &str,
     columns: &[usize],
     reason: &str,
@@ -302,7 +314,8 @@ fn violators(
         _ => "NULL::bytea".to_owned(),
     };
     let statement = Move {
-        migration,
+        quarantine: place.0,
+        migration: place.1,
         table: &table.source,
         target: &plan.qualified(table),
         doomed,
@@ -600,7 +613,7 @@ impl Completion {
             .tables
             .iter()
             .filter(|table| !appended.contains(&table.target))
-            .flat_map(|table| orphans(plan, table, self.migration))
+            .flat_map(|table| orphans(plan, table, (QUARANTINE, self.migration)))
             .collect();
         if keys.is_empty() {
             return Ok(());
@@ -654,10 +667,10 @@ impl Completion {
     }
 }
 
-fn orphans<'a>(
+pub(super) fn orphans<'a>(
     plan: &'a Plan,
     table: &'a TablePlan,
-    migration: i64,
+    place: Quarantine<'a>,
 ) -> impl Iterator<Item = Violators> + 'a {
     table.foreign_keys.iter().map(move |key| {
         let own: Vec<String> = key.columns.iter().map(|&column| quote_name(&table.columns[column].target)).collect();
@@ -672,6 +685,6 @@ fn orphans<'a>(
             equal.join(" AND "),
         );
         let reason = format!("no row of {} has the key that the foreign key {} names", key.parent, quote_literal(&key.name));
-        violators(plan, table, migration, &doomed, &key.columns, &reason)
+        violators(plan, table, place, &doomed, &key.columns, &reason)
     })
 }

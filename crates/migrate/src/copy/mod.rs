@@ -14,6 +14,7 @@ mod progress;
 mod quarantine;
 mod range;
 mod read;
+mod to_sql;
 mod work;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) use key::Key;
 pub use progress::{Event, Progress};
 pub(crate) use range::{Range, ranges};
 pub(crate) use read::{ReadError, TableReader};
+pub use to_sql::{FilesReport, write_files};
 
 /// How a copy is made.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct CopyOptions {
     /// Whether changes of the source are recorded since before the snapshot: a resumed copy may then
     /// go on although the source has changed, and tables get the column by which changes find rows.
     pub followed: bool,
+    /// The most rows of one transaction: what a kill loses at most, for each job.
+    pub chunk_rows: u64,
 }
 
 impl Default for CopyOptions {
@@ -58,6 +62,7 @@ impl Default for CopyOptions {
             strict: false,
             on_existing: OnExisting::Fail,
             followed: false,
+            chunk_rows: work::CHUNK_ROWS,
         }
     }
 }
@@ -199,6 +204,7 @@ pub async fn copy(
             readers: read::table_readers(&plan.tables, options.followed),
             strict: options.strict,
             jobs,
+            chunk_rows: options.chunk_rows.max(1),
             counters: Arc::clone(&counters),
             events: events.clone(),
             cancel: cancel.child_token(),

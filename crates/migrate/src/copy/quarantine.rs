@@ -92,6 +92,8 @@ pub(crate) async fn store(
 /// A statement that moves rows of the target to the quarantine and answers how many. `doomed` selects
 /// their `ctid`s from the table.
 pub(crate) struct Move<'a> {
+    /// The quarantine's qualified name.
+    pub(crate) quarantine: &'a str,
     pub(crate) migration: i64,
     /// The table's name in the source.
     pub(crate) table: &'a str,
@@ -112,6 +114,7 @@ pub(crate) struct Move<'a> {
 impl Move<'_> {
     pub(crate) fn statement(&self) -> String {
         let Self {
+            quarantine,
             migration,
             table,
             target,
@@ -127,7 +130,7 @@ impl Move<'_> {
             "WITH doomed AS MATERIALIZED ({doomed}),
              moved AS (DELETE FROM ONLY {target} AS t USING doomed WHERE t.ctid = doomed.ctid
                        RETURNING {key} AS key, {value} AS value, to_json(t)::text AS row, {hash} AS hash, {row_number} AS number),
-             noted AS (INSERT INTO springtide_migrate.quarantine
+             noted AS (INSERT INTO {quarantine}
                        (migration, table_name, key, column_name, reason, value, row, row_hash, row_number)
                        SELECT {migration}, {}, key, {}, {}, value, row, hash, number FROM moved RETURNING 1)
              SELECT count(*) FROM noted",

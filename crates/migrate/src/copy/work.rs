@@ -27,7 +27,7 @@ use crate::snapshot::{Reader, Snapshot, SourceError};
 
 /// A chunk ends after this many rows or bytes: long enough that its transaction costs nothing, short
 /// enough that a kill loses little.
-const CHUNK_ROWS: u64 = 400_000;
+pub(super) const CHUNK_ROWS: u64 = 400_000;
 const CHUNK_BYTES: u64 = 32 << 20;
 /// Buffers between a reader and its session.
 const BUFFERS: usize = 4;
@@ -65,6 +65,7 @@ pub(crate) struct Work {
     pub(crate) readers: Vec<Arc<TableReader>>,
     pub(crate) strict: bool,
     pub(crate) jobs: usize,
+    pub(crate) chunk_rows: u64,
     pub(crate) counters: Arc<Counters>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) cancel: CancellationToken,
@@ -269,7 +270,7 @@ async fn copy_chunk(
             piece.range.clone(),
         );
         let limits = Limits {
-            rows: piece.row_limit,
+            rows: piece.row_limit.min(work.chunk_rows),
             bytes: CHUNK_BYTES,
             strict: work.strict,
         };

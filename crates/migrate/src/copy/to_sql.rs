@@ -1,0 +1,286 @@
+//! Files that `psql` runs, instead of a connection.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `migrate.sql` | the order: `cd DIR && psql -f migrate.sql postgres://…` |
+//! | `1-tables.sql` | the schema, its helpers and the tables |
+//! | `2-data.sql`, `data/*.copy` | the rows, in COPY's binary format, exact to the bit |
+//! | `3-quarantine.sql` | rows that cannot be converted, into `springtide_files.quarantine` |
+//! | `4-keys.sql` | keys, checks and foreign keys; rows that break them go to the quarantine |
+//! | `5-rest.sql` | indexes, sequences, comments, views, triggers, statistics |
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::complete::{foreign_key_steps, key_steps, orphans};
+use super::progress::{Counters, Event};
+use super::quarantine::{COPY_HEADER, COPY_TRAILER, Refused};
+use super::range::Range;
+use super::read::{Limits, ReadError, TableReader};
+use super::{CopyError, refused_error};
+use crate::ddl::{self, Phase};
+use crate::plan::{Plan, TablePlan, quote_literal, quote_name};
+use crate::snapshot::{Reader, Snapshot, SourceError};
+
+/// The quarantine that the files make.
+const QUARANTINE: &str = "springtide_files.quarantine";
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesReport {
+    /// Rows in the files of data.
+    pub rows: u64,
+    /// Tables, by their names in the source, with rows that cannot be converted, and how many.
+    pub quarantined: Vec<(String, u64)>,
+}
+
+/// Writes a plan and its rows as files for `psql` into a folder, which is made if need be.
+///
+/// # Errors
+/// When the source cannot be read or a file not be written; under `strict` at the first row that cannot
+/// be converted.
+pub async fn write_files(
+    folder: &Path,
+    snapshot: &Arc<Snapshot>,
+    plan: &Plan,
+    strict: bool,
+    events: mpsc::Sender<Event>,
+    cancel: CancellationToken,
+) -> Result<FilesReport, CopyError> {
+    let data = folder.join("data");
+    tokio::fs::create_dir_all(&data)
+        .await
+        .map_err(|error| unwritable(&data, &error))?;
+    let total: u64 = plan.tables.iter().map(|table| table.rows).sum();
+    let counters = Arc::new(Counters::new(0, total));
+    let mut reader = Some(
+        snapshot
+            .reader()
+            .ok_or_else(|| CopyError::Internal("the snapshot has no reader left".to_owned()))?,
+    );
+    let mut report = FilesReport {
+        rows: 0,
+        quarantined: Vec::new(),
+    };
+    let mut copies = String::new();
+    let mut quarantine = format!(
+        "CREATE SCHEMA IF NOT EXISTS springtide_files;\n\
+         CREATE TABLE IF NOT EXISTS {QUARANTINE} (migration bigint, table_name text NOT NULL, key text, column_name text, reason text NOT NULL, \
+         storage_class text, value bytea, row text, row_hash bigint, row_number bigint);\n"
+    );
+    for (index, table) in plan.tables.iter().enumerate() {
+        if cancel.is_cancelled() {
+            return Err(CopyError::Cancelled);
+        }
+        let name = format!("data/{:04}.copy", index + 1);
+        let columns: Vec<String> = table
+            .copied()
+            .map(|column| quote_name(&table.columns[column].target))
+            .collect();
+        copies.push_str(&format!(
+            "-- {}\n\\copy {} ({}) FROM '{name}' WITH (FORMAT binary)\n",
+            one_line(&table.source),
+            plan.qualified(table),
+            columns.join(", ")
+        ));
+        let (rows, refused) = write_table(
+            &folder.join(&name),
+            snapshot,
+            table,
+            &mut reader,
+            strict,
+            &counters,
+        )
+        .await?;
+        for row in &refused {
+            quarantine.push_str(&insert(table, row));
+        }
+        report.rows += rows;
+        if !refused.is_empty() {
+            report
+                .quarantined
+                .push((table.source.clone(), refused.len() as u64));
+        }
+        let done = Event::TableCopied {
+            table: table.source.clone(),
+            rows,
+            quarantined: refused.len() as u64,
+        };
+        let _ = events.send(done).await;
+        let _ = events.try_send(Event::Progress(counters.progress()));
+    }
+
+    let statements = ddl::statements(plan);
+    let phases = |wanted: &dyn Fn(Phase) -> bool| {
+        let chosen = statements
+            .iter()
+            .filter(|statement| wanted(statement.phase));
+        chosen
+            .map(|statement| format!("{};\n", statement.sql))
+            .collect::<String>()
+    };
+    let place = (QUARANTINE, 0);
+    let mut keys = String::new();
+    for table in &plan.tables {
+        for step in key_steps(plan, table, place, &statements, false) {
+            keys.extend(
+                step.violators
+                    .iter()
+                    .map(|violators| format!("{};\n", violators.statement)),
+            );
+            keys.extend(
+                step.statements
+                    .iter()
+                    .map(|statement| format!("{statement};\n")),
+            );
+        }
+    }
+    let orphaned: Vec<String> = plan
+        .tables
+        .iter()
+        .flat_map(|table| orphans(plan, table, place))
+        .map(|orphans| orphans.statement)
+        .collect();
+    if !orphaned.is_empty() {
+        // A row that goes may be another's parent: again, until none is left.
+        keys.push_str("-- rows whose foreign key leads nowhere\nDO $springtide$\nDECLARE moved bigint; found bigint;\nBEGIN\n  LOOP\n    moved := 0;\n");
+        for statement in &orphaned {
+            keys.push_str(&format!(
+                "    EXECUTE {} INTO found;\n    moved := moved + found;\n",
+                quote_literal(statement)
+            ));
+        }
+        keys.push_str("    EXIT WHEN moved = 0;\n  END LOOP;\nEND\n$springtide$;\n");
+    }
+    for table in &plan.tables {
+        for step in foreign_key_steps(table, &statements) {
+            keys.extend(
+                step.statements
+                    .iter()
+                    .map(|statement| format!("{statement};\n")),
+            );
+        }
+    }
+    let mut rest = phases(&|phase| {
+        matches!(
+            phase,
+            Phase::Indexes | Phase::Sequences | Phase::Comments | Phase::Views
+        )
+    });
+    for table in &plan.tables {
+        rest.push_str(&format!("ANALYZE {};\n", plan.qualified(table)));
+    }
+    rest.push_str(&phases(&|phase| phase == Phase::Triggers));
+
+    let order = "-- Run this in its folder: cd FOLDER && psql -X -f migrate.sql postgres://…\n\
+                 -- All of it is one transaction: it is there as a whole or not at all.\n\
+                 \\set ON_ERROR_STOP on\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nBEGIN;\n\
+                 \\ir 1-tables.sql\n\\ir 2-data.sql\n\\ir 3-quarantine.sql\n\\ir 4-keys.sql\n\\ir 5-rest.sql\nCOMMIT;\n\
+                 SELECT table_name, count(*) AS quarantined FROM springtide_files.quarantine GROUP BY 1 ORDER BY 1;\n";
+    let files = [
+        ("migrate.sql", order.to_owned()),
+        ("1-tables.sql", phases(&|phase| phase <= Phase::Tables)),
+        ("2-data.sql", copies),
+        ("3-quarantine.sql", quarantine),
+        ("4-keys.sql", keys),
+        ("5-rest.sql", rest),
+    ];
+    for (name, text) in files {
+        let path = folder.join(name);
+        tokio::fs::write(&path, text)
+            .await
+            .map_err(|error| unwritable(&path, &error))?;
+    }
+    Ok(report)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> CopyError {
+    CopyError::Refused(format!("cannot write {}: {error}", path.display()))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// Writes one table's rows; answers how many, and those that cannot be converted.
+async fn write_table(
+    path: &Path,
+    snapshot: &Arc<Snapshot>,
+    table: &TablePlan,
+    reader: &mut Option<Reader>,
+    strict: bool,
+    counters: &Arc<Counters>,
+) -> Result<(u64, Vec<Refused>), CopyError> {
+    let failed = |error: std::io::Error| unwritable(path, &error);
+    let file = tokio::fs::File::create(path).await.map_err(failed)?;
+    let mut file = tokio::io::BufWriter::new(file);
+    file.write_all(COPY_HEADER).await.map_err(failed)?;
+    let table_reader = Arc::new(TableReader::new(table, false));
+    let (mut range, mut rows, mut refused) = (Range::WHOLE, 0, Vec::new());
+    loop {
+        let (rows_to, mut rows_from) = mpsc::channel(4);
+        let taken = reader
+            .take()
+            .ok_or_else(|| CopyError::Internal("the reader was lost".to_owned()))?;
+        let (this, that, counters) = (
+            Arc::clone(&table_reader),
+            range.clone(),
+            Arc::clone(counters),
+        );
+        let limits = Limits {
+            rows: u64::MAX,
+            bytes: u64::MAX,
+            strict,
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = this.read_chunk(&taken, &that, limits, &counters, &rows_to);
+            (taken, read)
+        });
+        while let Some(bytes) = rows_from.recv().await {
+            file.write_all(&bytes).await.map_err(failed)?;
+        }
+        let (taken, read) = reading
+            .await
+            .map_err(|error| CopyError::Internal(error.to_string()))?;
+        *reader = Some(taken);
+        let read = read.map_err(|error| match error {
+            ReadError::Source(error) => SourceError::explain(snapshot.file(), &error).into(),
+            ReadError::Refused(row) => refused_error(&table.source, &row),
+            ReadError::Abandoned => CopyError::Internal("the reader stopped by itself".to_owned()),
+        })?;
+        rows += read.rows;
+        refused.extend(read.refused);
+        match read.reached {
+            Some(reached) => range.reached = Some(reached),
+            None => break,
+        }
+    }
+    file.write_all(COPY_TRAILER).await.map_err(failed)?;
+    file.flush().await.map_err(failed)?;
+    Ok((rows, refused))
+}
+
+/// The statement that notes a row in the quarantine.
+fn insert(table: &TablePlan, row: &Refused) -> String {
+    let text = |text: Option<&str>| text.map_or("NULL".to_owned(), quote_literal);
+    let value = row.value.as_ref().map_or("NULL".to_owned(), |bytes| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("'\\x{digits}'")
+    });
+    let number = row
+        .row_number
+        .map_or("NULL".to_owned(), |number| number.to_string());
+    format!(
+        "INSERT INTO {QUARANTINE} (migration, table_name, key, column_name, reason, storage_class, value, row, row_number) VALUES (0, {}, {}, {}, {}, {}, {value}, {}, {number});\n",
+        quote_literal(&table.source),
+        quote_literal(&row.key),
+        text(row.column.as_deref()),
+        quote_literal(&row.reason),
+        text(row.storage_class),
+        quote_literal(&row.row),
+    )
+}
