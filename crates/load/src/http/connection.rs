@@ -1,0 +1,197 @@
+//! One connection to a server.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::metered::{Marks, Metered};
+use super::{HttpError, Settings};
+
+/// A body that is sent.
+pub(super) type Body = Full<Bytes>;
+
+/// What was agreed in a TLS handshake, by the names that Go gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `tls1.2` or `tls1.3`.
+    pub version: &'static str,
+    /// Such as `TLS_AES_128_GCM_SHA256`.
+    pub cipher_suite: String,
+}
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) remote: SocketAddr,
+    pub(super) tls: Option<TlsFacts>,
+    pub(super) marks: Arc<Marks>,
+}
+
+/// A connection that requests can be sent over.
+pub(super) enum Connection {
+    /// HTTP/1.1: one request at a time, driven by whoever waits for it.
+    Http1(Http1),
+    /// HTTP/2: any number of requests, driven by a task of its own.
+    Http2(http2::SendRequest<Body>, Facts),
+}
+
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Body>,
+    pub(super) driver: Driver,
+    pub(super) facts: Facts,
+}
+
+/// The part of a connection that reads and writes; it runs only while it is polled.
+pub(super) struct Driver(Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>);
+
+/// How long the steps to a connection took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opening {
+    pub(super) connecting: Duration,
+    pub(super) tls_handshaking: Duration,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(driver) = &mut self.0
+            // What went wrong reaches the one who waits for the answer.
+            && driver.as_mut().poll(context).is_ready()
+        {
+            self.0 = None;
+        }
+    }
+
+    /// Waits for `future` and drives the connection meanwhile.
+    pub(super) async fn during<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            self.poll(context);
+            future.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Lets the connection notice that the other side closed it.
+    pub(super) async fn look(&mut self) {
+        poll_fn(|context| {
+            self.poll(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+// === impl Http1 ===
+
+impl Http1 {
+    /// True if a request can be sent over it.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        self.driver.look().await;
+        !self.sender.is_closed() && self.driver.0.is_some()
+    }
+}
+
+/// Opens a connection to a host.
+pub(super) async fn open(
+    settings: &Settings,
+    secure: bool,
+    host: &str,
+    port: u16,
+    opening: &mut Opening,
+) -> Result<Connection, HttpError> {
+    let remote = settings.addresses.find(host, port).await?;
+    let start = Instant::now();
+    let connected = TcpStream::connect(remote).await;
+    opening.connecting = start.elapsed();
+    let stream = connected.map_err(|error| HttpError::dial(&error))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| HttpError::dial(&error))?;
+    let marks = Arc::new(Marks::new());
+    let stream = Metered::new(stream, Arc::clone(&marks));
+    if !secure {
+        let facts = Facts {
+            remote,
+            tls: None,
+            marks,
+        };
+        return shake_http1(stream, facts).await;
+    }
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| HttpError::new(1300, format!("tls: {error}")))?;
+    let connector = tokio_rustls::TlsConnector::from(settings.tls.for_host(host));
+    let start = Instant::now();
+    let shaken = connector.connect(name, stream).await;
+    opening.tls_handshaking = start.elapsed();
+    let stream = shaken.map_err(|error| HttpError::tls(&error))?;
+    let session = stream.get_ref().1;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let facts = Facts {
+        remote,
+        tls: Some(TlsFacts {
+            version: match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_2) => "tls1.2",
+                _ => "tls1.3",
+            },
+            cipher_suite: session
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1))
+                .unwrap_or_default(),
+        }),
+        marks,
+    };
+    if !http2 {
+        return shake_http1(stream, facts).await;
+    }
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .map_err(|error| HttpError::exchange(&error, true))?;
+    // Ends by itself when all senders are dropped; what went wrong reaches them.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(Connection::Http2(sender, facts))
+}
+
+async fn shake_http1<S>(stream: S, facts: Facts) -> Result<Connection, HttpError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| HttpError::exchange(&error, false))?;
+    Ok(Connection::Http1(Http1 {
+        sender,
+        driver: Driver(Some(Box::pin(connection))),
+        facts,
+    }))
+}
+
+impl Facts {
+    /// Bytes sent and received since the last call.
+    pub(super) fn take_bytes(&self) -> (u64, u64) {
+        (
+            self.marks.sent.swap(0, Ordering::Relaxed),
+            self.marks.received.swap(0, Ordering::Relaxed),
+        )
+    }
+}

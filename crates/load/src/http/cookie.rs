@@ -1,0 +1,244 @@
+//! Cookies (RFC 6265), as far as a client needs them.
+
+use jiff::Timestamp;
+use url::Url;
+
+/// One cookie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cookie {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The domain it is for; without a dot at the beginning.
+    pub domain: String,
+    /// The path it is for.
+    pub path: String,
+    /// Only for TLS.
+    pub secure: bool,
+    /// Not for scripts of pages.
+    pub http_only: bool,
+    /// `Max-Age` as it was given, in seconds.
+    pub max_age: Option<i64>,
+    /// `Expires` as it was given.
+    pub expires: Option<Timestamp>,
+    /// Only for exactly its host: it named no domain.
+    host_only: bool,
+    /// When it ends, from `max_age` or `expires`.
+    ends: Option<Timestamp>,
+}
+
+/// The cookies of one user.
+#[derive(Clone, Debug, Default)]
+pub struct Jar(Vec<Cookie>);
+
+// === impl Cookie ===
+
+impl Cookie {
+    /// Reads a `Set-Cookie` header that came from `url`. `None`: it is malformed.
+    #[must_use]
+    pub fn parse(header: &str, url: &Url, now: Timestamp) -> Option<Self> {
+        let mut parts = header.split(';');
+        let (name, value) = parts.next()?.split_once('=')?;
+        let name = name.trim();
+        if name.is_empty() {
+            return None;
+        }
+        let mut cookie = Self {
+            name: name.to_owned(),
+            value: unquoted(value.trim()).to_owned(),
+            ..Self::default()
+        };
+        for part in parts {
+            let (attribute, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = value.trim();
+            match attribute.trim().to_ascii_lowercase().as_str() {
+                "domain" => cookie.domain = value.trim_start_matches('.').to_ascii_lowercase(),
+                "path" => value.clone_into(&mut cookie.path),
+                "secure" => cookie.secure = true,
+                "httponly" => cookie.http_only = true,
+                "max-age" => cookie.max_age = value.parse().ok(),
+                "expires" => cookie.expires = http_date(value),
+                _ => {}
+            }
+        }
+        cookie.complete(url, now);
+        Some(cookie)
+    }
+
+    /// Fills in what follows from where it came.
+    pub fn complete(&mut self, url: &Url, now: Timestamp) {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        self.host_only = self.domain.is_empty();
+        self.ends = match self.max_age {
+            Some(seconds) if seconds <= 0 => Some(Timestamp::MIN),
+            Some(seconds) => now
+                .checked_add(jiff::SignedDuration::from_secs(seconds))
+                .ok(),
+            None => self.expires,
+        };
+        if self.domain.is_empty() {
+            self.domain = host;
+        }
+    }
+
+    fn is_for(&self, url: &Url, now: Timestamp) -> bool {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let domain_matches = host == self.domain
+            || (!self.host_only
+                && host
+                    .strip_suffix(&self.domain)
+                    .is_some_and(|before| before.ends_with('.')));
+        domain_matches
+            && path_matches(&self.path_or_root(), url.path())
+            && (!self.secure || url.scheme() == "https" || url.scheme() == "wss")
+            && self.ends.is_none_or(|ends| ends > now)
+    }
+
+    fn path_or_root(&self) -> String {
+        if self.path.starts_with('/') {
+            self.path.clone()
+        } else {
+            "/".to_owned()
+        }
+    }
+}
+
+// === impl Jar ===
+
+impl Jar {
+    /// Takes a cookie that `url` set; one that has ended is removed. Cookies for a foreign domain
+    /// are not taken.
+    pub fn set(&mut self, cookie: Cookie, url: &Url, now: Timestamp) {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let own = host == cookie.domain
+            || host
+                .strip_suffix(&cookie.domain)
+                .is_some_and(|before| before.ends_with('.'));
+        if !own {
+            return;
+        }
+        self.0.retain(|old| {
+            (&old.name, &old.domain, old.path_or_root())
+                != (&cookie.name, &cookie.domain, cookie.path_or_root())
+        });
+        if cookie.ends.is_none_or(|ends| ends > now) {
+            self.0.push(cookie);
+        }
+    }
+
+    /// The cookies that `url` is sent, those with longer paths first.
+    #[must_use]
+    pub fn for_url(&self, url: &Url, now: Timestamp) -> Vec<&Cookie> {
+        let mut cookies: Vec<_> = self
+            .0
+            .iter()
+            .filter(|cookie| cookie.is_for(url, now))
+            .collect();
+        cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
+        cookies
+    }
+
+    /// Removes the cookies that `url` is sent; all, or those of one name.
+    pub fn remove(&mut self, url: &Url, name: Option<&str>, now: Timestamp) {
+        self.0.retain(|cookie| {
+            !(cookie.is_for(url, now) && name.is_none_or(|name| name == cookie.name))
+        });
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn path_matches(cookie: &str, request: &str) -> bool {
+    request == cookie
+        || request
+            .strip_prefix(cookie)
+            .is_some_and(|rest| cookie.ends_with('/') || rest.starts_with('/'))
+}
+
+fn unquoted(value: &str) -> &str {
+    value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value)
+}
+
+/// Reads `Wed, 09 Jun 2027 10:18:14 GMT`, with spaces or dashes in the date.
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
+    let date = text.split_once(',').map_or(text, |(_, date)| date).trim();
+    let date = date.trim_end_matches("GMT").trim_end_matches("UTC").trim();
+    ["%d %b %Y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%d-%b-%y %H:%M:%S"]
+        .iter()
+        .find_map(|format| {
+            jiff::civil::DateTime::strptime(format, date)
+                .ok()?
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()
+        })
+        .map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(jar: &Jar, url: &str, now: Timestamp) -> Vec<String> {
+        jar.for_url(&url.parse().unwrap(), now)
+            .iter()
+            .map(|cookie| cookie.name.clone())
+            .collect()
+    }
+
+    #[test]
+    fn cookies_go_where_they_belong() {
+        let now = Timestamp::UNIX_EPOCH;
+        let url: Url = "http://a.example.com/dir/page".parse().unwrap();
+        let mut jar = Jar::default();
+        for header in [
+            "host=1",
+            "domain=1; Domain=.example.com",
+            "deep=1; Path=/dir",
+            "safe=1; Secure",
+            "short=1; Max-Age=10",
+            "gone=1; Expires=Wed, 31-Dec-1969 23:59:59 GMT",
+            "foreign=1; Domain=other.com",
+        ] {
+            jar.set(Cookie::parse(header, &url, now).unwrap(), &url, now);
+        }
+        assert_eq!(
+            names(&jar, "http://a.example.com/dir/x", now),
+            ["deep", "host", "domain", "short"]
+        );
+        assert_eq!(names(&jar, "http://b.example.com/", now), ["domain"]);
+        assert_eq!(names(&jar, "http://a.example.com/director", now).len(), 3);
+        assert!(names(&jar, "https://a.example.com/", now).contains(&"safe".to_owned()));
+        let later = now
+            .checked_add(jiff::SignedDuration::from_secs(11))
+            .unwrap();
+        assert!(!names(&jar, "http://a.example.com/", later).contains(&"short".to_owned()));
+    }
+
+    #[test]
+    fn dates_are_read_in_both_spellings() {
+        for text in [
+            "Wed, 09 Jun 2027 10:18:14 GMT",
+            "Wed, 09-Jun-2027 10:18:14 GMT",
+        ] {
+            assert_eq!(
+                http_date(text).unwrap().to_string(),
+                "2027-06-09T10:18:14Z",
+                "{text}"
+            );
+        }
+        assert_eq!(http_date("soon"), None);
+    }
+}

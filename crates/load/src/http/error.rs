@@ -1,0 +1,92 @@
+//! Why a request got no answer, with k6's numbers and words.
+
+use std::io;
+
+/// Why a request got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HttpError {
+    /// k6's number: 1000 + the area, such as 1212 for a refused connection.
+    pub code: u16,
+    /// What scripts see in `response.error`.
+    pub message: String,
+}
+
+impl HttpError {
+    pub(crate) fn new(code: u16, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The URL cannot be used.
+    #[must_use]
+    pub fn invalid_url(url: &str, reason: &str) -> Self {
+        Self::new(1020, format!("invalid URL: {url:?}: {reason}"))
+    }
+
+    /// It took longer than its timeout.
+    #[must_use]
+    pub fn timeout() -> Self {
+        Self::new(1050, "request timeout")
+    }
+
+    pub(crate) fn lookup(host: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::new(1100, format!("lookup {host}: {error}")),
+            _ => Self::new(1101, "lookup: no such host"),
+        }
+    }
+
+    pub(crate) fn dial(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::new(1212, "dial: connection refused"),
+            io::ErrorKind::TimedOut => Self::new(1211, "dial: i/o timeout"),
+            io::ErrorKind::ConnectionReset => Self::new(1220, "dial: connection reset by peer"),
+            _ => Self::new(1213, format!("dial: {error}")),
+        }
+    }
+
+    pub(crate) fn tls(error: &io::Error) -> Self {
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(rustls::Error::InvalidCertificate(problem)) => match problem {
+                rustls::CertificateError::UnknownIssuer => Self::new(1310, "x509: unknown authority"),
+                rustls::CertificateError::NotValidForName
+                | rustls::CertificateError::NotValidForNameContext { .. } => {
+                    Self::new(1311, "x509: certificate doesn't match hostname")
+                }
+                other => Self::new(1300, format!("x509: {other:?}")),
+            },
+            Some(other) => Self::new(1300, format!("tls: {other}")),
+            None => Self::new(1300, format!("tls: {error}")),
+        }
+    }
+
+    pub(crate) fn exchange(error: &hyper::Error, http2: bool) -> Self {
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<io::Error>() {
+                return match cause.kind() {
+                    io::ErrorKind::ConnectionReset => {
+                        Self::new(1220, "read: connection reset by peer")
+                    }
+                    io::ErrorKind::BrokenPipe => Self::new(1201, "write: broken pipe"),
+                    io::ErrorKind::UnexpectedEof => Self::new(1000, "unexpected EOF"),
+                    _ => Self::new(1200, cause.to_string()),
+                };
+            }
+            source = cause.source();
+        }
+        if http2 {
+            return Self::new(1600, error.to_string());
+        }
+        if error.is_incomplete_message() {
+            return Self::new(1000, "EOF");
+        }
+        Self::new(1000, error.to_string())
+    }
+}

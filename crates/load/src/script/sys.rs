@@ -1,0 +1,84 @@
+//! The three places where the script engine needs `unsafe`, each with its argument.
+#![expect(unsafe_code, reason = "each block says why it is sound")]
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+use corosensei::Yielder;
+use rquickjs::module::Declared;
+use rquickjs::{ArrayBuffer, Ctx, Module, Value};
+
+use super::fiber::Wait;
+
+/// The way out of the coroutine that runs right now, if one does.
+#[derive(Debug, Default)]
+pub(super) struct Exit {
+    yielder: Cell<Option<NonNull<Yielder<(), Wait>>>>,
+    /// True between a resumption and the next suspension.
+    running: Cell<bool>,
+}
+
+/// Takes the exit away when the coroutine's function ends, however it ends.
+pub(super) struct Open<'exit>(&'exit Exit);
+
+// === impl Exit ===
+
+impl Exit {
+    /// Lets the coroutine whose yielder this is be suspended, until the guard is dropped. Called
+    /// first thing in the coroutine's function.
+    pub(super) fn open(&self, yielder: &Yielder<(), Wait>) -> Open<'_> {
+        self.yielder.set(Some(NonNull::from(yielder)));
+        Open(self)
+    }
+
+    /// Says that the coroutine is about to be resumed, or has just been suspended or ended.
+    pub(super) fn set_running(&self, running: bool) {
+        self.running.set(running);
+    }
+
+    /// Suspends the coroutine until what it waits for is there. False: there is none that runs.
+    pub(super) fn suspend(&self, wait: Wait) -> bool {
+        let Some(yielder) = self.yielder.get().filter(|_| self.running.get()) else {
+            return false;
+        };
+        // SAFETY: the pointer comes from a reference that lives as long as the coroutine's function
+        // runs, and `Open` takes it away when that ends. `running` is true only between resumption
+        // and suspension of this very coroutine, all on one thread (`Exit` is not Sync), so this is
+        // called on that coroutine's own stack, as `Yielder::suspend` demands.
+        unsafe { yielder.as_ref() }.suspend(wait);
+        true
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.yielder.set(None);
+    }
+}
+
+/// Loads a module from bytecode.
+pub(super) fn load_bytecode<'js>(
+    ctx: &Ctx<'js>,
+    bytecode: &[u8],
+) -> rquickjs::Result<Module<'js, Declared>> {
+    // SAFETY: QuickJS trusts bytecode. This comes from `Module::write` of the same library in the
+    // same process (`loader::Modules` makes it and keeps it in memory), never from a file.
+    unsafe { Module::load(ctx.clone(), bytecode) }
+}
+
+/// A copy of the bytes of an `ArrayBuffer` or of a view of one (typed array, `DataView`).
+pub(super) fn bytes_of(value: &Value<'_>) -> Option<Vec<u8>> {
+    if let Some(buffer) = ArrayBuffer::from_value(value.clone()) {
+        // SAFETY: the slice is copied at once, before any script can run that would change,
+        // detach or free the buffer.
+        return unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec);
+    }
+    let view = value.as_object()?;
+    let buffer: Value = view.get("buffer").ok()?;
+    let buffer = ArrayBuffer::from_value(buffer)?;
+    let offset: usize = view.get("byteOffset").ok()?;
+    let length: usize = view.get("byteLength").ok()?;
+    // SAFETY: as above; reading the two numbers was the last that touched the script's objects.
+    let whole = unsafe { buffer.as_bytes() }?;
+    whole.get(offset..offset.checked_add(length)?).map(<[u8]>::to_vec)
+}
