@@ -30,6 +30,7 @@ pub mod run;
 pub mod scenario;
 pub mod script;
 pub mod schedule;
+pub mod script;
 mod shape;
 mod target;
 mod threshold;

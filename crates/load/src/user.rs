@@ -108,6 +108,7 @@ pub struct RunState {
     /// Cancelled when the run is to end early; the reason is in `stop_reason`.
     pub stop: CancellationToken,
     stop_reason: OnceLock<StopReason>,
+    failure: OnceLock<String>,
 }
 
 /// Why a run ends early. The first reason stands.
@@ -148,6 +149,7 @@ impl Default for RunState {
             iterations_interrupted: AtomicU64::new(0),
             stop: CancellationToken::new(),
             stop_reason: OnceLock::new(),
+            failure: OnceLock::new(),
         }
     }
 }
@@ -164,6 +166,18 @@ impl RunState {
     #[must_use]
     pub fn stop_reason(&self) -> Option<&StopReason> {
         self.stop_reason.get()
+    }
+
+    /// Marks the run as failed without ending it, as `exec.test.fail()` does. The first reason stands.
+    pub fn mark_failed(&self, reason: String) {
+        // The first reason stands.
+        let _ = self.failure.set(reason);
+    }
+
+    /// Why the script marked the run as failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Counts an iteration that was interrupted.

@@ -229,14 +229,18 @@ pub(super) fn name_matches(pattern: &str, name: &str) -> bool {
 
 fn network(text: &str) -> Result<(IpAddr, u8), String> {
     let wrong = || format!("blacklistIPs: {text:?} is not a network such as 10.0.0.0/8");
-    let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| {
-        (base, Some(bits))
-    });
+    let (base, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(base, bits)| (base, Some(bits)));
     let base: IpAddr = base.parse().map_err(|_| wrong())?;
     let most = if base.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
         None => most,
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(wrong)?,
+        Some(bits) => bits
+            .parse()
+            .ok()
+            .filter(|bits| *bits <= most)
+            .ok_or_else(wrong)?,
     };
     Ok((base, bits))
 }
@@ -282,7 +286,10 @@ mod tests {
             addresses.find("x.c.local", 80).await.unwrap().to_string(),
             "127.0.0.7:80"
         );
-        assert_eq!(addresses.find("x.evil.com", 80).await.unwrap_err().code, 1111);
+        assert_eq!(
+            addresses.find("x.evil.com", 80).await.unwrap_err().code,
+            1111
+        );
         assert_eq!(addresses.find("10.1.2.3", 80).await.unwrap_err().code, 1110);
         assert_eq!(
             addresses.find("11.1.2.3", 80).await.unwrap().to_string(),

@@ -192,8 +192,7 @@ impl Client {
             match outcome {
                 Ok(exchange) => return Ok(exchange),
                 // A server may close an idle connection at any time; asking again does no harm.
-                Err(broken)
-                    if reused && broken.unanswered && outgoing.method.is_idempotent() => {}
+                Err(broken) if reused && broken.unanswered && outgoing.method.is_idempotent() => {}
                 Err(broken) => return Err(broken.error),
             }
         }

@@ -82,6 +82,12 @@ impl Cookie {
         }
     }
 
+    /// The domain that the server named; empty where it named none.
+    #[must_use]
+    pub fn domain_as_given(&self) -> &str {
+        if self.host_only { "" } else { &self.domain }
+    }
+
     fn is_for(&self, url: &Url, now: Timestamp) -> bool {
         let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
         let domain_matches = host == self.domain
@@ -176,15 +182,19 @@ fn unquoted(value: &str) -> &str {
 pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     let date = text.split_once(',').map_or(text, |(_, date)| date).trim();
     let date = date.trim_end_matches("GMT").trim_end_matches("UTC").trim();
-    ["%d %b %Y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%d-%b-%y %H:%M:%S"]
-        .iter()
-        .find_map(|format| {
-            jiff::civil::DateTime::strptime(format, date)
-                .ok()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()
-        })
-        .map(|zoned| zoned.timestamp())
+    [
+        "%d %b %Y %H:%M:%S",
+        "%d-%b-%Y %H:%M:%S",
+        "%d-%b-%y %H:%M:%S",
+    ]
+    .iter()
+    .find_map(|format| {
+        jiff::civil::DateTime::strptime(format, date)
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+    })
+    .map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]

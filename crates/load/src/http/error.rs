@@ -54,7 +54,9 @@ impl HttpError {
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
             Some(rustls::Error::InvalidCertificate(problem)) => match problem {
-                rustls::CertificateError::UnknownIssuer => Self::new(1310, "x509: unknown authority"),
+                rustls::CertificateError::UnknownIssuer => {
+                    Self::new(1310, "x509: unknown authority")
+                }
                 rustls::CertificateError::NotValidForName
                 | rustls::CertificateError::NotValidForNameContext { .. } => {
                     Self::new(1311, "x509: certificate doesn't match hostname")

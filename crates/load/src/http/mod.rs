@@ -18,6 +18,7 @@ pub use address::{Addresses, Selection};
 pub use body::{Encoding, compress, decompress};
 pub use client::{Client, Exchange, Outgoing, Settings, Timings};
 pub use connection::TlsFacts;
+pub(crate) use cookie::http_date;
 pub use cookie::{Cookie, Jar};
 pub use error::HttpError;
 pub use tls::TlsConfigs;

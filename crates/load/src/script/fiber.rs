@@ -135,7 +135,10 @@ impl Fiber {
     }
 
     /// Runs a function that does not wait, at once.
-    pub(super) fn run_now<T: 'static>(&mut self, function: impl FnOnce() -> T + 'static) -> Option<T> {
+    pub(super) fn run_now<T: 'static>(
+        &mut self,
+        function: impl FnOnce() -> T + 'static,
+    ) -> Option<T> {
         let mut run = std::pin::pin!(self.run(function));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match run.as_mut().poll(&mut context) {
@@ -165,7 +168,11 @@ impl<T> Run<'_, T> {
 
 impl<T> Drop for Run<'_, T> {
     fn drop(&mut self) {
-        if self.coroutine.as_ref().is_some_and(|coroutine| coroutine.started() && !coroutine.done()) {
+        if self
+            .coroutine
+            .as_ref()
+            .is_some_and(|coroutine| coroutine.started() && !coroutine.done())
+        {
             self.fiber.pause.interrupted.set(true);
             while let CoroutineResult::Yield(_) = self.resume() {}
         }

@@ -80,5 +80,7 @@ pub(super) fn bytes_of(value: &Value<'_>) -> Option<Vec<u8>> {
     let length: usize = view.get("byteLength").ok()?;
     // SAFETY: as above; reading the two numbers was the last that touched the script's objects.
     let whole = unsafe { buffer.as_bytes() }?;
-    whole.get(offset..offset.checked_add(length)?).map(<[u8]>::to_vec)
+    whole
+        .get(offset..offset.checked_add(length)?)
+        .map(<[u8]>::to_vec)
 }

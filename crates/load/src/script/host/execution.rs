@@ -1,0 +1,252 @@
+//! Groups, `k6/execution`, `k6/data`, and files.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rquickjs::{Ctx, Object, Result, Value};
+
+use super::super::loader::resolve_path;
+use super::values::{self, Arguments};
+use super::{Host, Phase};
+use crate::user::StopReason;
+
+impl Host {
+    pub(super) fn call_execution<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        arguments: &Arguments<'_, 'js>,
+    ) -> Result<Value<'js>> {
+        let nothing = || Ok(Value::new_undefined(ctx.clone()));
+        match name {
+            "group.enter" => {
+                self.refuse_in_init(ctx, "using group()")?;
+                let name = arguments.text(0)?;
+                if name.contains("::") {
+                    return Err(values::throw(
+                        ctx,
+                        "group and check names may not contain '::'",
+                    ));
+                }
+                let before = self.group.borrow().clone();
+                self.set_group(&format!("{before}::{name}"));
+                let state = Object::new(ctx.clone())?;
+                state.set("group", before)?;
+                state.set("start", self.now_ms())?;
+                Ok(state.into_value())
+            }
+            "group.leave" => {
+                let Some(state) = arguments.get(0).and_then(Value::as_object) else {
+                    return nothing();
+                };
+                let took: f64 = self.now_ms() - state.get::<_, f64>("start")?;
+                self.sink.add(
+                    &self.sink.registry().builtin().group_duration,
+                    took,
+                    &self.tags.borrow(),
+                    self.shared.settings.clock.now(),
+                );
+                self.set_group(&state.get::<_, String>("group")?);
+                nothing()
+            }
+            "execution" => self.execution(ctx, &arguments.text(0)?),
+            "tags.get" => {
+                let name = arguments.text(0)?;
+                match self.tags.borrow().get(&name) {
+                    Some(value) => values::into(ctx, value),
+                    None => nothing(),
+                }
+            }
+            "tags.set" => {
+                let value = arguments
+                    .get(1)
+                    .filter(|value| value.is_string() || value.is_number() || value.is_bool());
+                if value.is_none() {
+                    let message = format!(
+                        "only String, Boolean and Number types are accepted as a Tag value, and {:?} is set to something else",
+                        arguments.text(0)?
+                    );
+                    return Err(values::throw(ctx, &message));
+                }
+                let tags = self
+                    .tags
+                    .borrow()
+                    .with(arguments.text(0)?, arguments.text(1)?);
+                self.set_tags(tags);
+                nothing()
+            }
+            "tags.delete" => {
+                let name = arguments.text(0)?;
+                let tags = self
+                    .tags
+                    .borrow()
+                    .iter()
+                    .filter(|(key, _)| *key != name)
+                    .collect();
+                self.set_tags(tags);
+                nothing()
+            }
+            "tags.all" => {
+                let all = Object::new(ctx.clone())?;
+                for (name, value) in self.tags.borrow().iter() {
+                    all.set(name, value)?;
+                }
+                Ok(all.into_value())
+            }
+            "abort" => {
+                self.refuse_in_init(ctx, "test.abort()")?;
+                Err(self.stop(ctx, StopReason::Aborted(arguments.text(0)?)))
+            }
+            "test.fail" => {
+                self.shared.settings.run.mark_failed(arguments.text(0)?);
+                nothing()
+            }
+            "shared.length" => match self.shared.arrays.lock().get(&arguments.text(0)?) {
+                Some(array) => values::into(ctx, array.len()),
+                None => {
+                    self.only_in_init(
+                        ctx,
+                        "new SharedArray must be called in the init context: it",
+                    )?;
+                    nothing()
+                }
+            },
+            "shared.make" => {
+                let elements = arguments
+                    .get(1)
+                    .and_then(Value::as_array)
+                    .ok_or_else(|| values::throw(ctx, "only arrays can be made into SharedArray"))?
+                    .iter::<String>()
+                    .collect::<Result<Arc<[String]>>>()?;
+                let length = elements.len();
+                self.shared
+                    .arrays
+                    .lock()
+                    .insert(arguments.text(0)?, elements);
+                values::into(ctx, length)
+            }
+            "shared.get" => {
+                let array = self.shared.arrays.lock().get(&arguments.text(0)?).cloned();
+                match array
+                    .as_ref()
+                    .and_then(|array| array.get(arguments.whole::<usize>(1).ok()?))
+                {
+                    Some(element) => values::into(ctx, element.as_str()),
+                    None => nothing(),
+                }
+            }
+            "open" => self.open(ctx, &arguments.text(0)?, arguments.truth(1)),
+            other => Err(values::throw(
+                ctx,
+                &format!("{other} is no call of the host"),
+            )),
+        }
+    }
+
+    fn now_ms(&self) -> f64 {
+        self.shared.settings.run.started.elapsed().as_secs_f64() * 1000.0
+    }
+
+    fn set_group(&self, group: &str) {
+        group.clone_into(&mut self.group.borrow_mut());
+        if self.effective.has_system_tag("group") {
+            let base = self.tags.borrow().clone();
+            let tags = self.built_tags(&base, "group", vec![Arc::from(group)], |base, parts| {
+                base.with("group", Arc::clone(&parts[0]))
+            });
+            self.set_tags(tags);
+        }
+    }
+
+    /// Reads a file. Every user gets what the first one got.
+    fn open<'js>(&self, ctx: &Ctx<'js>, path: &str, binary: bool) -> Result<Value<'js>> {
+        self.only_in_init(ctx, "open()")?;
+        if path.is_empty() {
+            return Err(values::throw(
+                ctx,
+                "open() can't be used with an empty filename",
+            ));
+        }
+        // Relative to the module that calls it, as k6 does it since 0.57.
+        let base = (0..8)
+            .filter_map(|level| ctx.script_or_module_name(level))
+            .filter_map(|name| name.to_string().ok())
+            .find(|name| name.starts_with("file://"))
+            .unwrap_or_else(|| self.shared.entry.clone());
+        let path = resolve_path(&base, path).display().to_string();
+        let known = self.shared.files.lock().get(&path).cloned();
+        let contents = match known {
+            Some(contents) => contents,
+            None => {
+                let contents: Arc<[u8]> = std::fs::read(&path)
+                    .map_err(|error| values::throw(ctx, &format!("open {path}: {error}")))?
+                    .into();
+                self.shared.files.lock().insert(path, Arc::clone(&contents));
+                contents
+            }
+        };
+        if binary {
+            values::buffer(ctx, contents.to_vec())
+        } else {
+            values::into(ctx, String::from_utf8_lossy(&contents).into_owned())
+        }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts and times are far below 2^52"
+    )]
+    fn execution<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Value<'js>> {
+        let run = &self.shared.settings.run;
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed) as f64;
+        let iteration = self.iteration.borrow();
+        let running = iteration
+            .as_ref()
+            .filter(|_| self.phase.get() == Phase::Iteration);
+        let outside = || {
+            values::throw(
+                ctx,
+                "getting scenario information outside of the VU context is not supported",
+            )
+        };
+        let number = match name {
+            "vu.idInInstance" | "vu.idInTest" => self.number as f64,
+            "vu.iterationInInstance" => self.begun.get().saturating_sub(1) as f64,
+            "vu.iterationInScenario" => {
+                let running = running.ok_or_else(outside)?;
+                let begun = self.begun_in_scenario.borrow();
+                begun
+                    .get(&running.scenario.name)
+                    .map_or(0, |begun| begun.saturating_sub(1)) as f64
+            }
+            "scenario.name" => {
+                return values::into(ctx, &*running.ok_or_else(outside)?.scenario.name);
+            }
+            "scenario.executor" => {
+                return values::into(ctx, running.ok_or_else(outside)?.scenario.executor);
+            }
+            "scenario.startTime" => running
+                .ok_or_else(outside)?
+                .scenario
+                .started
+                .get()
+                .map_or(0.0, |(_, wall)| wall.as_millisecond() as f64),
+            "scenario.progress" => (running.ok_or_else(outside)?.scenario.progress)(),
+            "scenario.iterationInInstance" | "scenario.iterationInTest" => {
+                running.ok_or_else(outside)?.number as f64
+            }
+            "instance.iterationsInterrupted" => load(&run.iterations_interrupted),
+            "instance.iterationsCompleted" => load(&run.iterations_completed),
+            "instance.vusActive" => load(&run.vus_active),
+            "instance.vusInitialized" => load(&run.vus_initialized),
+            "instance.currentTestRunDuration" => self.now_ms(),
+            "test.options" => {
+                let json = serde_json::to_string(&self.effective.options)
+                    .map_err(|error| values::throw(ctx, &error.to_string()))?;
+                return values::into(ctx, json);
+            }
+            other => return Err(values::throw(ctx, &format!("{other} is not known"))),
+        };
+        values::into(ctx, number)
+    }
+}

@@ -1,0 +1,849 @@
+//! What scripts can call.
+
+mod bytes;
+mod effective;
+mod execution;
+mod http;
+mod markup;
+mod socket;
+mod values;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{AbortHandle, LocalBoxFuture, abortable};
+use futures::stream::{FuturesUnordered, Stream};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use ring::rand::SecureRandom;
+use rquickjs::function::{Args as CallArgs, Rest};
+use rquickjs::promise::PromiseState;
+use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Object, Persistent, Promise, Value};
+
+pub(super) use self::effective::Effective;
+use self::http::{HttpState, Outcome as HttpOutcome};
+use self::markup::Pages;
+use self::socket::SocketEvent;
+use self::values::Arguments;
+use super::fiber::{Interrupted, Pause};
+use super::{LogLine, Shared};
+use crate::http::Client;
+use crate::metric::{Metric, MetricKind, SampleSink, Tags, ValueKind};
+use crate::user::{Iteration, StopReason};
+
+/// What the script is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its init code.
+    Init,
+    /// Nothing.
+    Idle,
+    /// `setup`.
+    Setup,
+    /// An iteration.
+    Iteration,
+    /// `teardown`.
+    Teardown,
+    /// `handleSummary`.
+    Summary,
+}
+
+/// An exception, as text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Thrown {
+    text: String,
+    interrupt: bool,
+}
+
+/// What one user's script stands on.
+pub(super) struct Host {
+    shared: Arc<Shared>,
+    effective: Arc<Effective>,
+    pause: Rc<Pause>,
+    /// The user's number, from 1; 0 for those that run no iterations.
+    number: u64,
+    sink: SampleSink,
+    client: Client,
+    phase: Cell<Phase>,
+    stopped: Cell<bool>,
+    iteration: RefCell<Option<Iteration>>,
+    /// Iterations that this user has begun.
+    begun: Cell<u64>,
+    /// Iterations that this user has begun, by scenario.
+    begun_in_scenario: RefCell<HashMap<Arc<str>, u64>>,
+    /// Tags of samples now.
+    tags: RefCell<Tags>,
+    group: RefCell<String>,
+    /// Tags of samples, built from others, kept for the next time.
+    built_tags: RefCell<Vec<(TagKey, Tags)>>,
+    /// Metrics that the script made, by the number it knows them under.
+    metrics: RefCell<Vec<Arc<Metric>>>,
+    http: RefCell<HttpState>,
+    pages: RefCell<Pages>,
+    sockets: RefCell<HashMap<u64, socket::Outbox>>,
+    random: RefCell<StdRng>,
+    /// What was started and has not ended, and how to end it.
+    operations: RefCell<FuturesUnordered<LocalBoxFuture<'static, ()>>>,
+    handles: RefCell<HashMap<u64, AbortHandle>>,
+    events: RefCell<VecDeque<Event>>,
+    dispatch: RefCell<Option<Persistent<Function<'static>>>>,
+    make_response: RefCell<Option<Persistent<Function<'static>>>>,
+    /// Reasons of rejected promises that nobody handles.
+    unhandled: RefCell<Vec<String>>,
+    /// True while the host itself loads a module.
+    loads_module: Rc<Cell<bool>>,
+}
+
+/// What happened to something that was started.
+enum Event {
+    Timer(u64),
+    Http(u64, Box<HttpOutcome>),
+    Socket(u64, SocketEvent),
+}
+
+/// What a set of tags was built from.
+#[derive(PartialEq, Eq)]
+struct TagKey {
+    base: Tags,
+    kind: &'static str,
+    parts: Vec<Arc<str>>,
+}
+
+/// Kept sets of tags; above this the oldest goes.
+const BUILT_TAGS: usize = 64;
+
+// === impl Thrown ===
+
+impl Thrown {
+    pub(super) fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            interrupt: false,
+        }
+    }
+
+    fn interrupted() -> Self {
+        Self {
+            text: "interrupted".to_owned(),
+            interrupt: true,
+        }
+    }
+
+    /// True if the iteration was ended from outside.
+    pub(super) fn is_interrupt(&self) -> bool {
+        self.interrupt
+    }
+}
+
+impl From<CaughtError<'_>> for Thrown {
+    fn from(error: CaughtError<'_>) -> Self {
+        let text = match error {
+            CaughtError::Exception(exception) => {
+                let object = exception.as_object();
+                let name: String = object.get("name").unwrap_or_else(|_| "Error".to_owned());
+                let message = exception.message().unwrap_or_default();
+                let stack = exception.stack().unwrap_or_default();
+                let interrupt = name == "InternalError" && message == "interrupted";
+                let text = described(&name, &message, &stack);
+                return Self { text, interrupt };
+            }
+            CaughtError::Value(value) => format!("Uncaught {}", values::shown(&value)),
+            CaughtError::Error(error) => error.to_string(),
+        };
+        Self {
+            text,
+            interrupt: false,
+        }
+    }
+}
+
+fn described(name: &str, message: &str, stack: &str) -> String {
+    let mut text = if message.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}: {message}")
+    };
+    for line in stack.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        // Where in the host's own modules it happened says nothing to the script's author.
+        if !line.contains("(springtide:") && !line.contains("(native)") {
+            text.push_str("\n\t");
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+// === impl Host ===
+
+impl Host {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        number: u64,
+        sink: SampleSink,
+        pause: Rc<Pause>,
+    ) -> Self {
+        let effective = Arc::clone(&shared.effective.read());
+        let client = Client::new(Arc::clone(&effective.http));
+        let tags = effective.tags.clone();
+        Self {
+            shared,
+            effective,
+            pause,
+            number,
+            sink,
+            client,
+            phase: Cell::new(Phase::Init),
+            stopped: Cell::new(false),
+            iteration: RefCell::default(),
+            begun: Cell::new(0),
+            begun_in_scenario: RefCell::default(),
+            tags: RefCell::new(tags),
+            group: RefCell::default(),
+            built_tags: RefCell::default(),
+            metrics: RefCell::default(),
+            http: RefCell::default(),
+            pages: RefCell::default(),
+            sockets: RefCell::default(),
+            random: RefCell::new(StdRng::from_os_rng()),
+            operations: RefCell::default(),
+            handles: RefCell::default(),
+            events: RefCell::default(),
+            dispatch: RefCell::default(),
+            make_response: RefCell::default(),
+            unhandled: RefCell::default(),
+            loads_module: Rc::default(),
+        }
+    }
+
+    // --- life cycle ---
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    pub(super) fn begin_stage(&self, name: &str, phase: Phase) {
+        self.phase.set(phase);
+        self.set_tags(self.effective.tags.with("group", format!("::{name}")));
+        *self.group.borrow_mut() = format!("::{name}");
+    }
+
+    pub(super) fn begin_iteration(&self, iteration: &Iteration) {
+        self.phase.set(Phase::Iteration);
+        self.stopped.set(false);
+        self.begun.set(self.begun.get() + 1);
+        let scenario = &iteration.scenario;
+        let changed = self
+            .iteration
+            .borrow()
+            .as_ref()
+            .is_none_or(|last| !Arc::ptr_eq(&last.scenario, scenario));
+        if changed || !self.group.borrow().is_empty() {
+            self.group.borrow_mut().clear();
+        }
+        // Tags that an iteration set on its user end with it.
+        self.set_tags(
+            self.effective
+                .tags
+                .with_all(self.effective.system_tag("scenario", &scenario.name))
+                .with_all(self.effective.system_tag("group", ""))
+                .with_all(
+                    scenario
+                        .tags
+                        .iter()
+                        .map(|(name, value)| (Arc::from(name), Arc::from(value))),
+                ),
+        );
+        *self
+            .begun_in_scenario
+            .borrow_mut()
+            .entry(Arc::clone(&scenario.name))
+            .or_default() += 1;
+        *self.iteration.borrow_mut() = Some(iteration.clone());
+    }
+
+    /// Ends what is still under way. Called also where an iteration was dropped.
+    pub(super) fn end(&self, samples: bool) {
+        self.operations.borrow_mut().clear();
+        self.handles.borrow_mut().clear();
+        self.sockets.borrow_mut().clear();
+        self.events.borrow_mut().clear();
+        self.unhandled.borrow_mut().clear();
+        self.pages.borrow_mut().clear();
+        if self.phase.get() == Phase::Iteration {
+            if self.effective.options.no_vu_connection_reuse == Some(true) {
+                self.client.close_idle();
+            }
+            if self.effective.options.no_cookies_reset != Some(true) {
+                self.http.borrow_mut().reset_cookies();
+            }
+        }
+        let (sent, received) = self.client.take_bytes();
+        if samples || sent + received > 0 {
+            self.count_bytes(sent, received);
+        }
+        self.phase.set(Phase::Idle);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes are far below 2^52")]
+    fn count_bytes(&self, sent: u64, received: u64) {
+        if sent == 0 && received == 0 {
+            return;
+        }
+        let metrics = self.sink.registry().builtin().clone();
+        self.sink.add_all(
+            [
+                (&metrics.data_sent, sent as f64),
+                (&metrics.data_received, received as f64),
+            ],
+            &self.tags.borrow(),
+            self.shared.settings.clock.now(),
+        );
+    }
+
+    /// Counts an iteration that came to its end.
+    pub(super) fn count_iteration(&self, took: Duration) {
+        let metrics = self.sink.registry().builtin();
+        self.sink.add_all(
+            [
+                (&metrics.iteration_duration, took.as_secs_f64() * 1000.0),
+                (&metrics.iterations, 1.0),
+            ],
+            &self.tags.borrow(),
+            self.shared.settings.clock.now(),
+        );
+    }
+
+    pub(super) fn least_iteration_time(&self) -> Option<Duration> {
+        self.effective
+            .options
+            .min_iteration_duration
+            .map(|span| span.0)
+    }
+
+    /// True if the script asked for the end of the run in what ran last.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    pub(super) fn setup_data(&self) -> Option<Arc<str>> {
+        self.shared.setup_data.lock().clone()
+    }
+
+    /// Lets go of what keeps the JavaScript runtime from ending.
+    pub(super) fn forget_functions(&self) {
+        self.dispatch.borrow_mut().take();
+        self.make_response.borrow_mut().take();
+    }
+
+    /// Tells the module loader when the host itself loads a module.
+    pub(super) fn loads_module(&self) -> &Rc<Cell<bool>> {
+        &self.loads_module
+    }
+
+    pub(super) fn log(&self, line: LogLine<'_>) {
+        (self.shared.settings.log)(line);
+    }
+
+    fn warn(&self, message: &str) {
+        self.log(LogLine {
+            level: "warning",
+            source: "",
+            message,
+        });
+    }
+
+    fn set_tags(&self, tags: Tags) {
+        *self.tags.borrow_mut() = tags;
+    }
+
+    /// Tags built from the present ones and `parts`, as `build` does it; kept for the next time.
+    fn built_tags(
+        &self,
+        base: &Tags,
+        kind: &'static str,
+        parts: Vec<Arc<str>>,
+        build: impl FnOnce(&Tags, &[Arc<str>]) -> Tags,
+    ) -> Tags {
+        let key = TagKey {
+            base: base.clone(),
+            kind,
+            parts,
+        };
+        let mut built = self.built_tags.borrow_mut();
+        if let Some((_, tags)) = built.iter().find(|(known, _)| *known == key) {
+            return tags.clone();
+        }
+        let tags = build(base, &key.parts);
+        if built.len() >= BUILT_TAGS {
+            built.remove(0);
+        }
+        built.push((key, tags.clone()));
+        tags
+    }
+
+    // --- waiting ---
+
+    /// Waits on the fiber, and lets what was started go on meanwhile.
+    fn wait<F>(self: &Rc<Self>, future: F) -> Result<F::Output, Interrupted>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let host = Rc::clone(self);
+        self.pause.wait(async move {
+            let mut future = pin!(future);
+            poll_fn(|context| {
+                host.poll_operations(context);
+                future.as_mut().poll(context)
+            })
+            .await
+        })
+    }
+
+    fn poll_operations(&self, context: &mut std::task::Context<'_>) {
+        let mut operations = self.operations.borrow_mut();
+        while let Poll::Ready(Some(())) = std::pin::Pin::new(&mut *operations).poll_next(context) {}
+    }
+
+    /// Lets other users of this thread run, where a script computes for long. True: it is to end.
+    pub(super) fn tick(self: &Rc<Self>) -> bool {
+        self.pause.is_interrupted() || self.wait(tokio::task::yield_now()).is_err()
+    }
+
+    /// Starts something that ends later.
+    fn start(self: &Rc<Self>, id: u64, operation: impl Future<Output = ()> + 'static) {
+        let (operation, handle) = abortable(operation);
+        self.handles.borrow_mut().insert(id, handle);
+        let host = Rc::downgrade(self);
+        self.operations.borrow_mut().push(Box::pin(async move {
+            // An operation that was cancelled has nothing to say.
+            let _ = operation.await;
+            if let Some(host) = host.upgrade() {
+                host.handles.borrow_mut().remove(&id);
+            }
+        }));
+    }
+
+    fn push(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+    }
+
+    /// Notes a rejected promise, or that it was handled after all.
+    pub(super) fn rejected(&self, ctx: &Ctx<'_>, reason: &Value<'_>, handled: bool) {
+        let mut unhandled = self.unhandled.borrow_mut();
+        if handled {
+            unhandled.pop();
+            return;
+        }
+        let text = match reason.clone().into_exception() {
+            Some(exception) => Thrown::from(CaughtError::Exception(exception)).text,
+            None => values::shown(reason),
+        };
+        let _ = ctx;
+        unhandled.push(text);
+    }
+
+    /// Runs promise jobs and events until nothing is left to do.
+    pub(super) fn run_events(self: &Rc<Self>, ctx: &Ctx<'_>) -> Result<(), Thrown> {
+        loop {
+            while ctx.execute_pending_job() {
+                if self.pause.is_interrupted() {
+                    return Err(Thrown::interrupted());
+                }
+            }
+            if let Some(reason) = self.unhandled.borrow_mut().pop() {
+                return Err(Thrown::new(&format!("Uncaught (in promise) {reason}")));
+            }
+            let event = self.events.borrow_mut().pop_front();
+            if let Some(event) = event {
+                self.dispatch(ctx, event)?;
+                continue;
+            }
+            if self.operations.borrow().is_empty() {
+                return Ok(());
+            }
+            let host = Rc::clone(self);
+            let waited = self.wait(poll_fn(move |_| {
+                if host.events.borrow().is_empty() && !host.operations.borrow().is_empty() {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            }));
+            if waited.is_err() {
+                return Err(Thrown::interrupted());
+            }
+        }
+    }
+
+    /// Runs until nothing is left to do, then gives what a promise became.
+    pub(super) fn finish<'js>(
+        self: &Rc<Self>,
+        ctx: &Ctx<'js>,
+        promise: Promise<'js>,
+    ) -> Result<Value<'js>, Thrown> {
+        let events = self.run_events(ctx);
+        match promise.state() {
+            PromiseState::Resolved | PromiseState::Rejected => {
+                let result = match promise.result::<Value>() {
+                    Some(result) => result.catch(ctx).map_err(Thrown::from),
+                    None => Ok(Value::new_undefined(ctx.clone())),
+                };
+                match (result, events) {
+                    (Err(thrown), _) => Err(thrown),
+                    (Ok(_), Err(thrown)) => Err(thrown),
+                    (Ok(value), Ok(())) => Ok(value),
+                }
+            }
+            // Nothing will ever resolve it; k6 ends the iteration there as well.
+            PromiseState::Pending => events.map(|()| Value::new_undefined(ctx.clone())),
+        }
+    }
+
+    fn dispatch(self: &Rc<Self>, ctx: &Ctx<'_>, event: Event) -> Result<(), Thrown> {
+        let Some(dispatch) = self.dispatch.borrow().clone() else {
+            return Ok(());
+        };
+        let send = || -> rquickjs::Result<()> {
+            let dispatch = dispatch.restore(ctx)?;
+            let mut call = CallArgs::new_unsized(ctx.clone());
+            match event {
+                Event::Timer(id) => {
+                    call.push_arg(id)?;
+                    call.push_arg(true)?;
+                }
+                Event::Http(id, outcome) => {
+                    call.push_arg(id)?;
+                    call.push_arg(true)?;
+                    match self.response(ctx, *outcome) {
+                        Ok(response) => {
+                            call.push_arg(false)?;
+                            call.push_arg(response)?;
+                        }
+                        Err(error) if error.is_exception() => {
+                            call.push_arg(true)?;
+                            call.push_arg(ctx.catch())?;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Event::Socket(id, event) => {
+                    call.push_arg(id)?;
+                    event.push(ctx, &mut call)?;
+                }
+            }
+            call.apply::<Value>(&dispatch).map(|_| ())
+        };
+        send().catch(ctx).map_err(Thrown::from)
+    }
+
+    // --- calls ---
+
+    /// Makes the functions through which the runtime module reaches the host.
+    pub(super) fn install(self: &Rc<Self>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let functions = Object::new(ctx.clone())?;
+        let host = Rc::clone(self);
+        functions.set(
+            "sleep",
+            hosted(ctx, move |ctx, arguments| {
+                let seconds: f64 = arguments.number(0)?;
+                host.refuse_in_init(ctx, "sleep()")?;
+                // NaN and negative times do not wait.
+                let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+                host.wait(tokio::time::sleep(time))
+                    .map_err(|_| values::interrupt(ctx))?;
+                Ok(Value::new_undefined(ctx.clone()))
+            })?,
+        )?;
+        let host = Rc::clone(self);
+        functions.set(
+            "check",
+            hosted(ctx, move |ctx, arguments| {
+                host.add_check(arguments)?;
+                Ok(Value::new_undefined(ctx.clone()))
+            })?,
+        )?;
+        let host = Rc::clone(self);
+        functions.set(
+            "add",
+            hosted(ctx, move |ctx, arguments| {
+                host.add_sample(ctx, arguments)?;
+                Ok(Value::new_undefined(ctx.clone()))
+            })?,
+        )?;
+        let host = Rc::clone(self);
+        functions.set(
+            "request",
+            hosted(ctx, move |ctx, arguments| {
+                host.refuse_in_init(ctx, "making HTTP requests")?;
+                let order = host.order(ctx, arguments)?;
+                let outcome = host
+                    .wait(Rc::clone(&host).perform(order))
+                    .map_err(|_| values::interrupt(ctx))?;
+                host.response(ctx, outcome)
+            })?,
+        )?;
+        let host = Rc::clone(self);
+        functions.set(
+            "call",
+            hosted(ctx, move |ctx, arguments| {
+                let name = arguments.text(0)?;
+                host.call(ctx, &name, &arguments.rest(1))
+            })?,
+        )?;
+        let globals = ctx.globals();
+        let environment = Object::new(ctx.clone())?;
+        for (name, value) in &self.shared.settings.env {
+            environment.set(name.as_str(), value.as_str())?;
+        }
+        globals.set("__ENV", environment)?;
+        globals.set("__VU", self.number)?;
+        globals.set("__ITER", 0)?;
+        globals.set("__springtide", functions)
+    }
+
+    /// Sets `__ITER` and what the scenario adds to `__ENV`.
+    pub(super) fn set_globals(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let globals = ctx.globals();
+        globals.set("__ITER", self.begun.get().saturating_sub(1))?;
+        let iteration = self.iteration.borrow();
+        let Some(iteration) = &*iteration else {
+            return Ok(());
+        };
+        if !iteration.scenario.env.is_empty() {
+            let environment: Object = globals.get("__ENV")?;
+            for (name, value) in &iteration.scenario.env {
+                environment.set(name.as_str(), value.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_in_init(&self, ctx: &Ctx<'_>, what: &str) -> rquickjs::Result<()> {
+        match self.phase.get() {
+            Phase::Init => Err(values::throw(
+                ctx,
+                &format!("{what} in the init context is not supported"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn only_in_init(&self, ctx: &Ctx<'_>, what: &str) -> rquickjs::Result<()> {
+        match self.phase.get() {
+            Phase::Init => Ok(()),
+            _ => Err(values::throw(
+                ctx,
+                &format!("{what} is only available in the init stage (i.e. the global scope)"),
+            )),
+        }
+    }
+
+    /// Everything that is not called for every request.
+    fn call<'js>(
+        self: &Rc<Self>,
+        ctx: &Ctx<'js>,
+        name: &str,
+        arguments: &Arguments<'_, 'js>,
+    ) -> rquickjs::Result<Value<'js>> {
+        let nothing = || Ok(Value::new_undefined(ctx.clone()));
+        match name {
+            "dispatch" => {
+                let function = arguments.function(0)?;
+                *self.dispatch.borrow_mut() = Some(Persistent::save(ctx, function));
+                nothing()
+            }
+            "log" => {
+                let level = match arguments.text(0)?.as_str() {
+                    "debug" => "debug",
+                    "warning" => "warning",
+                    "error" => "error",
+                    _ => "info",
+                };
+                self.log(LogLine {
+                    level,
+                    source: "console",
+                    message: &arguments.text(1)?,
+                });
+                nothing()
+            }
+            "timer" => {
+                self.refuse_in_init(ctx, "setting a timer")?;
+                let id: u64 = arguments.whole(0)?;
+                let time =
+                    Duration::try_from_secs_f64(arguments.number(1)? / 1000.0).unwrap_or_default();
+                let host = Rc::downgrade(self);
+                self.start(id, async move {
+                    tokio::time::sleep(time).await;
+                    if let Some(host) = host.upgrade() {
+                        host.push(Event::Timer(id));
+                    }
+                });
+                nothing()
+            }
+            "cancel" => {
+                if let Some(handle) = self.handles.borrow_mut().remove(&arguments.whole(0)?) {
+                    handle.abort();
+                }
+                nothing()
+            }
+            "seed" => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "any number is as good a seed as another"
+                )]
+                let seed = (arguments.number(0)? as i64).cast_unsigned();
+                *self.random.borrow_mut() = StdRng::seed_from_u64(seed);
+                nothing()
+            }
+            "random" => values::into(ctx, self.random.borrow_mut().random::<f64>()),
+            "random.bytes" => {
+                let size: usize = arguments.whole(0)?;
+                let mut bytes = vec![0; size.min(64 * 1024 * 1024)];
+                ring::rand::SystemRandom::new()
+                    .fill(&mut bytes)
+                    .map_err(|_| values::throw(ctx, "the system gives no random bytes"))?;
+                values::buffer(ctx, bytes)
+            }
+            "load" => {
+                let name = arguments.text(0)?;
+                if !name.starts_with("springtide:") && !super::loader::is_public(&name) {
+                    return Err(values::throw(
+                        ctx,
+                        &format!(
+                            "require({name:?}): only k6's modules can be required; write local files as ES modules and import them"
+                        ),
+                    ));
+                }
+                self.loads_module.set(true);
+                let imported = rquickjs::Module::import(ctx, name);
+                self.loads_module.set(false);
+                imported?.finish::<Value>()
+            }
+            "metric" => self.make_metric(ctx, arguments),
+            "metric.nan" => {
+                let message = arguments.text(1)?;
+                if self.effective.options.throw == Some(true) {
+                    return Err(values::throw(ctx, &message));
+                }
+                self.warn(&message);
+                values::into(ctx, false)
+            }
+            _ => match name.split_once('.').map_or(name, |(area, _)| area) {
+                "http" | "jar" | "url" => self.call_http(ctx, name, arguments),
+                "group" | "execution" | "tags" | "abort" | "test" | "shared" | "open" => {
+                    self.call_execution(ctx, name, arguments)
+                }
+                "html" => self.call_markup(ctx, name, arguments),
+                "socket" => self.call_socket(ctx, name, arguments),
+                _ => bytes::call(ctx, name, arguments),
+            },
+        }
+    }
+
+    fn make_metric<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+    ) -> rquickjs::Result<Value<'js>> {
+        self.only_in_init(ctx, "creating a metric")?;
+        let kind = match arguments.text(0)?.as_str() {
+            "counter" => MetricKind::Counter,
+            "gauge" => MetricKind::Gauge,
+            "rate" => MetricKind::Rate,
+            _ => MetricKind::Trend,
+        };
+        let contains = if arguments.truth(2) {
+            ValueKind::Time
+        } else {
+            ValueKind::Default
+        };
+        let metric = self
+            .sink
+            .registry()
+            .register(&arguments.text(1)?, kind, contains)
+            .map_err(|error| values::throw(ctx, &error.to_string()))?;
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.push(metric);
+        values::into(ctx, metrics.len() - 1)
+    }
+
+    fn add_sample(&self, ctx: &Ctx<'_>, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
+        self.refuse_in_init(ctx, "adding a value to a metric")?;
+        let index: usize = arguments.whole(0)?;
+        let Some(metric) = self.metrics.borrow().get(index).cloned() else {
+            return Err(values::throw(ctx, "the metric is of another user"));
+        };
+        let value = arguments.number(1)?;
+        let tags = self.with_tags(arguments, 2)?;
+        self.sink
+            .add(&metric, value, &tags, self.shared.settings.clock.now());
+        Ok(())
+    }
+
+    fn add_check(&self, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
+        let name: Arc<str> = arguments.text(0)?.into();
+        let passed = arguments.truth(1);
+        let tags = self.with_tags(arguments, 2)?;
+        let tags = if self.effective.has_system_tag("check") {
+            self.built_tags(&tags, "check", vec![name], |base, parts| {
+                base.with("check", Arc::clone(&parts[0]))
+            })
+        } else {
+            tags
+        };
+        self.sink.add(
+            &self.sink.registry().builtin().checks,
+            f64::from(u8::from(passed)),
+            &tags,
+            self.shared.settings.clock.now(),
+        );
+        Ok(())
+    }
+
+    /// The present tags with those of an argument that may be there.
+    fn with_tags(&self, arguments: &Arguments<'_, '_>, index: usize) -> rquickjs::Result<Tags> {
+        let more = arguments.texts_by_name(index)?;
+        let base = self.tags.borrow();
+        Ok(if more.is_empty() {
+            base.clone()
+        } else {
+            base.with_all(
+                more.into_iter()
+                    .map(|(name, value)| (name.into(), value.into())),
+            )
+        })
+    }
+
+    /// Ends the run, and what runs now.
+    fn stop(&self, ctx: &Ctx<'_>, reason: StopReason) -> rquickjs::Error {
+        let message = match &reason {
+            StopReason::Aborted(message) => message.clone(),
+            StopReason::Threshold(message) | StopReason::Script(message) => message.clone(),
+            StopReason::Interrupted => "interrupted".to_owned(),
+        };
+        self.stopped.set(true);
+        self.shared.settings.run.stop_because(reason);
+        values::throw(ctx, &message)
+    }
+}
+
+/// A JavaScript function that calls the host.
+fn hosted<'js, F>(ctx: &Ctx<'js>, function: F) -> rquickjs::Result<Function<'js>>
+where
+    F: Fn(&Ctx<'js>, &Arguments<'_, 'js>) -> rquickjs::Result<Value<'js>> + 'js,
+{
+    Function::new(
+        ctx.clone(),
+        move |ctx: Ctx<'js>, arguments: Rest<Value<'js>>| {
+            function(&ctx, &Arguments::new(&ctx, &arguments.0))
+        },
+    )
+}

@@ -1,0 +1,216 @@
+//! Finds and compiles the modules that a script imports: local files and k6's own.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
+use rquickjs::module::{Declared, WriteOptions};
+use rquickjs::{Ctx, Error, Module, Result};
+
+use super::sys::load_bytecode;
+
+/// Modules that ship with the program: name, source.
+const BUILTIN: &[(&str, &str)] = &[
+    ("springtide:runtime", include_str!("modules/runtime.js")),
+    ("springtide:select", include_str!("modules/select.js")),
+    ("springtide:text", include_str!("modules/text.js")),
+    ("k6", include_str!("modules/k6.js")),
+    ("k6/http", include_str!("modules/http.js")),
+    ("k6/metrics", include_str!("modules/metrics.js")),
+    ("k6/execution", include_str!("modules/execution.js")),
+    ("k6/data", include_str!("modules/data.js")),
+    ("k6/encoding", include_str!("modules/encoding.js")),
+    ("k6/crypto", include_str!("modules/crypto.js")),
+    (
+        "k6/experimental/webcrypto",
+        include_str!("modules/webcrypto.js"),
+    ),
+    ("k6/timers", include_str!("modules/timers.js")),
+    ("k6/experimental/timers", include_str!("modules/timers.js")),
+    ("k6/html", include_str!("modules/html.js")),
+    ("k6/ws", include_str!("modules/ws.js")),
+    ("k6/websockets", include_str!("modules/websockets.js")),
+    (
+        "k6/experimental/websockets",
+        include_str!("modules/websockets.js"),
+    ),
+];
+
+/// Modules of k6 that are known and not supported.
+const UNSUPPORTED: &[&str] = &[
+    "k6/browser",
+    "k6/experimental/browser",
+    "k6/net/grpc",
+    "k6/experimental/grpc",
+    "k6/experimental/redis",
+    "k6/experimental/fs",
+    "k6/experimental/csv",
+    "k6/experimental/streams",
+    "k6/experimental/tracing",
+    "k6/secrets",
+];
+
+/// The modules of one script, compiled once and loaded by every user.
+#[derive(Debug, Default)]
+pub(super) struct Modules {
+    bytecode: Mutex<HashMap<String, Arc<[u8]>>>,
+    /// True once the script was loaded: after that no file is read.
+    complete: std::sync::atomic::AtomicBool,
+}
+
+/// Resolves and loads for one user.
+#[derive(Clone, Debug)]
+pub(super) struct ModuleLoader {
+    pub(super) modules: Arc<Modules>,
+    /// True while the host itself loads a module: it may name those that scripts may not.
+    pub(super) by_host: Rc<Cell<bool>>,
+}
+
+// === impl Modules ===
+
+impl Modules {
+    /// Says that the script was loaded and nothing new may be imported.
+    pub(super) fn complete(&self) {
+        self.complete
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The module of this name, compiled at the first call.
+    pub(super) fn load<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Module<'js, Declared>> {
+        let known = self.bytecode.lock().get(name).cloned();
+        if let Some(bytecode) = known {
+            return load_bytecode(ctx, &bytecode);
+        }
+        let builtin = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
+        let source = match builtin {
+            Some((_, source)) => (*source).to_owned(),
+            None if self.complete.load(std::sync::atomic::Ordering::Relaxed) => {
+                return Err(Error::new_loading_message(
+                    name,
+                    "modules are imported in the init code only, the same for every user",
+                ));
+            }
+            None => std::fs::read_to_string(name.trim_start_matches("file://"))
+                .map_err(|error| Error::new_loading_message(name, error.to_string()))?,
+        };
+        let module = Module::declare(ctx.clone(), name, source)?;
+        let bytecode = module.write(WriteOptions {
+            strip_source: true,
+            ..WriteOptions::default()
+        })?;
+        self.bytecode
+            .lock()
+            .insert(name.to_owned(), bytecode.into());
+        Ok(module)
+    }
+}
+
+// === impl ModuleLoader ===
+
+impl Resolver for ModuleLoader {
+    fn resolve<'js>(
+        &mut self,
+        _ctx: &Ctx<'js>,
+        base: &str,
+        name: &str,
+        _attributes: Option<ImportAttributes<'js>>,
+    ) -> Result<String> {
+        resolve(base, name).map_err(|reason| {
+            Error::new_resolving_message(base.to_owned(), name.to_owned(), reason)
+        })
+    }
+}
+
+impl Loader for ModuleLoader {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _attributes: Option<ImportAttributes<'js>>,
+    ) -> Result<Module<'js, Declared>> {
+        self.modules.load(ctx, name)
+    }
+}
+
+/// True for a module that scripts may name.
+pub(super) fn is_public(name: &str) -> bool {
+    !name.starts_with("springtide:") && BUILTIN.iter().any(|(builtin, _)| *builtin == name)
+}
+
+/// The name under which an import is loaded: a built-in's, or a file's `file://` URL.
+fn resolve(base: &str, name: &str) -> std::result::Result<String, String> {
+    if is_public(name) || (name.starts_with("springtide:") && !base.starts_with("file://")) {
+        return Ok(name.to_owned());
+    }
+    if UNSUPPORTED.contains(&name) || name == "k6" || name.starts_with("k6/") {
+        return Err(format!("the module {name} is not supported"));
+    }
+    if name.starts_with("http://") || name.starts_with("https://") {
+        return Err(
+            "remote modules are not fetched; download it and import the local file".to_owned(),
+        );
+    }
+    let is_path = name.starts_with("./")
+        || name.starts_with("../")
+        || name.starts_with('/')
+        || name.starts_with("file://");
+    if !is_path {
+        return Err(
+            "npm packages are not looked up; bundle it into a local file and import that with ./"
+                .to_owned(),
+        );
+    }
+    let path = resolve_path(base, name);
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "ts" || extension == "tsx")
+    {
+        return Err("TypeScript is not supported; compile it to JavaScript first".to_owned());
+    }
+    let path = path
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(format!("file://{}", path.display()))
+}
+
+/// A path that is written in the module `base`.
+pub(super) fn resolve_path(base: &str, path: &str) -> PathBuf {
+    let path = path.trim_start_matches("file://");
+    Path::new(base.trim_start_matches("file://"))
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .join(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_local_file_or_a_known_module_is_refused_by_name() {
+        for (name, reason) in [
+            (
+                "https://jslib.k6.io/k6-utils/1.4.0/index.js",
+                "remote modules",
+            ),
+            ("lodash", "npm"),
+            ("k6/browser", "k6/browser is not supported"),
+            ("k6/nonsense", "k6/nonsense is not supported"),
+            ("springtide:runtime", "npm"),
+            ("./missing.js", "missing.js"),
+            ("./typed.ts", "TypeScript"),
+        ] {
+            let error = resolve("file:///tmp/script.js", name).unwrap_err();
+            assert!(error.contains(reason), "{name}: {error}");
+        }
+        assert_eq!(
+            resolve("file:///tmp/script.js", "k6/http").unwrap(),
+            "k6/http"
+        );
+        assert!(resolve("k6/http", "springtide:runtime").is_ok());
+    }
+}

@@ -1,0 +1,1 @@
+throw new Error('k6/websockets is not supported');

@@ -1,0 +1,355 @@
+//! One virtual user that runs a script.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rquickjs::function::Args;
+use rquickjs::{
+    CatchResultExt, Context, Ctx, Function, Module, Object, Persistent, Runtime, Value,
+};
+use tokio::time::Instant;
+
+use super::fiber::{Fiber, SCRIPT_STACK_SIZE};
+use super::host::{Host, Phase, Thrown};
+use super::loader::ModuleLoader;
+use super::{LogLine, ScriptError, Shared, sys};
+use crate::metric::SampleSink;
+use crate::user::{Iteration, Outcome, VirtualUser};
+
+/// A user that runs a script.
+pub struct ScriptUser {
+    fiber: Fiber,
+    engine: Option<Engine>,
+    host: Rc<Host>,
+}
+
+/// The script's side. Made, used and dropped on the fiber, whose stack QuickJS measures.
+#[derive(Clone)]
+struct Engine {
+    context: Context,
+    exports: Persistent<Object<'static>>,
+    /// What `setup` returned, parsed once.
+    data: Rc<std::cell::RefCell<Option<Persistent<Value<'static>>>>>,
+    // After what lives in it.
+    _runtime: Runtime,
+}
+
+// === impl ScriptUser ===
+
+impl ScriptUser {
+    /// Makes a user and runs the script's init code.
+    pub(super) async fn new(
+        shared: Arc<Shared>,
+        number: u64,
+        sink: SampleSink,
+    ) -> Result<Self, ScriptError> {
+        let mut fiber = Fiber::new().map_err(|error| {
+            ScriptError::File(format!(
+                "virtual user {number}: no memory for its stack: {error}; the system may limit mappings (vm.max_map_count)"
+            ))
+        })?;
+        let host = Rc::new(Host::new(
+            Arc::clone(&shared),
+            number,
+            sink,
+            Rc::clone(fiber.pause()),
+        ));
+        let own = Rc::clone(&host);
+        let engine = fiber
+            .run(move || Engine::new(&shared, &own))
+            .await
+            .map_err(|thrown| ScriptError::Exception(thrown.to_string()))?;
+        host.set_phase(Phase::Idle);
+        Ok(Self {
+            fiber,
+            engine: Some(engine),
+            host,
+        })
+    }
+
+    /// Runs a function of the engine's on the fiber.
+    async fn on_fiber<T: 'static>(
+        &mut self,
+        function: impl FnOnce(&Ctx<'_>, &Engine, &Rc<Host>) -> T + 'static,
+    ) -> T {
+        let Some(engine) = self.engine.clone() else {
+            unreachable!("the engine is taken only when the user is dropped");
+        };
+        let host = Rc::clone(&self.host);
+        self.fiber
+            .run(move || {
+                let context = engine.context.clone();
+                context.with(|ctx| function(&ctx, &engine, &host))
+            })
+            .await
+    }
+
+    /// The names of exported functions, and the exported options as JSON.
+    pub(super) async fn inspect(&mut self) -> Result<(Vec<String>, Option<String>), ScriptError> {
+        self.on_fiber(|ctx, engine, _| {
+            let inspected = || -> rquickjs::Result<_> {
+                let exports = engine.exports.clone().restore(ctx)?;
+                let mut functions = Vec::new();
+                for name in exports.keys::<String>() {
+                    let name = name?;
+                    if exports.get::<_, Value>(name.as_str())?.is_function() {
+                        functions.push(name);
+                    }
+                }
+                let options: Value = exports.get("options")?;
+                let json = match ctx.json_stringify(options)? {
+                    Some(json) => Some(json.to_string()?),
+                    None => None,
+                };
+                Ok((functions, json))
+            };
+            inspected()
+                .catch(ctx)
+                .map_err(|error| ScriptError::Exception(Thrown::from(error).to_string()))
+        })
+        .await
+    }
+
+    /// Runs `setup` or `teardown`; gives what it returned, as JSON.
+    pub(super) async fn stage(
+        &mut self,
+        name: &'static str,
+        phase: Phase,
+    ) -> Result<Option<String>, ScriptError> {
+        self.host.begin_stage(name, phase);
+        let result = self
+            .on_fiber(move |ctx, engine, host| {
+                let data = if phase == Phase::Teardown {
+                    vec![engine.data(ctx, host)?]
+                } else {
+                    Vec::new()
+                };
+                let value = engine.call(ctx, host, name, data)?;
+                let json = ctx.json_stringify(value).catch(ctx).map_err(Thrown::from)?;
+                json.map(|json| json.to_string().catch(ctx).map_err(Thrown::from))
+                    .transpose()
+            })
+            .await;
+        self.host.end(false);
+        match result {
+            Ok(json) => Ok(json),
+            Err(_) if self.host.stopped() => Err(ScriptError::Stopped),
+            Err(thrown) => Err(ScriptError::Exception(thrown.to_string())),
+        }
+    }
+
+    /// Runs `handleSummary`.
+    pub(super) async fn handle_summary(
+        &mut self,
+        json: String,
+    ) -> Result<BTreeMap<String, Vec<u8>>, ScriptError> {
+        self.host.begin_stage("handleSummary", Phase::Summary);
+        let result = self
+            .on_fiber(move |ctx, engine, host| {
+                let data = ctx.json_parse(json).catch(ctx).map_err(Thrown::from)?;
+                let value = engine.call(ctx, host, "handleSummary", vec![data])?;
+                let Some(files) = value.as_object() else {
+                    return Err(Thrown::new("handleSummary() must return an object of contents by file name"));
+                };
+                let mut contents = BTreeMap::new();
+                for entry in files.props::<String, Value>() {
+                    let (name, value) = entry.catch(ctx).map_err(Thrown::from)?;
+                    let bytes = match value.as_string() {
+                        Some(text) => text.to_string().catch(ctx).map_err(Thrown::from)?.into_bytes(),
+                        None => sys::bytes_of(&value).ok_or_else(|| {
+                            Thrown::new(&format!(
+                                "handleSummary() must return texts or bytes, and {name:?} is neither"
+                            ))
+                        })?,
+                    };
+                    contents.insert(name, bytes);
+                }
+                Ok(contents)
+            })
+            .await;
+        self.host.end(false);
+        result.map_err(|thrown| ScriptError::Exception(thrown.to_string()))
+    }
+
+    /// How much memory the user's JavaScript takes, in bytes.
+    pub async fn memory(&mut self) -> u64 {
+        self.on_fiber(|ctx, _, _| {
+            ctx.run_gc();
+        })
+        .await;
+        let Some(engine) = &self.engine else { return 0 };
+        u64::try_from(engine._runtime.memory_usage().malloc_size).unwrap_or(0)
+    }
+}
+
+impl VirtualUser for ScriptUser {
+    async fn iterate(&mut self, iteration: &Iteration) -> Outcome {
+        self.host.begin_iteration(iteration);
+        let least = self.host.least_iteration_time();
+        let exec = iteration.scenario.exec.clone();
+        let start = Instant::now();
+        let ended = Ended(Rc::clone(&self.host));
+        let result = self
+            .on_fiber(move |ctx, engine, host| {
+                host.set_globals(ctx).catch(ctx).map_err(Thrown::from)?;
+                let data = engine.data(ctx, host)?;
+                engine.call(ctx, host, &exec, vec![data]).map(|_| ())
+            })
+            .await;
+        let stopped = self.host.stopped();
+        let interrupted = matches!(&result, Err(thrown) if thrown.is_interrupt());
+        if !stopped && !interrupted {
+            self.host.count_iteration(start.elapsed());
+        }
+        drop(ended);
+        match result {
+            _ if stopped => Outcome::Stopped,
+            Ok(()) => {
+                if let Some(least) = least
+                    && let Some(rest) = least.checked_sub(start.elapsed())
+                {
+                    tokio::time::sleep(rest).await;
+                }
+                Outcome::Completed
+            }
+            Err(thrown) => {
+                if !interrupted {
+                    self.host.log(LogLine {
+                        level: "error",
+                        source: "stacktrace",
+                        message: &thrown.to_string(),
+                    });
+                }
+                Outcome::Failed
+            }
+        }
+    }
+}
+
+/// Cleans up after an iteration, also one that is dropped half way.
+struct Ended(Rc<Host>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end(true);
+    }
+}
+
+impl Drop for ScriptUser {
+    fn drop(&mut self) {
+        self.host.end(true);
+        self.host.forget_functions();
+        let engine = self.engine.take();
+        self.fiber.run_now(move || drop(engine));
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    fn new(shared: &Arc<Shared>, host: &Rc<Host>) -> Result<Self, Thrown> {
+        let failed = |error: rquickjs::Error| Thrown::new(&error.to_string());
+        let runtime = Runtime::new().map_err(failed)?;
+        runtime.set_max_stack_size(SCRIPT_STACK_SIZE);
+        let loader = ModuleLoader {
+            modules: Arc::clone(&shared.modules),
+            by_host: Rc::clone(host.loads_module()),
+        };
+        runtime.set_loader(loader.clone(), loader);
+        let ticking = Rc::clone(host);
+        runtime.set_interrupt_handler(Some(Box::new(move || ticking.tick())));
+        let watching = Rc::clone(host);
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(
+            move |ctx, _promise, reason, handled| watching.rejected(&ctx, &reason, handled),
+        )));
+        let context = Context::full(&runtime).map_err(failed)?;
+        let exports = context.with(|ctx| {
+            host.install(&ctx).catch(&ctx).map_err(Thrown::from)?;
+            let prelude = shared
+                .modules
+                .load(&ctx, "springtide:runtime")
+                .and_then(Module::eval)
+                .catch(&ctx)
+                .map_err(Thrown::from)?;
+            host.finish(&ctx, prelude.1)?;
+            let entry = shared
+                .modules
+                .load(&ctx, &shared.entry)
+                .and_then(Module::eval)
+                .catch(&ctx)
+                .map_err(Thrown::from)?;
+            let (module, evaluated) = entry;
+            host.finish(&ctx, evaluated)?;
+            let exports = module.namespace().catch(&ctx).map_err(Thrown::from)?;
+            Ok::<_, Thrown>(Persistent::save(&ctx, exports))
+        });
+        // What the host keeps of the script must not outlive the runtime.
+        let exports = exports.inspect_err(|_| host.forget_functions())?;
+        Ok(Self {
+            context,
+            exports,
+            data: Rc::default(),
+            _runtime: runtime,
+        })
+    }
+
+    /// Calls an exported function and waits until nothing is left to do.
+    fn call<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        host: &Rc<Host>,
+        name: &str,
+        arguments: Vec<Value<'js>>,
+    ) -> Result<Value<'js>, Thrown> {
+        let exports = self
+            .exports
+            .clone()
+            .restore(ctx)
+            .catch(ctx)
+            .map_err(Thrown::from)?;
+        let function: Value = exports.get(name).catch(ctx).map_err(Thrown::from)?;
+        let Some(function) = function.into_function() else {
+            return Err(Thrown::new(&format!(
+                "the script exports no function {name:?}"
+            )));
+        };
+        let value = apply(ctx, &function, arguments)?;
+        match value.clone().into_promise() {
+            Some(promise) => host.finish(ctx, promise),
+            None => host.run_events(ctx).map(|()| value),
+        }
+    }
+
+    /// What `setup` returned.
+    fn data<'js>(&self, ctx: &Ctx<'js>, host: &Host) -> Result<Value<'js>, Thrown> {
+        let known = self.data.borrow().clone();
+        let restored = match known {
+            Some(value) => value.restore(ctx),
+            None => {
+                let value = match host.setup_data() {
+                    None => Value::new_undefined(ctx.clone()),
+                    Some(json) => ctx
+                        .json_parse(json.as_bytes().to_vec())
+                        .catch(ctx)
+                        .map_err(Thrown::from)?,
+                };
+                *self.data.borrow_mut() = Some(Persistent::save(ctx, value.clone()));
+                Ok(value)
+            }
+        };
+        restored.catch(ctx).map_err(Thrown::from)
+    }
+}
+
+fn apply<'js>(
+    ctx: &Ctx<'js>,
+    function: &Function<'js>,
+    arguments: Vec<Value<'js>>,
+) -> Result<Value<'js>, Thrown> {
+    let mut call = Args::new(ctx.clone(), arguments.len());
+    call.push_args(arguments)
+        .and_then(|()| call.apply(function))
+        .catch(ctx)
+        .map_err(Thrown::from)
+}

@@ -1,0 +1,259 @@
+//! Scripts through the runtime, against a server in the same process.
+
+mod support;
+
+use springtide_load::user::{Outcome, StopReason};
+use support::{run_text, serve};
+
+#[tokio::test]
+async fn a_script_lives_as_in_k6() {
+    let url = serve().await;
+    let ran = run_text(
+        r#"
+        import http from 'k6/http';
+        import { check, group, sleep } from 'k6';
+        import { Counter, Trend } from 'k6/metrics';
+        import exec from 'k6/execution';
+        const mine = new Counter('mine');
+        const times = new Trend('times', true);
+        export const options = { vus: 1, thresholds: { http_req_duration: ['p(95)<500'] } };
+        export function setup() { return { token: 'abc', at: __VU }; }
+        export default function (data) {
+            const response = http.get(`${__ENV.URL}/echo?i=${__ITER}`);
+            console.log(response.status, response.json('query'), data.token, __VU, __ITER);
+            const good = check(response, {
+                'status is 200': (r) => r.status === 200,
+                'fails': (r) => r.status === 201,
+            });
+            mine.add(2, { kind: 'x' });
+            times.add(response.timings.duration);
+            group('inner', () => { http.post(`${__ENV.URL}/echo`, { a: 1, b: 'x y' }); });
+            console.log(good, exec.scenario.name, exec.vu.idInTest, exec.scenario.iterationInTest, exec.vu.iterationInScenario);
+            sleep(0.01);
+        }
+        export function teardown(data) { console.log('teardown', data.token); }
+        export function handleSummary(data) { return { stdout: JSON.stringify(data.state), 'a.bin': new Uint8Array([1, 2]).buffer }; }
+        "#,
+        &url,
+        2,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.console(),
+        [
+            "200 i=0 abc 1 0",
+            "false default 1 0 0",
+            "200 i=1 abc 1 1",
+            "false default 1 1 1",
+            "teardown abc"
+        ],
+        "{:?}",
+        ran.lines
+    );
+    assert_eq!(ran.outcomes, [Outcome::Completed, Outcome::Completed]);
+    for (metric, count) in [
+        ("http_reqs", 4),
+        ("http_req_duration", 4),
+        ("checks", 4),
+        ("mine", 4),
+        ("times", 2),
+        ("group_duration", 2),
+        ("iterations", 2),
+        ("iteration_duration", 2),
+    ] {
+        assert_eq!(ran.count(metric), count, "{metric}");
+    }
+    assert!(ran.count("data_sent") > 400);
+    let files = ran.files.unwrap();
+    assert_eq!(files["stdout"], br#"{"testRunDurationMs":5}"#);
+    assert_eq!(files["a.bin"], [1, 2]);
+}
+
+#[tokio::test]
+async fn an_exception_fails_its_iteration_alone_and_says_where_it_was_thrown() {
+    let ran = run_text(
+        "import { fail } from 'k6';\nexport default function () {\n  if (__ITER === 0) inner();\n  console.log('fine');\n}\nfunction inner() { fail('no luck'); }\n",
+        "",
+        2,
+    )
+    .await
+    .unwrap();
+    assert_eq!(ran.outcomes, [Outcome::Failed, Outcome::Completed]);
+    assert!(
+        ran.lines[0].starts_with("error stacktrace Error: no luck"),
+        "{:?}",
+        ran.lines
+    );
+    assert!(ran.lines[0].contains("script.js:6:"), "{:?}", ran.lines);
+    assert_eq!(ran.console(), ["fine"]);
+}
+
+#[tokio::test]
+async fn the_script_can_end_the_run() {
+    let ran = run_text(
+        "import exec from 'k6/execution';\nexport default () => { try { exec.test.abort('enough'); } finally { console.log('on the way out'); } }",
+        "",
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(ran.outcomes, [Outcome::Stopped]);
+    assert_eq!(
+        ran.run.stop_reason(),
+        Some(&StopReason::Aborted("test aborted: enough".to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn promises_timers_and_async_requests_run_in_order() {
+    let url = serve().await;
+    let ran = run_text(
+        r#"
+        import http from 'k6/http';
+        export default async function () {
+            console.log('a');
+            setTimeout(() => console.log('timer 30'), 30);
+            setTimeout(() => console.log('timer 10'), 10);
+            Promise.resolve().then(() => console.log('microtask'));
+            const response = await http.asyncRequest('GET', `${__ENV.URL}/delay/50`);
+            console.log('late', response.body);
+            const all = await Promise.all([1, 2, 3].map((n) => http.asyncRequest('POST', `${__ENV.URL}/echo`, String(n))));
+            console.log(all.map((r) => r.json().body).join());
+            const number = setInterval(() => { console.log('tick'); clearInterval(number); }, 5);
+        }
+        "#,
+        &url,
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.console(),
+        [
+            "a",
+            "microtask",
+            "timer 10",
+            "timer 30",
+            "late late",
+            "1,2,3",
+            "tick"
+        ],
+        "{:?}",
+        ran.lines
+    );
+}
+
+#[tokio::test]
+async fn a_rejected_promise_fails_the_iteration() {
+    let ran = run_text(
+        "export default async function () { await null; throw new Error('later'); }",
+        "",
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(ran.outcomes, [Outcome::Failed]);
+    assert!(ran.lines[0].contains("later"), "{:?}", ran.lines);
+}
+
+#[tokio::test]
+async fn what_is_not_supported_fails_at_start_by_name() {
+    for (source, reason) in [
+        (
+            "import { browser } from 'k6/browser';",
+            "k6/browser is not supported",
+        ),
+        (
+            "import x from 'https://jslib.k6.io/x.js';",
+            "https://jslib.k6.io/x.js",
+        ),
+        ("import _ from 'lodash';", "lodash"),
+        ("import './missing.js';", "missing.js"),
+        (
+            "import http from 'k6/http'; http.get('http://127.0.0.1/');",
+            "init context",
+        ),
+        ("export default () => {", "script.js"),
+        ("throw new Error('at once');", "at once"),
+        (
+            "export const options = { tlsCipherSuites: ['X'] };",
+            "tlsCipherSuites",
+        ),
+        (
+            "export const options = { scenarios: { a: { executor: 'nonsense' } } };",
+            "nonsense",
+        ),
+    ] {
+        let error = run_text(source, "", 1).await.err().unwrap();
+        assert!(error.contains(reason), "{source}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_iteration_leaves_a_user_that_can_go_on() {
+    use springtide_load::metric::Collector;
+    use springtide_load::script::Script;
+    use springtide_load::user::{Iteration, UserFactory, VirtualUser};
+    use std::sync::Arc;
+    use std::time::Duration;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script.js");
+    std::fs::write(
+        &path,
+        "import { sleep } from 'k6'; export default () => { if (__ITER === 0) { try { sleep(60); } finally { console.log('cleanup'); } } else if (__ITER === 1) { for (;;) {} } else console.log('alive'); }",
+    )
+    .unwrap();
+    let lines = Arc::default();
+    let (settings, _) = support::settings(&lines, "");
+    let collector = Collector::new(Arc::clone(&settings.registry), false);
+    let script = Script::load(&path, settings).await.unwrap();
+    let mut user = script.create(1, collector.sink()).await.unwrap();
+    let scenario = support::scenario("default");
+    for number in 0..3 {
+        let iteration = Iteration {
+            scenario: Arc::clone(&scenario),
+            number,
+            intended_start: None,
+        };
+        let ended =
+            tokio::time::timeout(Duration::from_millis(100), user.iterate(&iteration)).await;
+        assert_eq!(ended.is_ok(), number == 2, "{number}");
+    }
+    assert_eq!(
+        *lines.lock(),
+        ["info console cleanup", "info console alive"]
+    );
+    collector.collect();
+    let iterations = collector.registry().builtin().iterations.id;
+    assert_eq!(
+        collector.totals().get(&iterations),
+        Some(&springtide_load::metric::Measured::Counter { sum: 1.0 })
+    );
+}
+
+#[tokio::test]
+async fn an_unread_body_is_not_kept() {
+    let url = serve().await;
+    let ran = run_text(
+        r#"
+        import http from 'k6/http';
+        export const options = { discardResponseBodies: true };
+        export default () => {
+            console.log(http.get(`${__ENV.URL}/large`).body, http.get(`${__ENV.URL}/large`, { responseType: 'text' }).body.length);
+            console.log(new Uint8Array(http.get(`${__ENV.URL}/bytes`, { responseType: 'binary' }).body).join());
+        };
+        "#,
+        &url,
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.console(),
+        ["null 300000", "0,1,2,250,255"],
+        "{:?}",
+        ran.lines
+    );
+    assert!(ran.count("data_received") > 600_000);
+}
