@@ -21,6 +21,7 @@ mod duration;
 mod engine;
 pub mod executor;
 pub mod http;
+mod markup;
 pub mod metric;
 pub mod options;
 mod recorder;

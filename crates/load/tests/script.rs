@@ -257,3 +257,85 @@ async fn an_unread_body_is_not_kept() {
     );
     assert!(ran.count("data_received") > 600_000);
 }
+
+#[tokio::test]
+async fn pages_can_be_read_and_used() {
+    let url = serve().await;
+    let ran = run_text(
+        r#"
+        import http from 'k6/http';
+        export default () => {
+            const page = http.get(`${__ENV.URL}/page`);
+            const doc = page.html();
+            console.log(doc.find('title').text(), doc.find('li').size(), doc.find('li').last().text(), doc.find('li').eq(2).data('n'));
+            console.log(JSON.stringify(doc.find('form').serializeObject()), doc.find('h1').html(), doc.find('li.one').next().text());
+            console.log(doc.find('a').attr('href'), doc.find('b').closest('h1').attr('id'), doc.find('select').val());
+            const form = page.submitForm({ fields: { who: 'you & me' } }).json();
+            console.log(form.method, form.body);
+            console.log(page.clickLink().json('query'), page.html('body').attr('class'));
+        };
+        "#,
+        &url,
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.console(),
+        [
+            "The page 3 third & last 3",
+            r#"{"who":"me","on":"on","choice":"2","long":"words"} Hello <b>world</b> second"#,
+            "/echo?from=link top 2",
+            "POST choice=2&go=Send&long=words&on=on&who=you+%26+me",
+            "from=link main big",
+        ],
+        "{:?}",
+        ran.lines
+    );
+}
+
+#[tokio::test]
+async fn web_sockets_speak_by_callbacks_and_by_events() {
+    let url = serve().await;
+    let ran = run_text(
+        r#"
+        import ws from 'k6/ws';
+        import { WebSocket } from 'k6/websockets';
+        const url = __ENV.URL.replace('http', 'ws') + '/ws';
+        export default () => {
+            const response = ws.connect(url, { tags: { a: 'b' } }, (socket) => {
+                socket.on('open', () => socket.send('hello'));
+                socket.on('message', (text) => { console.log('got', text); socket.setTimeout(() => socket.close(), 5); });
+                socket.on('close', () => console.log('closed'));
+            });
+            console.log(response.status);
+            const socket = new WebSocket(url);
+            socket.binaryType = 'arraybuffer';
+            socket.onopen = () => { socket.send('text'); socket.send(new Uint8Array([1, 2]).buffer); };
+            socket.onmessage = (event) => {
+                console.log(typeof event.data === 'string' ? event.data : new Uint8Array(event.data).join());
+                if (typeof event.data !== 'string') socket.close();
+            };
+            socket.onclose = (event) => console.log('closed', event.code, socket.readyState);
+        };
+        "#,
+        &url,
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.console(),
+        ["got hello", "closed", "101", "text", "1,2", "closed 1000 3"],
+        "{:?}",
+        ran.lines
+    );
+    assert_eq!(
+        (
+            ran.count("ws_sessions"),
+            ran.count("ws_msgs_sent"),
+            ran.count("ws_msgs_received")
+        ),
+        (2, 3, 3)
+    );
+}

@@ -119,6 +119,9 @@ impl Resolver for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> Result<String> {
+        if self.by_host.get() && name.starts_with("springtide:") {
+            return Ok(name.to_owned());
+        }
         resolve(base, name).map_err(|reason| {
             Error::new_resolving_message(base.to_owned(), name.to_owned(), reason)
         })

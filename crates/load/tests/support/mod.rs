@@ -24,7 +24,7 @@ use springtide_machinery::clock::Clock;
 use tokio::net::TcpListener;
 
 /// Starts a server in the style of httpbin on a free port; gives its address without a slash.
-pub async fn serve() -> String {
+pub(crate) async fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -170,7 +170,7 @@ const PAGE: &str = r#"<!DOCTYPE html>
 </body></html>"#;
 
 /// What a script did.
-pub struct Ran {
+pub(crate) struct Ran {
     /// What it wrote to the console, and what was said of it: `level source message`.
     pub lines: Vec<String>,
     pub outcomes: Vec<Outcome>,
@@ -181,19 +181,19 @@ pub struct Ran {
 
 impl Ran {
     /// Lines of the console alone, without their level.
-    pub fn console(&self) -> Vec<&str> {
+    pub(crate) fn console(&self) -> Vec<&str> {
         self.lines
             .iter()
             .filter_map(|line| line.split_once(" console ").map(|(_, message)| message))
             .collect()
     }
 
-    pub fn measured(&self, metric: &str) -> Option<Measured> {
+    pub(crate) fn measured(&self, metric: &str) -> Option<Measured> {
         let id = self.collector.registry().get(metric)?.id;
         self.collector.totals().get(&id).cloned()
     }
 
-    pub fn count(&self, metric: &str) -> u64 {
+    pub(crate) fn count(&self, metric: &str) -> u64 {
         match self.measured(metric) {
             None => 0,
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -205,7 +205,7 @@ impl Ran {
     }
 }
 
-pub fn scenario(exec: &str) -> Arc<ScenarioState> {
+pub(crate) fn scenario(exec: &str) -> Arc<ScenarioState> {
     let started = OnceLock::new();
     started
         .set((tokio::time::Instant::now(), Clock::system().now()))
@@ -221,7 +221,7 @@ pub fn scenario(exec: &str) -> Arc<ScenarioState> {
     })
 }
 
-pub fn settings(lines: &Arc<Mutex<Vec<String>>>, url: &str) -> (ScriptSettings, Arc<RunState>) {
+pub(crate) fn settings(lines: &Arc<Mutex<Vec<String>>>, url: &str) -> (ScriptSettings, Arc<RunState>) {
     let told = Arc::clone(lines);
     let log: Log = Arc::new(move |line: LogLine<'_>| {
         told.lock()
@@ -239,7 +239,7 @@ pub fn settings(lines: &Arc<Mutex<Vec<String>>>, url: &str) -> (ScriptSettings, 
 }
 
 /// Loads a script, runs its stages and so many iterations by one user.
-pub async fn run(path: &Path, url: &str, iterations: u64) -> Result<Ran, String> {
+pub(crate) async fn run(path: &Path, url: &str, iterations: u64) -> Result<Ran, String> {
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let (settings, run) = settings(&lines, url);
     let collector = Collector::new(Arc::clone(&settings.registry), true);
@@ -286,7 +286,7 @@ pub async fn run(path: &Path, url: &str, iterations: u64) -> Result<Ran, String>
 }
 
 /// Writes a script to a temporary folder and runs it.
-pub async fn run_text(source: &str, url: &str, iterations: u64) -> Result<Ran, String> {
+pub(crate) async fn run_text(source: &str, url: &str, iterations: u64) -> Result<Ran, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("script.js");
     std::fs::write(&path, source).unwrap();
@@ -294,7 +294,7 @@ pub async fn run_text(source: &str, url: &str, iterations: u64) -> Result<Ran, S
 }
 
 /// The real k6, if the environment names it.
-pub fn k6() -> Option<PathBuf> {
+pub(crate) fn k6() -> Option<PathBuf> {
     let path = std::env::var_os("SPRINGTIDE_K6").map(PathBuf::from);
     if path.is_none() {
         // Directly, so that it shows under the harness's capture.

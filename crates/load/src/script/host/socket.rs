@@ -1,32 +1,471 @@
 //! `k6/ws` and `k6/websockets`.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures::{SinkExt, StreamExt};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rquickjs::function::Args as CallArgs;
 use rquickjs::{Ctx, Result, Value};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message, client::IntoClientRequest};
+use url::Url;
 
-use super::Host;
 use super::values::{self, Arguments};
+use super::{Event, Host};
+use crate::metric::Tags;
 
-/// What is to be sent.
-pub(super) struct Outbox;
+/// Messages on their way to a socket; a script that sends more waits for none of them, as in k6.
+pub(super) type Outbox = mpsc::UnboundedSender<Message>;
 
 /// What happened on a socket.
-pub(super) enum SocketEvent {}
+pub(super) enum SocketEvent {
+    Open {
+        protocol: String,
+        status: u16,
+        headers: HeaderMap,
+    },
+    Text(String),
+    Binary(Vec<u8>),
+    Ping,
+    Pong,
+    Error {
+        message: String,
+        status: u16,
+    },
+    Close {
+        code: u16,
+        reason: String,
+    },
+}
+
+/// How a socket is opened.
+struct Opening {
+    url: Url,
+    headers: HeaderMap,
+    tags: Tags,
+}
+
+// === impl SocketEvent ===
 
 impl SocketEvent {
-    pub(super) fn push<'js>(self, _ctx: &Ctx<'js>, _call: &mut CallArgs<'js>) -> Result<()> {
-        match self {}
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Close { .. } | Self::Error { .. })
+    }
+
+    /// Adds the event to a call: whether it is the last, its kind, and what belongs to it.
+    pub(super) fn push<'js>(self, ctx: &Ctx<'js>, call: &mut CallArgs<'js>) -> Result<()> {
+        call.push_arg(self.is_last())?;
+        match self {
+            Self::Open {
+                protocol,
+                status,
+                headers,
+            } => {
+                call.push_arg("open")?;
+                call.push_arg(0)?;
+                call.push_arg(protocol)?;
+                call.push_arg(status)?;
+                let headers: serde_json::Map<String, serde_json::Value> = headers
+                    .iter()
+                    .map(|(name, value)| {
+                        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                        (canonical(name.as_str()), value.into())
+                    })
+                    .collect();
+                call.push_arg(serde_json::Value::Object(headers).to_string())
+            }
+            Self::Text(text) => {
+                call.push_arg("text")?;
+                call.push_arg(text)
+            }
+            Self::Binary(bytes) => {
+                call.push_arg("binary")?;
+                call.push_arg(values::buffer(ctx, bytes)?)
+            }
+            Self::Ping => call.push_arg("ping"),
+            Self::Pong => call.push_arg("pong"),
+            Self::Error { message, status } => {
+                call.push_arg("error")?;
+                call.push_arg(message)?;
+                call.push_arg("")?;
+                call.push_arg(status)
+            }
+            Self::Close { code, reason } => {
+                call.push_arg("close")?;
+                call.push_arg(code)?;
+                call.push_arg(reason)
+            }
+        }
     }
 }
+
+/// `Content-Type`, as Go writes header names.
+fn canonical(name: &str) -> String {
+    name.split('-')
+        .map(|part| {
+            let mut letters = part.chars();
+            letters.next().map_or_else(String::new, |first| {
+                format!("{}{}", first.to_ascii_uppercase(), letters.as_str())
+            })
+        })
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+// === impl Host ===
 
 impl Host {
     pub(super) fn call_socket<'js>(
         self: &Rc<Self>,
         ctx: &Ctx<'js>,
         name: &str,
-        _arguments: &Arguments<'_, 'js>,
+        arguments: &Arguments<'_, 'js>,
     ) -> Result<Value<'js>> {
-        Err(values::throw(ctx, &format!("{name} is not supported")))
+        let nothing = || Ok(Value::new_undefined(ctx.clone()));
+        match name {
+            "socket.open" => {
+                self.refuse_in_init(ctx, "using websockets")?;
+                let id: u64 = arguments.whole(0)?;
+                let opening = self.opening(ctx, arguments)?;
+                let (sender, receiver) = mpsc::unbounded_channel();
+                self.sockets.borrow_mut().insert(id, sender);
+                let host = Rc::downgrade(self);
+                self.start(id, async move {
+                    let Some(host) = host.upgrade() else { return };
+                    let last = host.converse(id, opening, receiver).await;
+                    host.sockets.borrow_mut().remove(&id);
+                    host.push(Event::Socket(id, last));
+                });
+                nothing()
+            }
+            "socket.send" => {
+                let value = arguments
+                    .get(1)
+                    .ok_or_else(|| values::throw(ctx, "nothing to send was given"))?;
+                let bytes = values::bytes(ctx, value)?;
+                let message = if value.is_string() {
+                    Message::Text(String::from_utf8_lossy(&bytes).into_owned().into())
+                } else {
+                    Message::Binary(bytes.into())
+                };
+                self.to_socket(arguments, message)?;
+                nothing()
+            }
+            "socket.ping" => {
+                self.to_socket(arguments, Message::Ping(Vec::new().into()))?;
+                nothing()
+            }
+            "socket.close" => {
+                let code: u16 = arguments.whole(1)?;
+                let frame = CloseFrame {
+                    code: CloseCode::from(code),
+                    reason: arguments.text(2)?.into(),
+                };
+                self.to_socket(arguments, Message::Close(Some(frame)))?;
+                nothing()
+            }
+            "socket.wait" => {
+                let host = Rc::clone(self);
+                self.wait(std::future::poll_fn(move |_| {
+                    if host.events.borrow().is_empty() && !host.operations.borrow().is_empty() {
+                        std::task::Poll::Pending
+                    } else {
+                        std::task::Poll::Ready(())
+                    }
+                }))
+                .map_err(|_| values::interrupt(ctx))?;
+                let event = self.events.borrow_mut().pop_front();
+                match event {
+                    Some(event) => self
+                        .dispatch(ctx, event)
+                        .map_err(|thrown| values::throw(ctx, &thrown.to_string()))?,
+                    None => return Err(values::throw(ctx, "the socket is gone")),
+                }
+                nothing()
+            }
+            "socket.throws" => values::into(ctx, self.effective.options.throw == Some(true)),
+            other => Err(values::throw(
+                ctx,
+                &format!("{other} is no call of the host"),
+            )),
+        }
     }
+
+    fn to_socket(&self, arguments: &Arguments<'_, '_>, message: Message) -> Result<()> {
+        let id: u64 = arguments.whole(0)?;
+        if let Some(outbox) = self.sockets.borrow().get(&id) {
+            // A socket that was closed meanwhile takes nothing more.
+            let _ = outbox.send(message);
+        }
+        Ok(())
+    }
+
+    fn opening<'js>(&self, ctx: &Ctx<'js>, arguments: &Arguments<'_, 'js>) -> Result<Opening> {
+        let text = arguments.text(1)?;
+        let url = Url::parse(&text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host())
+            .ok_or_else(|| values::throw(ctx, &format!("{text:?} is not a ws:// or wss:// URL")))?;
+        let mut headers = HeaderMap::new();
+        if let Ok(agent) = HeaderValue::from_str(&self.effective.user_agent) {
+            headers.insert(header::USER_AGENT, agent);
+        }
+        let mut tags = self.tags.borrow().clone();
+        if let Some(params) = arguments.get(2).and_then(Value::as_object) {
+            for entry in params.props::<String, Value>() {
+                let (key, value) = entry?;
+                let list = [value.clone()];
+                let values_by_name = Arguments::new(ctx, &list);
+                match key.as_str() {
+                    "headers" => {
+                        for (name, value) in values_by_name.texts_by_name(0)? {
+                            let pair = name
+                                .parse::<HeaderName>()
+                                .ok()
+                                .zip(HeaderValue::from_str(&value).ok());
+                            let (name, value) = pair.ok_or_else(|| {
+                                values::throw(ctx, &format!("header {name:?} cannot be sent"))
+                            })?;
+                            headers.insert(name, value);
+                        }
+                    }
+                    "tags" => {
+                        let more = values_by_name.texts_by_name(0)?;
+                        tags = tags.with_all(
+                            more.into_iter()
+                                .map(|(name, value)| (name.into(), value.into())),
+                        );
+                    }
+                    "jar" | "compression" if !value.is_undefined() && !value.is_null() => {
+                        return Err(values::throw(
+                            ctx,
+                            &format!("params.{key} is not supported for WebSockets"),
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if let Ok(protocols) = HeaderValue::from_str(&arguments.text(3)?)
+            && !protocols.is_empty()
+        {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
+        }
+        let system = [("url", url.as_str()), ("status", "101"), ("subproto", "")];
+        let system = system
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(name, value)| self.effective.system_tag(name, value));
+        Ok(Opening {
+            tags: tags.with_all(system),
+            url,
+            headers,
+        })
+    }
+
+    /// Opens a socket and carries messages until it is closed; gives how it ended.
+    async fn converse(
+        &self,
+        id: u64,
+        opening: Opening,
+        receiver: mpsc::UnboundedReceiver<Message>,
+    ) -> SocketEvent {
+        let failed = |message: String| SocketEvent::Error { message, status: 0 };
+        let url = &opening.url;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let secure = url.scheme() == "wss";
+        let port = url.port_or_known_default().unwrap_or(80);
+        let start = Instant::now();
+        let address = match self.effective.http.addresses.find(&host, port).await {
+            Ok(address) => address,
+            Err(error) => return failed(error.to_string()),
+        };
+        let stream = match TcpStream::connect(address).await {
+            Ok(stream) => stream,
+            Err(error) => return failed(format!("dial: {error}")),
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            return failed(format!("dial: {error}"));
+        }
+        if !secure {
+            return self.shake(id, stream, opening, receiver, start).await;
+        }
+        let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()) else {
+            return failed(format!("{host} is no name for TLS"));
+        };
+        let mut config = (*self.effective.http.tls.for_host(&host)).clone();
+        config.alpn_protocols.clear();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        match connector.connect(name, stream).await {
+            Ok(stream) => self.shake(id, stream, opening, receiver, start).await,
+            Err(error) => failed(format!("tls: {error}")),
+        }
+    }
+
+    async fn shake<S>(
+        &self,
+        id: u64,
+        stream: S,
+        opening: Opening,
+        receiver: mpsc::UnboundedReceiver<Message>,
+        start: Instant,
+    ) -> SocketEvent
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut request = match opening.url.as_str().into_client_request() {
+            Ok(request) => request,
+            Err(error) => {
+                return SocketEvent::Error {
+                    message: error.to_string(),
+                    status: 0,
+                };
+            }
+        };
+        request.headers_mut().extend(opening.headers);
+        let (socket, response) = match tokio_tungstenite::client_async(request, stream).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                let status = match &error {
+                    SocketError::Http(response) => response.status().as_u16(),
+                    _ => 0,
+                };
+                let message = if status == 0 {
+                    error.to_string()
+                } else {
+                    "websocket: bad handshake".to_owned()
+                };
+                return SocketEvent::Error { message, status };
+            }
+        };
+        let builtin = self.sink.registry().builtin();
+        let tags = opening.tags;
+        let now = self.shared.settings.clock.now();
+        self.sink.add_all(
+            [
+                (&builtin.ws_connecting, milliseconds(start.elapsed())),
+                (&builtin.ws_sessions, 1.0),
+            ],
+            &tags,
+            now,
+        );
+        let protocol = response
+            .headers()
+            .get(header::SEC_WEBSOCKET_PROTOCOL)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .unwrap_or_default();
+        self.push(Event::Socket(
+            id,
+            SocketEvent::Open {
+                protocol,
+                status: response.status().as_u16(),
+                headers: response.headers().clone(),
+            },
+        ));
+        let last = self.carry(id, socket, &tags, receiver).await;
+        self.sink.add(
+            &builtin.ws_session_duration,
+            milliseconds(start.elapsed()),
+            &tags,
+            self.shared.settings.clock.now(),
+        );
+        last
+    }
+
+    async fn carry<S>(
+        &self,
+        id: u64,
+        mut socket: tokio_tungstenite::WebSocketStream<S>,
+        tags: &Tags,
+        mut receiver: mpsc::UnboundedReceiver<Message>,
+    ) -> SocketEvent
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let builtin = self.sink.registry().builtin();
+        let count = |metric, value| {
+            self.sink
+                .add(metric, value, tags, self.shared.settings.clock.now());
+        };
+        let mut asked = None;
+        let mut pinged = None;
+        loop {
+            tokio::select! {
+                biased;
+                message = receiver.recv() => {
+                    let Some(message) = message else {
+                        return closed(asked);
+                    };
+                    let length = message.len() as u64;
+                    match &message {
+                        Message::Close(frame) => asked = frame.clone(),
+                        Message::Ping(_) => pinged = Some(Instant::now()),
+                        _ => count(&builtin.ws_msgs_sent, 1.0),
+                    }
+                    self.client.count_bytes(length, 0);
+                    if let Err(error) = socket.send(message).await {
+                        return SocketEvent::Error { message: error.to_string(), status: 0 };
+                    }
+                }
+                message = socket.next() => {
+                    let event = match message {
+                        None | Some(Err(SocketError::ConnectionClosed)) => return closed(asked),
+                        Some(Err(error)) => {
+                            return SocketEvent::Error { message: error.to_string(), status: 0 };
+                        }
+                        Some(Ok(message)) => {
+                            self.client.count_bytes(0, message.len() as u64);
+                            match message {
+                                Message::Text(text) => SocketEvent::Text(text.to_string()),
+                                Message::Binary(bytes) => SocketEvent::Binary(bytes.to_vec()),
+                                Message::Ping(_) => SocketEvent::Ping,
+                                Message::Pong(_) => {
+                                    if let Some(pinged) = pinged.take() {
+                                        let pinged: Instant = pinged;
+                                        count(&builtin.ws_ping, milliseconds(pinged.elapsed()));
+                                    }
+                                    SocketEvent::Pong
+                                }
+                                Message::Close(frame) => {
+                                    // The answer to it is sent by the next flush.
+                                    let _ = socket.flush().await;
+                                    return closed(asked.or(frame));
+                                }
+                                Message::Frame(_) => continue,
+                            }
+                        }
+                    };
+                    if matches!(event, SocketEvent::Text(_) | SocketEvent::Binary(_)) {
+                        count(&builtin.ws_msgs_received, 1.0);
+                    }
+                    self.push(Event::Socket(id, event));
+                }
+            }
+        }
+    }
+}
+
+fn closed(frame: Option<CloseFrame>) -> SocketEvent {
+    match frame {
+        Some(frame) => SocketEvent::Close {
+            code: frame.code.into(),
+            reason: frame.reason.to_string(),
+        },
+        None => SocketEvent::Close {
+            code: 1006,
+            reason: String::new(),
+        },
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
