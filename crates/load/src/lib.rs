@@ -29,7 +29,6 @@ pub mod replay;
 mod report;
 pub mod run;
 pub mod scenario;
-pub mod script;
 pub mod schedule;
 pub mod script;
 mod shape;
