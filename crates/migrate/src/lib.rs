@@ -19,6 +19,8 @@
 //! | [`schema`] | the source's schema, as its pragmas and statements say it |
 //! | [`snapshot`] | one state of the source, seen by several readers while writers go on |
 //! | [`state`] | what is known of migrations, kept in a schema of its own in the target |
+//! | [`torture`] | a database with every trap in it, for tests |
+//! | `translate` | SQLite's expressions, queries and triggers in PostgreSQL's words |
 //! | [`verify`] | whether source and target hold the same rows |
 
 pub mod connection;
@@ -31,5 +33,6 @@ pub mod profile;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
+pub mod torture;
 mod translate;
 pub mod verify;

@@ -60,6 +60,25 @@ struct Decider<'d> {
     profile: &'d ColumnProfile,
     /// Whether an index orders by the column.
     indexed: bool,
+    /// Whether columns of this declared type hold integers and texts.
+    mixed: bool,
+}
+
+/// A declared type of INTEGER affinity that is no usual name of one, of a column that holds both
+/// integers and texts, such as `INTEGER_OR_TEXT`: all columns of that type are taken alike, so that
+/// keys that refer to each other have one type.
+pub(super) fn mixed_type(column: &Column<'_>, profile: &ColumnProfile) -> Option<String> {
+    let declared = column.declared.to_ascii_uppercase();
+    let usual = declared.split(|letter: char| !letter.is_ascii_alphanumeric()).all(|word| {
+        matches!(
+            word,
+            "" | "INTEGER" | "INT" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "BIGINT" | "INT2" | "INT4" | "INT8"
+                | "UNSIGNED" | "BIG"
+        ) || word.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let odd = affinity(&declared, false) == Affinity::Integer && !usual;
+    let both = profile.texts.count > 0 && profile.blobs.count == 0;
+    (odd && both).then_some(declared)
 }
 
 /// Decides a column.
@@ -69,12 +88,14 @@ pub(super) fn decide(
     profile: &ColumnProfile,
     cast: Option<&Cast>,
     indexed: bool,
+    mixed: &[String],
 ) -> Decision {
     let decider = Decider {
         table,
         column,
         profile,
         indexed,
+        mixed: mixed.contains(&column.declared.to_ascii_uppercase()),
     };
     let (type_, conversion, mut doubts) = match cast {
         Some(cast) => (
@@ -98,6 +119,11 @@ impl Decider<'_> {
     fn choose(&self) -> Choice {
         let watch = Watch::of_declared(&self.column.declared);
         let mut doubts = Vec::new();
+        if self.mixed {
+            let message = "is of a type whose columns hold integers and texts: it becomes text, integers by their digits";
+            let doubt = self.doubt(DoubtKind::Type, message.to_owned(), &self.profile.texts, Some(self.cast_to("bigint")));
+            return (TargetType::Text, Conversion::TextFromAny, vec![doubt]);
+        }
         if self.profile.values() == 0 {
             return self.by_word(watch);
         }
@@ -509,8 +535,20 @@ impl Decider<'_> {
             }
             Affinity::Blob if blobs > numbers => (TargetType::Bytea, Conversion::Exact, Vec::new()),
             // A single stray number among dates or words does not make the column one of numbers.
+            // By NUMERIC affinity no text looks like a number: digits among texts are numbers.
+            Affinity::Numeric if texts > numbers && blobs == 0 && profile.infinite.count == 0 => {
+                let message = "holds numbers among texts: it becomes text, numbers by their digits".to_owned();
+                let doubt = self.doubt(DoubtKind::Type, message, &profile.integers, None);
+                (TargetType::Text, Conversion::TextFromAny, vec![doubt])
+            }
             Affinity::Numeric if texts > numbers => {
                 (TargetType::Text, Conversion::Exact, Vec::new())
+            }
+            Affinity::Integer if blobs == 0 && texts * 10 >= all => {
+                let message = "holds integers and texts: it becomes text, integers by their digits".to_owned();
+                let instead = Some(self.cast_to("bigint"));
+                let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, instead);
+                (TargetType::Text, Conversion::TextFromAny, vec![doubt])
             }
             Affinity::Integer | Affinity::Real | Affinity::Numeric | Affinity::Blob => {
                 self.number(affinity, watch)

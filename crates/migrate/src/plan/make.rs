@@ -2,7 +2,7 @@ use rusqlite::Connection;
 use sqlite3_parser::Bump;
 use sqlite3_parser::ast::{Expr, Literal};
 
-use super::decide::{decide, watch};
+use super::decide::{decide, mixed_type, watch};
 use super::names::{Names, needs_quotes};
 use super::options::fits;
 use super::{
@@ -107,8 +107,12 @@ impl Plan {
             },
         };
         maker.skip_what_cannot_come(&schema, &chosen);
+        let mixed: Vec<String> = (chosen.iter().zip(&profiles))
+            .flat_map(|(table, profile)| table.columns.iter().zip(&profile.columns))
+            .filter_map(|(column, profile)| mixed_type(column, profile))
+            .collect();
         for (table, profile) in chosen.iter().zip(&profiles) {
-            maker.columns(table, profile, &casts);
+            maker.columns(table, profile, &casts, &mixed);
         }
         for (table, profile) in chosen.iter().zip(&profiles) {
             maker.generated(table);
@@ -303,7 +307,7 @@ impl Maker {
     }
 
     /// Names, types, defaults: what the table is before anything refers to it.
-    fn columns(&mut self, table: &Table<'_>, profile: &TableProfile, casts: &Casts<'_>) {
+    fn columns(&mut self, table: &Table<'_>, profile: &TableProfile, casts: &Casts<'_>, mixed: &[String]) {
         let target = self.relations.take(&table.name);
         let mut names = Names::of_columns(self.naming);
         let mut columns = Vec::new();
@@ -322,6 +326,7 @@ impl Maker {
                 stored,
                 casts.of(table, &column.name),
                 indexed,
+                mixed,
             );
             self.plan.doubts.extend(decision.doubts);
             let collation = match &column.collation {

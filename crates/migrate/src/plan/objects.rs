@@ -140,11 +140,13 @@ fn name_in_order<'t>(
                 .unwrap_or_default()
                 + 1;
             let name = format!("t{place:02}_{}", trigger.name);
-            let message = format!(
-                "trigger {} is called {name}, so that it fires in the order of creation",
-                trigger.name
-            );
-            maker.doubt(DoubtKind::Name, Some(&trigger.table), None, message);
+            if place == 1 {
+                let message = format!(
+                    "triggers {} {} get numbers before their names ({name}), so that they fire in the order of creation",
+                    made.time, made.on
+                );
+                maker.doubt(DoubtKind::Name, Some(&trigger.table), None, message);
+            }
             name
         };
         // One table's triggers differ by name; SQLite's differ over all tables.

@@ -76,6 +76,7 @@ impl CatalogColumn {
                 Conversion::Exact | Conversion::TextFromUtf8,
                 TargetType::Text | TargetType::VarChar(_),
             ) => Ty::Text,
+            (Conversion::TextFromAny, TargetType::Text) if is_mixed(&plan.declared) => Ty::Mixed,
             (Conversion::Exact, TargetType::Bytea) => Ty::Blob,
             (Conversion::DateFromText, TargetType::Date) => Ty::Date,
             (Conversion::TimeFromText(format), _) => Ty::Time(*format),
@@ -117,6 +118,11 @@ impl CatalogColumn {
             ..Sql::atom(text, self.ty)
         }
     }
+}
+
+/// Whether a column of the declared type never holds a text that looks like a number.
+fn is_mixed(declared: &str) -> bool {
+    matches!(super::expression::affinity(declared), Ty::Int | Ty::Numeric)
 }
 
 /// One table of a FROM clause, or NEW or OLD.

@@ -49,6 +49,10 @@ impl Translator<'_> {
                 };
                 Ok((number(left), number(right)))
             }
+            (Ty::Mixed, _) | (_, Ty::Mixed) if !equality => Err(refuse()),
+            (Ty::Mixed, Ty::Mixed) => Ok((left.bracketed(), right.bracketed())),
+            (Ty::Mixed, _) => Ok((left.bracketed(), beside_mixed(right).ok_or_else(refuse)?)),
+            (_, Ty::Mixed) => Ok((beside_mixed(left).ok_or_else(refuse)?, right.bracketed())),
             (Ty::Blob, Ty::Blob) => Ok((left.bracketed(), right.bracketed())),
             (Ty::Text, b) if b.is_number() => Ok((
                 left.bracketed(),
@@ -83,6 +87,23 @@ impl Translator<'_> {
             }
             _ => Err(refuse()),
         }
+    }
+}
+
+/// What is compared for equality with a column of integers and texts: by INTEGER affinity a text that
+/// looks like an integer is one.
+pub(super) fn beside_mixed(other: &Sql) -> Option<String> {
+    match (&other.literal, other.ty) {
+        (Some(Literal::Text(text)), _) => {
+            let trimmed = text.trim_matches(' ');
+            match trimmed.parse::<i64>() {
+                Ok(number) => Some(quote_literal(&number.to_string())),
+                Err(_) if trimmed.parse::<f64>().is_ok() => None,
+                Err(_) => Some(quote_literal(text)),
+            }
+        }
+        (_, Ty::Int | Ty::Bool) => other.clone().into_text("=").ok().map(|text| text.bracketed()),
+        _ => None,
     }
 }
 

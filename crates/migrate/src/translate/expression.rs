@@ -634,7 +634,12 @@ impl Translator<'_> {
                     _ => Err(refuse()),
                 }
             }
+            (Ty::Real | Ty::Numeric, Ty::Bool, _) if value.text == "true" => Ok("1".to_owned()),
+            (Ty::Real | Ty::Numeric, Ty::Bool, _) if value.text == "false" => Ok("0".to_owned()),
             (Ty::Real | Ty::Numeric, Ty::Bool, _) => Ok(value.clone().into_number("=")?.text),
+            (Ty::Mixed, Ty::Mixed, _) => Ok(value.text.clone()),
+            (Ty::Mixed, _, _) => super::compare::beside_mixed(value).ok_or_else(refuse),
+            (Ty::Text, Ty::Mixed, _) => Ok(value.text.clone()),
             (Ty::Text, Ty::Int | Ty::Bool, _) => Ok(value.clone().into_text("=")?.text),
             (Ty::Text, from, _) if from.is_written_as_text() => {
                 Ok(value.clone().into_text("=")?.text)
@@ -853,7 +858,7 @@ fn cast(operand: Sql, type_name: &str) -> Result<Sql, Refusal> {
 }
 
 /// The affinity of a type name, as the type a cast to it answers with.
-fn affinity(type_name: &str) -> Ty {
+pub(super) fn affinity(type_name: &str) -> Ty {
     let name = type_name.to_ascii_uppercase();
     let has = |part: &str| name.contains(part);
     if has("INT") {
@@ -877,6 +882,7 @@ pub(super) fn unify(values: &[Sql], token: &str) -> Result<(Ty, Vec<String>), Re
             (Ty::Null, ty) => ty,
             (a, b) if a == b => a,
             (Ty::Bool, Ty::Int) | (Ty::Int, Ty::Bool) => Ty::Int,
+            (Ty::Mixed, Ty::Int) | (Ty::Int, Ty::Mixed) => Ty::Mixed,
             (Ty::Real, b) | (b, Ty::Real) if b.is_number() => Ty::Real,
             (Ty::Numeric, Ty::Int) | (Ty::Int, Ty::Numeric) => Ty::Numeric,
             (a, Ty::Text) | (Ty::Text, a) if a.is_written_as_text() => Ty::Text,
@@ -917,7 +923,7 @@ pub(super) fn convert_to(value: &Sql, ty: Ty, token: &str) -> Result<String, Ref
             )
         }
         (Ty::Int, Ty::Numeric) => format!("{}::numeric", value.bracketed()),
-        (_, Ty::Text) => value.clone().into_text(token)?.text,
+        (_, Ty::Text | Ty::Mixed) => value.clone().into_text(token)?.text,
         _ => {
             return Err(Refusal::new(
                 token,

@@ -198,7 +198,7 @@ impl Translator<'_> {
                     Ty::Bool | Ty::Int => "integer",
                     Ty::Real => "real",
                     Ty::Blob => "blob",
-                    Ty::Numeric | Ty::Opaque => {
+                    Ty::Numeric | Ty::Mixed | Ty::Opaque => {
                         return refuse("asks for the class of each value, which is now one type");
                     }
                     _ => "text",
@@ -540,22 +540,25 @@ impl Translator<'_> {
         let mut texts = Vec::new();
         for term in terms {
             let value = self.expression(&term.expr, scope)?;
-            texts.push(format!("{}{}", sort_key(value).text, direction(term)));
+            texts.push(format!("{}{}", sort_key(value)?.text, direction(term)));
         }
         Ok(format!("ORDER BY {}", texts.join(", ")))
     }
 }
 
 /// An expression in the form in which PostgreSQL sorts it as SQLite does.
-pub(super) fn sort_key(value: Sql) -> Sql {
+pub(super) fn sort_key(value: Sql) -> Result<Sql, Refusal> {
+    if value.ty == Ty::Mixed {
+        return Err(Refusal::new("ORDER", format!("{} is ordered, which holds integers and texts", value.text)));
+    }
     if value.ty != Ty::Text {
-        return value;
+        return Ok(value);
     }
     let collation = match value.collated {
         Collated::No => Collation::Binary,
         Collated::Column(collation) | Collated::Explicit(collation) => collation,
     };
-    value.with_key_collation(collation)
+    Ok(value.with_key_collation(collation))
 }
 
 /// Ascending or descending; NULL is SQLite's smallest value unless said otherwise.

@@ -415,7 +415,7 @@ impl Translator<'_> {
                     {
                         Some(place) if (1..=row.len()).contains(&place) => {
                             if row[place - 1].nondeterministic {
-                                sort_key(row[place - 1].clone()).text
+                                sort_key(row[place - 1].clone())?.text
                             } else {
                                 place.to_string()
                             }
@@ -430,7 +430,7 @@ impl Translator<'_> {
                                 {
                                     (place + 1).to_string()
                                 }
-                                _ => sort_key(value).text,
+                                _ => sort_key(value)?.text,
                             }
                         }
                     };

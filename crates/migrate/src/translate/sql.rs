@@ -30,6 +30,9 @@ pub(crate) enum Ty {
     Uuid { uppercase: bool, hyphens: bool },
     /// `json`; for SQLite a text.
     Json,
+    /// `text` that holds integers and texts, told apart by their looks: what SQLite keeps in a column
+    /// of INTEGER affinity that was given texts too. A text there never looks like an integer.
+    Mixed,
     /// A column whose values are another type for SQLite, by `--cast`: only NULL can be seen.
     Opaque,
 }
@@ -38,7 +41,7 @@ impl Ty {
     /// Its name in PostgreSQL.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Null | Self::Text | Self::Opaque => "text",
+            Self::Null | Self::Text | Self::Mixed | Self::Opaque => "text",
             Self::Bool => "boolean",
             Self::Int => "bigint",
             Self::Real => "double precision",
@@ -251,6 +254,7 @@ impl Sql {
         let (text, immutable) = match self.ty {
             Ty::Text if self.nondeterministic => (format!("({operand} COLLATE \"C\")"), true),
             Ty::Text => return Ok(self),
+            Ty::Mixed => return Ok(Self { ty: Ty::Text, column: false, ..self }),
             Ty::Null => ("NULL::text".to_owned(), true),
             Ty::Int => match self.literal {
                 Some(Literal::Integer(value)) => return Self::text(&value.to_string()),
