@@ -3,7 +3,9 @@
 use rusqlite::Connection;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Some(path) = std::env::args().nth(1) else { return Err("usage: torture FILE".into()) };
+    let Some(path) = std::env::args().nth(1) else {
+        return Err("usage: torture FILE".into());
+    };
     if std::path::Path::new(&path).exists() {
         return Err(format!("{path} exists already").into());
     }

@@ -235,8 +235,11 @@ INSERT INTO places VALUES (1, 0, 1, 0, 1);
 ";
 
 fn many_columns(database: &Connection) -> rusqlite::Result<()> {
-    let columns: Vec<String> = (1..=300).map(|number| format!("column_{number} INTEGER")).collect();
-    let long = "a_name_that_is_far_longer_than_the_sixty_three_bytes_that_postgresql_keeps_of_any_name";
+    let columns: Vec<String> = (1..=300)
+        .map(|number| format!("column_{number} INTEGER"))
+        .collect();
+    let long =
+        "a_name_that_is_far_longer_than_the_sixty_three_bytes_that_postgresql_keeps_of_any_name";
     database.execute_batch(&format!(
         "CREATE TABLE many_columns ({}, {long}_1 TEXT, {long}_2 TEXT);
          INSERT INTO many_columns (column_1, column_300, {long}_1, {long}_2) VALUES (1, 300, 'one', 'two')",
@@ -259,14 +262,39 @@ fn numbers(database: &Connection) -> rusqlite::Result<()> {
         9_007_199_254_740_993.0,
     ];
     for real in reals {
-        database.execute("INSERT INTO reals (value, small, big) VALUES (?1, ?1, -?1)", [real])?;
+        database.execute(
+            "INSERT INTO reals (value, small, big) VALUES (?1, ?1, -?1)",
+            [real],
+        )?;
     }
-    let integers = [0, 1, -1, 127, 128, -129, 32_768, 2_147_483_648, -2_147_483_649, i64::MAX, i64::MIN, 9_007_199_254_740_993];
+    let integers = [
+        0,
+        1,
+        -1,
+        127,
+        128,
+        -129,
+        32_768,
+        2_147_483_648,
+        -2_147_483_649,
+        i64::MAX,
+        i64::MIN,
+        9_007_199_254_740_993,
+    ];
     for integer in integers {
-        database.execute("INSERT INTO integers (tiny, small, plain, big) VALUES (?1, ?1, ?1, ?1)", [integer])?;
+        database.execute(
+            "INSERT INTO integers (tiny, small, plain, big) VALUES (?1, ?1, ?1, ?1)",
+            [integer],
+        )?;
     }
-    database.execute("INSERT INTO wide_floats (value) VALUES (?1)", [9_007_199_254_740_993_i64])?;
-    database.execute("INSERT INTO wide_floats (value) VALUES (?1)", [f64::INFINITY])?;
+    database.execute(
+        "INSERT INTO wide_floats (value) VALUES (?1)",
+        [9_007_199_254_740_993_i64],
+    )?;
+    database.execute(
+        "INSERT INTO wide_floats (value) VALUES (?1)",
+        [f64::INFINITY],
+    )?;
     database.execute("INSERT INTO wide_floats (value) VALUES (?1)", [1.5])?;
     // A few strays among many.
     for number in 0..200 {
@@ -327,7 +355,11 @@ mod tests {
         fill(&database).unwrap();
         for table in QUARANTINED.iter().map(|(table, _)| *table).chain(WHOLE) {
             let count: i64 = database
-                .query_row(&format!("SELECT count(*) FROM {}", crate::plan::quote_name(table)), [], |row| row.get(0))
+                .query_row(
+                    &format!("SELECT count(*) FROM {}", crate::plan::quote_name(table)),
+                    [],
+                    |row| row.get(0),
+                )
                 .unwrap();
             assert!(count > 0 || table == "empty", "{table}");
         }

@@ -69,13 +69,24 @@ struct Decider<'d> {
 /// keys that refer to each other have one type.
 pub(super) fn mixed_type(column: &Column<'_>, profile: &ColumnProfile) -> Option<String> {
     let declared = column.declared.to_ascii_uppercase();
-    let usual = declared.split(|letter: char| !letter.is_ascii_alphanumeric()).all(|word| {
-        matches!(
-            word,
-            "" | "INTEGER" | "INT" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "BIGINT" | "INT2" | "INT4" | "INT8"
-                | "UNSIGNED" | "BIG"
-        ) || word.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let usual = declared
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .all(|word| {
+            matches!(
+                word,
+                "" | "INTEGER"
+                    | "INT"
+                    | "TINYINT"
+                    | "SMALLINT"
+                    | "MEDIUMINT"
+                    | "BIGINT"
+                    | "INT2"
+                    | "INT4"
+                    | "INT8"
+                    | "UNSIGNED"
+                    | "BIG"
+            ) || word.bytes().all(|byte| byte.is_ascii_digit())
+        });
     let odd = affinity(&declared, false) == Affinity::Integer && !usual;
     let both = profile.texts.count > 0 && profile.blobs.count == 0;
     (odd && both).then_some(declared)
@@ -121,7 +132,12 @@ impl Decider<'_> {
         let mut doubts = Vec::new();
         if self.mixed {
             let message = "is of a type whose columns hold integers and texts: it becomes text, integers by their digits";
-            let doubt = self.doubt(DoubtKind::Type, message.to_owned(), &self.profile.texts, Some(self.cast_to("bigint")));
+            let doubt = self.doubt(
+                DoubtKind::Type,
+                message.to_owned(),
+                &self.profile.texts,
+                Some(self.cast_to("bigint")),
+            );
             return (TargetType::Text, Conversion::TextFromAny, vec![doubt]);
         }
         if self.profile.values() == 0 {
@@ -130,7 +146,7 @@ impl Decider<'_> {
         match self.by_shape(watch) {
             Ok(Some(choice)) => return choice,
             Ok(None) => {}
-            Err(doubt) => doubts.push(doubt),
+            Err(doubt) => doubts.push(*doubt),
         }
         let (type_, conversion, more) = self.by_class(watch);
         doubts.extend(more);
@@ -199,7 +215,7 @@ impl Decider<'_> {
     }
 
     /// The type that the declaration promises, if every value has its shape; a doubt if some have not.
-    fn by_shape(&self, watch: Watch) -> Result<Option<Choice>, Doubt> {
+    fn by_shape(&self, watch: Watch) -> Result<Option<Choice>, Box<Doubt>> {
         let profile = self.profile;
         let texts_only = profile.texts.count == profile.values();
         match watch {
@@ -240,12 +256,12 @@ impl Decider<'_> {
                     );
                 }
                 let message = "is declared BOOLEAN but holds other values than 0 and 1".to_owned();
-                Err(self.doubt(
+                Err(Box::new(self.doubt(
                     DoubtKind::Type,
                     message,
                     &odd,
                     Some(self.cast_to("boolean")),
-                ))
+                )))
             }
             Watch::Date => {
                 let fits = |shape: &Shape| *shape == Shape::Date;
@@ -265,7 +281,7 @@ impl Decider<'_> {
                         let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, None);
                         Ok(Some((type_, conversion, vec![doubt])))
                     }
-                    None => Err(self.shape_doubt("date", fits)),
+                    None => Err(Box::new(self.shape_doubt("date", fits))),
                 }
             }
             Watch::Time | Watch::DateTime => {
@@ -277,7 +293,9 @@ impl Decider<'_> {
                     _ => {
                         let common = self.most_common();
                         let type_ = if is_time { "time" } else { "timestamp" };
-                        Err(self.shape_doubt(type_, |shape| Some(shape) == common.as_ref()))
+                        Err(Box::new(
+                            self.shape_doubt(type_, |shape| Some(shape) == common.as_ref()),
+                        ))
                     }
                 }
             }
@@ -305,7 +323,9 @@ impl Decider<'_> {
                     return Ok(Some((TargetType::Uuid, conversion, Vec::new())));
                 }
                 let common = self.most_common();
-                Err(self.shape_doubt("uuid", |shape| Some(shape) == common.as_ref()))
+                Err(Box::new(self.shape_doubt("uuid", |shape| {
+                    Some(shape) == common.as_ref()
+                })))
             }
             Watch::Json => {
                 let valid = profile
@@ -315,7 +335,9 @@ impl Decider<'_> {
                 if valid && profile.blobs.count == 0 && profile.infinite.count == 0 {
                     return Ok(Some((self.json_type(), self.json_conversion(), Vec::new())));
                 }
-                Err(self.shape_doubt("json", |shape| *shape == Shape::Json))
+                Err(Box::new(
+                    self.shape_doubt("json", |shape| *shape == Shape::Json),
+                ))
             }
         }
     }
@@ -537,7 +559,8 @@ impl Decider<'_> {
             // A single stray number among dates or words does not make the column one of numbers.
             // By NUMERIC affinity no text looks like a number: digits among texts are numbers.
             Affinity::Numeric if texts > numbers && blobs == 0 && profile.infinite.count == 0 => {
-                let message = "holds numbers among texts: it becomes text, numbers by their digits".to_owned();
+                let message = "holds numbers among texts: it becomes text, numbers by their digits"
+                    .to_owned();
                 let doubt = self.doubt(DoubtKind::Type, message, &profile.integers, None);
                 (TargetType::Text, Conversion::TextFromAny, vec![doubt])
             }
@@ -545,7 +568,8 @@ impl Decider<'_> {
                 (TargetType::Text, Conversion::Exact, Vec::new())
             }
             Affinity::Integer if blobs == 0 && texts * 10 >= all => {
-                let message = "holds integers and texts: it becomes text, integers by their digits".to_owned();
+                let message = "holds integers and texts: it becomes text, integers by their digits"
+                    .to_owned();
                 let instead = Some(self.cast_to("bigint"));
                 let doubt = self.doubt(DoubtKind::Type, message, &profile.texts, instead);
                 (TargetType::Text, Conversion::TextFromAny, vec![doubt])
@@ -585,7 +609,7 @@ impl Decider<'_> {
             return (free, Conversion::NumericFromNumber, vec![doubt]);
         }
         match (profile.integers.count, profile.reals.count) {
-            (0, 0) | (_, 0) if affinity != Affinity::Real => {
+            (_, 0) if affinity != Affinity::Real => {
                 (TargetType::BigInt, Conversion::Exact, Vec::new())
             }
             (0, _) => {

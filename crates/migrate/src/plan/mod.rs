@@ -9,6 +9,7 @@ mod conversion;
 mod decide;
 mod doubt;
 mod key;
+mod keys;
 mod make;
 mod names;
 mod objects;

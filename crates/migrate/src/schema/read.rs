@@ -213,11 +213,7 @@ pub(crate) fn parse<'b>(sql: &str, arena: &'b Bump) -> Result<&'b Stmt<'b>, (Str
 
 fn view_columns(source: &Connection, view: &str) -> rusqlite::Result<Vec<String>> {
     let query = source.prepare(&format!("SELECT * FROM {}", quote_name(view)))?;
-    Ok(query
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect())
+    Ok(query.column_names().map(str::to_owned).collect())
 }
 
 fn read_table<'b>(
@@ -309,14 +305,14 @@ fn read_table<'b>(
                     table.primary_key_name = given;
                 }
                 ColumnConstraint::Unique(_) => {
-                    named_uniques.extend(given.map(|given| (vec![name.clone()], given)))
+                    named_uniques.extend(given.map(|given| (vec![name.clone()], given)));
                 }
                 ColumnConstraint::Check(expression) => table.checks.push(Check {
                     name: given,
                     expression,
                 }),
                 ColumnConstraint::Default(expression) => {
-                    table.columns[position].default = Some(expression)
+                    table.columns[position].default = Some(expression);
                 }
                 ColumnConstraint::Collate { collation_name } => {
                     table.columns[position].collation =
@@ -340,7 +336,7 @@ fn read_table<'b>(
                     }
                 }
                 ColumnConstraint::Generated { expr, .. } => {
-                    table.columns[position].generated = Some(expr)
+                    table.columns[position].generated = Some(expr);
                 }
                 ColumnConstraint::NotNull { .. } => {}
             }

@@ -124,7 +124,7 @@ pub(super) fn comments(sql: &str, column_count: usize) -> Comments {
                 };
                 match owner {
                     Some(owner) if owner < column_count && (behind || item_started) => {
-                        columns[owner].push(text)
+                        columns[owner].push(text);
                     }
                     None if behind => table.push(text),
                     _ => waiting.push(text),

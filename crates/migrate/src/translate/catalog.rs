@@ -122,7 +122,7 @@ impl CatalogColumn {
 
 /// Whether a column of the declared type never holds a text that looks like a number.
 fn is_mixed(declared: &str) -> bool {
-    matches!(super::expression::affinity(declared), Ty::Int | Ty::Numeric)
+    matches!(super::types::affinity(declared), Ty::Int | Ty::Numeric)
 }
 
 /// One table of a FROM clause, or NEW or OLD.

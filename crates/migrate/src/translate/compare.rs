@@ -70,6 +70,9 @@ impl Translator<'_> {
             (a, b) if a == b && a.is_written_as_text() && a != Ty::Json => {
                 Ok((left.bracketed(), right.bracketed()))
             }
+            // By NUMERIC affinity a literal that reads as a number is one beside these columns.
+            (a, Ty::Text) if a.is_written_as_text() && reads_as_number(right) => Err(refuse()),
+            (Ty::Text, b) if b.is_written_as_text() && reads_as_number(left) => Err(refuse()),
             (a, Ty::Text) if a.is_written_as_text() => match typed_literal(a, right) {
                 Some(literal) => Ok((left.bracketed(), literal)),
                 None => self.comparable(&left.clone().into_text(token)?, right, equality, token),
@@ -102,7 +105,11 @@ pub(super) fn beside_mixed(other: &Sql) -> Option<String> {
                 Err(_) => Some(quote_literal(text)),
             }
         }
-        (_, Ty::Int | Ty::Bool) => other.clone().into_text("=").ok().map(|text| text.bracketed()),
+        (_, Ty::Int | Ty::Bool) => other
+            .clone()
+            .into_text("=")
+            .ok()
+            .map(|text| text.bracketed()),
         _ => None,
     }
 }
@@ -157,7 +164,9 @@ fn number_beside_text(text: &Sql, number: &Sql) -> Option<String> {
     match (&number.literal, number.ty) {
         _ if !text.column => None,
         (Some(Literal::Integer(value)), _) => Some(quote_literal(&value.to_string())),
-        (None, Ty::Int | Ty::Bool) => number.clone().into_text("=").ok().map(|text| text.text),
+        (None, Ty::Int | Ty::Bool) if !number.column => {
+            number.clone().into_text("=").ok().map(|text| text.text)
+        }
         _ => None,
     }
 }
@@ -187,6 +196,11 @@ fn text_beside_number(number: &Sql, text: &Sql) -> Option<String> {
         .ok()
         .filter(|value: &f64| plain && value.is_finite())?;
     (number.ty != Ty::Bool).then(|| Sql::real(value).text)
+}
+
+/// Whether a text literal would become a number by affinity.
+fn reads_as_number(text: &Sql) -> bool {
+    matches!(&text.literal, Some(Literal::Text(text)) if text.trim_matches(' ').parse::<f64>().is_ok())
 }
 
 /// A text literal in exactly the shape of a column's values, as a literal of the column's type.

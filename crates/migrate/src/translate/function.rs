@@ -4,8 +4,8 @@ use sqlite3_parser::ast::{
 };
 
 use super::catalog::Scope;
-use super::expression::{convert_to, unify};
 use super::sql::{Collated, Literal, Sql, Ty};
+use super::types::{convert_to, unify};
 use super::{Refusal, Translator, dates};
 use crate::plan::Collation;
 
@@ -297,7 +297,7 @@ impl Translator<'_> {
                 for value in &values {
                     match value.literal {
                         Some(Literal::Integer(code @ 1..=0xd7ff)) => {
-                            texts.push(format!("chr({code})"))
+                            texts.push(format!("chr({code})"));
                         }
                         _ => {
                             return refuse(
@@ -347,10 +347,10 @@ impl Translator<'_> {
                 tail.push_str(" OVER ");
                 match over {
                     Over::Name(window) => {
-                        tail.push_str(&crate::plan::quote_name(&crate::schema::unquote(window.0)))
+                        tail.push_str(&crate::plan::quote_name(&crate::schema::unquote(window.0)));
                     }
                     Over::Window(window) => {
-                        tail.push_str(&format!("({})", self.window(window, scope)?))
+                        tail.push_str(&format!("({})", self.window(window, scope)?));
                     }
                 }
             }
@@ -459,7 +459,7 @@ impl Translator<'_> {
                 match rest {
                     [] => {}
                     [places] if places.ty == Ty::Int => {
-                        texts.push(format!("{}::integer", places.bracketed()))
+                        texts.push(format!("{}::integer", places.bracketed()));
                     }
                     [places, otherwise] if places.ty == Ty::Int => {
                         texts.push(format!("{}::integer", places.bracketed()));
@@ -549,7 +549,10 @@ impl Translator<'_> {
 /// An expression in the form in which PostgreSQL sorts it as SQLite does.
 pub(super) fn sort_key(value: Sql) -> Result<Sql, Refusal> {
     if value.ty == Ty::Mixed {
-        return Err(Refusal::new("ORDER", format!("{} is ordered, which holds integers and texts", value.text)));
+        return Err(Refusal::new(
+            "ORDER",
+            format!("{} is ordered, which holds integers and texts", value.text),
+        ));
     }
     if value.ty != Ty::Text {
         return Ok(value);
@@ -591,8 +594,10 @@ fn substring(name: &str, mut values: Vec<Sql>) -> Result<Sql, Refusal> {
         return Err(refuse());
     };
     let is_blob = value.ty == Ty::Blob;
+    // The empty blob answers NULL.
     let value = if is_blob {
-        value
+        let text = format!("nullif({}, ''::bytea)", value.text);
+        Sql { text, ..value }
     } else {
         value.into_text(name)?
     };

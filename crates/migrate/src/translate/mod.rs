@@ -10,10 +10,13 @@ mod catalog;
 mod compare;
 mod dates;
 mod expression;
+mod from;
 mod function;
+mod pattern;
 mod select;
 mod sql;
 mod trigger;
+mod types;
 
 pub(crate) use catalog::{Catalog, CatalogColumn, Relation};
 pub(crate) use sql::{Sql, Ty};

@@ -254,7 +254,13 @@ impl Sql {
         let (text, immutable) = match self.ty {
             Ty::Text if self.nondeterministic => (format!("({operand} COLLATE \"C\")"), true),
             Ty::Text => return Ok(self),
-            Ty::Mixed => return Ok(Self { ty: Ty::Text, column: false, ..self }),
+            Ty::Mixed => {
+                return Ok(Self {
+                    ty: Ty::Text,
+                    column: false,
+                    ..self
+                });
+            }
             Ty::Null => ("NULL::text".to_owned(), true),
             Ty::Int => match self.literal {
                 Some(Literal::Integer(value)) => return Self::text(&value.to_string()),
