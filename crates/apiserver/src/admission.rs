@@ -1,5 +1,6 @@
 //! What the server fills in or refuses beyond a kind's own rules.
 
+pub(crate) mod checks;
 pub(crate) mod namespace;
 pub(crate) mod pod;
 
@@ -11,6 +12,7 @@ use crate::routes::Route;
 
 /// Looks at a new object, after its defaults and before its validation.
 pub(crate) fn on_create(api: &Api, route: &Route, object: &mut Value) -> Result<(), ApiError> {
+    api.checks.ask(route, object)?;
     match &*route.resource().collection {
         "pods" => pod::on_create(api, route, object),
         "namespaces" => namespace::on_create(object),
@@ -19,7 +21,8 @@ pub(crate) fn on_create(api: &Api, route: &Route, object: &mut Value) -> Result<
 }
 
 /// Looks at a changed object, after its defaults and before its validation.
-pub(crate) fn on_update(route: &Route, new: &mut Value) -> Result<(), ApiError> {
+pub(crate) fn on_update(api: &Api, route: &Route, new: &mut Value) -> Result<(), ApiError> {
+    api.checks.ask(route, new)?;
     match &*route.resource().collection {
         "namespaces" => namespace::on_create(new),
         _ => Ok(()),

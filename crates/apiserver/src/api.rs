@@ -16,12 +16,13 @@ use springtide_store::Store;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::checks::Checks;
 use crate::aggregate::Aggregated;
 use crate::allocate::Allocator;
 use crate::auth::{self, Attributes, UserInfo};
 use crate::discovery::Discovery;
 use crate::health::Health;
-use crate::kubelets::Kubelets;
+use crate::kubelets::{Kubelets, OwnServices};
 use crate::metrics::{self, Metrics};
 use crate::negotiate::{self, Accepted};
 use crate::openapi::OpenApi;
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     pub(crate) kubelets: Kubelets,
     pub(crate) aggregated: Aggregated,
     pub(crate) metrics: Metrics,
+    pub(crate) checks: Checks,
+    pub(crate) services: OwnServices,
     /// Ends watches and other streams when the server stops.
     pub(crate) shutdown: CancellationToken,
 }

@@ -109,6 +109,16 @@ impl Discovery {
             });
             add(&version.group, &version.version, resources.collect());
         }
+        // The newest version first, which is the preferred one.
+        for group in &mut groups {
+            if aggregated
+                .all()
+                .iter()
+                .any(|version| version.group == group.name)
+            {
+                group.versions.sort_by(|a, b| b.name.cmp(&a.name));
+            }
+        }
         groups
     }
 
@@ -364,11 +374,7 @@ fn aggregated_group(group: &Group) -> Value {
         .versions
         .iter()
         .map(|version| {
-            let resources: Vec<Value> = version
-                .resources
-                .iter()
-                .map(|resource| aggregated_resource(group, version, resource))
-                .collect();
+            let resources = aggregated_resources(group, version);
             json!({"version": version.name, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -376,6 +382,43 @@ fn aggregated_group(group: &Group) -> Value {
         "metadata": {"name": group.name, "creationTimestamp": null},
         "versions": versions,
     })
+}
+
+/// The resources of a version. One that is named as a part of another, as metrics are (`pods/http_requests`), is told
+/// under a resource that only holds such parts: this form has no other place for it.
+fn aggregated_resources(group: &Group, version: &Version) -> Vec<Value> {
+    let mut told: Vec<Value> = Vec::new();
+    for resource in &version.resources {
+        let Some((parent, part)) = resource.plural.split_once('/') else {
+            told.push(aggregated_resource(group, version, resource));
+            continue;
+        };
+        let part = json!({
+            "subresource": part,
+            "responseKind": {"group": group.name, "version": version.name, "kind": resource.kind},
+            "verbs": resource.verbs,
+        });
+        let scope = if resource.namespaced {
+            "Namespaced"
+        } else {
+            "Cluster"
+        };
+        let known = told
+            .iter_mut()
+            .find(|known| known["resource"] == parent && known["scope"] == scope);
+        match known.and_then(|known| known["subresources"].as_array_mut()) {
+            Some(parts) => parts.push(part),
+            None => told.push(json!({
+                "resource": parent,
+                "responseKind": {"group": "", "version": "", "kind": ""},
+                "scope": scope,
+                "singularResource": "",
+                "verbs": [],
+                "subresources": [part],
+            })),
+        }
+    }
+    told
 }
 
 fn aggregated_resource(group: &Group, version: &Version, resource: &Described) -> Value {

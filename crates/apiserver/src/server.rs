@@ -20,6 +20,7 @@ use springtide_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::checks::Checks;
 use crate::aggregate::{Aggregated, AggregatedResource};
 use crate::allocate::{Allocator, NODE_PORTS, ServiceRange};
 use crate::api::{self, Api};
@@ -27,7 +28,7 @@ use crate::auth::UserInfo;
 use crate::bootstrap;
 use crate::discovery::Discovery;
 use crate::health::Health;
-use crate::kubelets::Kubelets;
+use crate::kubelets::{Kubelets, OwnServices};
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::routes::Routes;
@@ -106,6 +107,8 @@ impl Builder {
             kubelets: Kubelets::default(),
             aggregated: Aggregated::default(),
             metrics: Metrics::new(),
+            checks: Checks::default(),
+            services: OwnServices::default(),
             shutdown: CancellationToken::new(),
         };
         bootstrap::make_well_known(&api, self.service_range, self.advertised.port()).await?;
@@ -173,6 +176,16 @@ impl ApiServer {
         self.api.kubelets.attach(node, router);
     }
 
+    /// Lets `services/NAME/proxy` reach a part of the program.
+    pub fn attach_service(&self, namespace: &str, name: &str, router: Router) {
+        self.api.services.attach(namespace, name, router);
+    }
+
+    /// Takes back [`ApiServer::attach_service`].
+    pub fn detach_service(&self, namespace: &str, name: &str) {
+        self.api.services.detach(namespace, name);
+    }
+
     /// Lets `router` serve a group version that is not in the registry, paths unchanged.
     pub fn aggregate(
         &self,
@@ -193,6 +206,17 @@ impl ApiServer {
     #[must_use]
     pub fn instruments(&self) -> instruments::Registry {
         self.api.metrics.registry.clone()
+    }
+
+    /// Adds a check of every new and changed object of a collection, such as `pods` or `apps/deployments`: what it
+    /// refuses is not stored. `name` is told with the reason.
+    pub fn add_admission_check(
+        &self,
+        collection: &str,
+        name: &str,
+        check: impl Fn(&serde_json::Value) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.api.checks.add(collection, name, Arc::new(check));
     }
 
     /// Adds a check to `/readyz`; it says why the part is not ready.

@@ -43,6 +43,9 @@ pub(crate) async fn answer(call: &Call<'_>, name: &str, body: Body) -> Result<Re
             eviction::create(call, body).await
         }
         Subresource::Proxy if &*resource.collection == "nodes" => proxy::answer(call, body).await,
+        Subresource::Proxy if &*resource.collection == "services" => {
+            proxy::answer_service(call, body).await
+        }
         Subresource::Exec | Subresource::Attach => exec::answer(call, name).await,
         Subresource::PortForward
         | Subresource::Token

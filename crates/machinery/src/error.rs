@@ -211,6 +211,11 @@ impl ApiError {
         Self::about(404, "NotFound", resource, name, message)
     }
 
+    /// 404: something that is no object, such as a metric that nobody measures.
+    pub fn not_found_message(message: impl Into<String>) -> Self {
+        Self::plain(404, "NotFound", message)
+    }
+
     /// 404: no such path, group, version or resource.
     pub fn unknown_resource() -> Self {
         Self::plain(

@@ -12,6 +12,7 @@ mod merge;
 mod normalize;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shipped;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

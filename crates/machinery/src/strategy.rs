@@ -14,7 +14,7 @@ use crate::members::{is_true, text};
 use crate::registry::BuiltIn;
 use crate::{defaults, table, validation};
 
-use generation::{create_counted, create_plain, update_counted, update_plain};
+use generation::{create_counted, create_numbered, create_plain, update_counted, update_plain};
 
 /// The rules of a kind with nothing but metadata.
 fn plain(namespaced: bool) -> BuiltIn {
@@ -189,6 +189,16 @@ pub(crate) fn node() -> BuiltIn {
         columns: table::node::columns,
         cells: table::node::cells,
         ..plain(false)
+    }
+}
+
+pub(crate) fn prometheus_rule() -> BuiltIn {
+    BuiltIn {
+        prepare_create: create_numbered,
+        prepare_update: generation::update_whole,
+        validate_create: validation::prometheus_rule::create,
+        validate_update: validation::prometheus_rule::update,
+        ..plain(true)
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod pod_update;
 pub(crate) mod pod_warnings;
 pub(crate) mod policy;
 mod probe;
+pub(crate) mod prometheus_rule;
 pub(crate) mod resources;
 pub(crate) mod service;
 pub(crate) mod unhonoured;

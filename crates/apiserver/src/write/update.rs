@@ -252,7 +252,7 @@ impl Target<'_> {
         strategy.prepare_update(new, old, self.part);
         metadata_mut(new)?.remove("resourceVersion");
         if self.part == Part::Main {
-            admission::on_update(route, new)?;
+            admission::on_update(self.api, route, new)?;
         }
         let errors = strategy.validate_update(new, old, self.part);
         refuse_invalid(route, self.name, &errors)?;

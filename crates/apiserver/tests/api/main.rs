@@ -6,6 +6,7 @@ mod discovery;
 mod harness;
 mod in_process;
 mod lists;
+mod metrics;
 mod objects;
 mod pods;
 mod reviews;

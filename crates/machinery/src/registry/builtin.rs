@@ -31,7 +31,7 @@ const STATUS: fn() -> Subresource = || Subresource::Status;
 const SCALE: fn() -> Subresource = || Subresource::Scale(ScalePaths::usual());
 
 /// The table, in the order discovery lists kinds.
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 18] = [
     Row {
         group: "",
         version: "v1",
@@ -158,7 +158,7 @@ const ROWS: [Row; 17] = [
         namespaced: true,
         definition: "io.k8s.api.core.v1.Service",
         also: &[],
-        subresources: &[STATUS],
+        subresources: &[STATUS, || Subresource::Proxy],
         rules: strategy::service,
     },
     Row {
@@ -243,6 +243,19 @@ const ROWS: [Row; 17] = [
         also: &[],
         subresources: &[],
         rules: strategy::endpoint_slice,
+    },
+    Row {
+        group: "monitoring.coreos.com",
+        version: "v1",
+        kind: "PrometheusRule",
+        plural: "prometheusrules",
+        short_names: &["promrule"],
+        categories: &["prometheus-operator"],
+        namespaced: true,
+        definition: "com.coreos.monitoring.v1.PrometheusRule",
+        also: &[],
+        subresources: &[],
+        rules: strategy::prometheus_rule,
     },
     Row {
         group: "node.k8s.io",

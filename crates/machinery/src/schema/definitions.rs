@@ -53,5 +53,7 @@ pub(crate) fn generate() -> Map<String, Value> {
         meta::ListMeta,
         meta::Status,
     );
-    generator.take_definitions(false)
+    let mut definitions = generator.take_definitions(false);
+    super::shipped::add(&mut definitions);
+    definitions
 }
