@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Backoff;
+use crate::instruments::QueueCounters;
 
 /// The first delay of a key that failed …
 const FIRST_RETRY: Duration = Duration::from_millis(5);
@@ -35,11 +36,12 @@ impl<T> Clone for WorkQueue<T> {
 struct Shared<T> {
     state: Mutex<State<T>>,
     changed: Notify,
+    counters: Option<QueueCounters>,
 }
 
 struct State<T> {
-    /// In order of arrival; every key is also in `waiting`.
-    ready: VecDeque<T>,
+    /// In order of arrival, with its time; every key is also in `waiting`.
+    ready: VecDeque<(T, Instant)>,
     /// Keys to be handed out: those in `ready`, and those added while worked on.
     waiting: BTreeSet<T>,
     /// Keys in the hands of a worker.
@@ -64,6 +66,7 @@ pub enum Next {
 /// A key in the hands of a worker; dropping it hands it back.
 pub struct Work<T: Ord + Clone> {
     key: T,
+    begun: Instant,
     queue: WorkQueue<T>,
 }
 
@@ -78,6 +81,15 @@ impl<T: Ord + Clone> Default for WorkQueue<T> {
 impl<T: Ord + Clone> WorkQueue<T> {
     /// An empty queue.
     pub fn new() -> Self {
+        Self::counted(None)
+    }
+
+    /// An empty queue that is counted under a name: what it does is told as Kubernetes' controllers tell it.
+    pub fn named(name: &str) -> Self {
+        Self::counted(Some(QueueCounters::named(name)))
+    }
+
+    fn counted(counters: Option<QueueCounters>) -> Self {
         let state = State {
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -91,12 +103,16 @@ impl<T: Ord + Clone> WorkQueue<T> {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 changed: Notify::new(),
+                counters,
             }),
         }
     }
 
     /// Adds a key, unless it is already to be handed out.
     pub fn add(&self, key: T) {
+        if let Some(counters) = &self.shared.counters {
+            counters.adds.inc();
+        }
         self.shared.state.lock().add(key);
         self.shared.changed.notify_one();
     }
@@ -112,6 +128,9 @@ impl<T: Ord + Clone> WorkQueue<T> {
 
     /// Adds a key after its back-off, which doubles with each call until [`Self::forget`].
     pub fn retry(&self, key: T) {
+        if let Some(counters) = &self.shared.counters {
+            counters.retries.inc();
+        }
         let delay = {
             let mut state = self.shared.state.lock();
             let fresh = || Backoff::new(FIRST_RETRY, RETRY_BOUND);
@@ -157,13 +176,19 @@ impl<T: Ord + Clone> WorkQueue<T> {
                     return None;
                 }
                 state.wake(Instant::now());
-                if let Some(key) = state.take() {
+                if let Some((key, since)) = state.take() {
+                    let begun = Instant::now();
+                    if let Some(counters) = &self.shared.counters {
+                        counters.waited(begun - since);
+                        counters.depth.set(state.ready.len() as f64);
+                    }
                     // The permit that woke this caller may have stood for several keys.
                     if !state.ready.is_empty() {
                         self.shared.changed.notify_one();
                     }
                     return Some(Work {
                         key,
+                        begun,
                         queue: self.clone(),
                     });
                 }
@@ -233,7 +258,7 @@ impl<T: Ord + Clone> State<T> {
             return;
         }
         if !self.working.contains(&key) {
-            self.ready.push_back(key);
+            self.ready.push_back((key, Instant::now()));
         }
     }
 
@@ -257,17 +282,17 @@ impl<T: Ord + Clone> State<T> {
         }
     }
 
-    fn take(&mut self) -> Option<T> {
-        let key = self.ready.pop_front()?;
+    fn take(&mut self) -> Option<(T, Instant)> {
+        let (key, since) = self.ready.pop_front()?;
         self.waiting.remove(&key);
         self.working.insert(key.clone());
-        Some(key)
+        Some((key, since))
     }
 
     fn hand_back(&mut self, key: &T) {
         self.working.remove(key);
         if self.waiting.contains(key) {
-            self.ready.push_back(key.clone());
+            self.ready.push_back((key.clone(), Instant::now()));
         }
     }
 }
@@ -281,6 +306,9 @@ impl<T: Ord + Clone> Work<T> {
 
 impl<T: Ord + Clone> Drop for Work<T> {
     fn drop(&mut self) {
+        if let Some(counters) = &self.queue.shared.counters {
+            counters.worked(self.begun.elapsed());
+        }
         self.queue.shared.state.lock().hand_back(&self.key);
         self.queue.shared.changed.notify_one();
     }

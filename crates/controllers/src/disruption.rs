@@ -133,7 +133,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         deployments: context.caches.of(),
         context,
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("disruption");
     let feeding = controller.feed(&queue);
     let working = async {
         controller.budgets.synced().await;

@@ -195,7 +195,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         endpoints: context.caches.of(),
         context,
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("endpoint");
     let feeding = controller.feed(&queue);
     let working = async {
         controller.services.synced().await;

@@ -217,7 +217,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         pods: context.caches.of(),
         context,
     };
-    let queue: WorkQueue<String> = WorkQueue::new();
+    let queue: WorkQueue<String> = WorkQueue::named("namespace");
     let all = || {
         let namespaces = controller.namespaces.clone();
         move || namespaces.keys().into_iter().map(|key| key.name).collect()

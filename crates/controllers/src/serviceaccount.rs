@@ -42,7 +42,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         accounts: context.caches.of(),
         context,
     };
-    let queue: WorkQueue<String> = WorkQueue::new();
+    let queue: WorkQueue<String> = WorkQueue::named("serviceaccount");
     let all = || {
         let namespaces = controller.namespaces.clone();
         move || namespaces.keys().into_iter().map(|key| key.name).collect()

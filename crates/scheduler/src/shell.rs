@@ -12,8 +12,9 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use springtide_client::{
-    Cache, Context, EventRecorder, EventType, Seen, Subscription, pods, reference,
+    Cache, Context, EventRecorder, EventType, Seen, Subscription, instruments, pods, reference,
 };
+use springtide_machinery::instruments::{Counter, Gauge, Vector};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Cluster, Unschedulable, place};
@@ -38,6 +39,36 @@ struct Scheduler {
     assumed: BTreeMap<String, (String, Arc<Pod>)>,
     /// By uid: what was last told about pods that wait, and when.
     told: BTreeMap<String, (String, Timestamp)>,
+    counters: Counters,
+}
+
+/// What the scheduler counts of itself, named as Kubernetes' scheduler names it.
+struct Counters {
+    attempts: Vector<Counter, 2>,
+    pending: Gauge,
+}
+
+impl Counters {
+    fn new() -> Self {
+        let registry = instruments("kube-scheduler");
+        let pending = registry.gauges(
+            "scheduler_pending_pods",
+            "[STABLE] Number of pending pods, by the queue type.",
+            ["queue"],
+        );
+        Self {
+            attempts: registry.counters(
+                "scheduler_schedule_attempts_total",
+                "[STABLE] Number of attempts to schedule pods, by the result.",
+                ["profile", "result"],
+            ),
+            pending: pending.with(["unschedulable"]),
+        }
+    }
+
+    fn attempt(&self, result: &str) {
+        self.attempts.with(["default-scheduler", result]).inc();
+    }
 }
 
 /// Runs the scheduler until `stop` is cancelled.
@@ -48,6 +79,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         events: context.recorder(NAME),
         assumed: BTreeMap::new(),
         told: BTreeMap::new(),
+        counters: Counters::new(),
         context,
     };
     let mut pods = scheduler.pods.subscribe();
@@ -203,8 +235,10 @@ impl Scheduler {
                 Err(why) => refused.push((pod, why)),
             }
         }
+        self.counters.pending.set(refused.len() as f64);
         let all_bound = self.bind_all(placed).await;
         for (pod, why) in refused {
+            self.counters.attempt("unschedulable");
             self.tell_refused(&pod, &why).await;
         }
         all_bound
@@ -224,6 +258,7 @@ impl Scheduler {
         while let Some((pod, node, result)) = results.next().await {
             match result {
                 Ok(()) => {
+                    self.counters.attempt("scheduled");
                     let namespace = pod.namespace().unwrap_or_default();
                     let message = format!(
                         "Successfully assigned {namespace}/{} to {node}",
@@ -237,6 +272,7 @@ impl Scheduler {
                 // Gone, or bound by somebody else: the cache will tell.
                 Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
                 Err(error) => {
+                    self.counters.attempt("error");
                     tracing::debug!(pod = pod.name_any(), %error, "pod not bound, trying again");
                     let message = format!("binding rejected: {error}");
                     self.events.record(

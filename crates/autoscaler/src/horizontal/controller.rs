@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use springtide_client::{
     Cache, Context, EventRecorder, EventType, Next, ObjectKey, Seen, Subscription, WorkQueue,
-    reference,
+    instruments, reference,
 };
+use springtide_machinery::instruments::{Counter, Histogram, Vector};
 use springtide_machinery::selector::LabelSelector;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ use super::mapper::{Mapper, Mapping, group_of};
 use super::observed::{Constants, Observed, PodView, SelectorProblem};
 
 const COMPONENT: &str = "horizontal-pod-autoscaler";
+/// The component that counts what is decided, as in Kubernetes.
+const MANAGER: &str = "kube-controller-manager";
 
 /// How the loop runs.
 #[derive(Debug, Clone)]
@@ -108,7 +111,7 @@ pub async fn run(context: Context, options: Options, stop: CancellationToken) {
     let autoscalers = context.caches.of::<HorizontalPodAutoscaler>();
     let pods = context.caches.of::<Pod>();
     let changes = autoscalers.subscribe();
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("horizontalpodautoscaler");
     let scaler = Scaler {
         autoscalers: autoscalers.clone(),
         pods,
@@ -116,6 +119,17 @@ pub async fn run(context: Context, options: Options, stop: CancellationToken) {
         mapper: Mapper::new(context.client.clone()),
         memories: Mutex::default(),
         selectors: Mutex::default(),
+        reconciliations: instruments(MANAGER).counters(
+            "horizontal_pod_autoscaler_controller_reconciliations_total",
+            "[ALPHA] Number of reconciliations of HPA controller.",
+            ["action", "error"],
+        ),
+        durations: instruments(MANAGER).histograms(
+            "horizontal_pod_autoscaler_controller_reconciliation_duration_seconds",
+            "[ALPHA] The time(seconds) that the HPA controller takes to reconcile once.",
+            &[0.001, 0.01, 0.1, 1.0, 10.0],
+            ["action", "error"],
+        ),
         context,
         options,
     };
@@ -160,6 +174,8 @@ async fn enqueue(
 }
 
 struct Scaler {
+    reconciliations: Vector<Counter, 2>,
+    durations: Vector<Histogram, 2>,
     context: Context,
     options: Options,
     autoscalers: Cache<HorizontalPodAutoscaler>,
@@ -208,7 +224,23 @@ impl Scaler {
             self.options.explanations.0.lock().remove(&key);
             return Ok(Next::Settled);
         };
-        if let Err(error) = self.reconcile(&key, &autoscaler).await {
+        let begun = tokio::time::Instant::now();
+        let reconciled = self.reconcile(&key, &autoscaler).await;
+        let error = match &reconciled {
+            Ok(_) => "none",
+            Err(
+                ReconcileError::Decision(_)
+                | ReconcileError::Kind(_)
+                | ReconcileError::Reference(_),
+            ) => "spec",
+            Err(ReconcileError::Scale { .. } | ReconcileError::Status { .. }) => "internal",
+        };
+        let action = *reconciled.as_ref().unwrap_or(&"none");
+        self.reconciliations.with([action, error]).inc();
+        self.durations
+            .with([action, error])
+            .observe(begun.elapsed().as_secs_f64());
+        if let Err(error) = reconciled {
             tracing::debug!(%key, %error, "autoscaler not settled");
         }
         Ok(Next::After(self.options.sync_period))
@@ -218,7 +250,7 @@ impl Scaler {
         &self,
         key: &ObjectKey,
         autoscaler: &HorizontalPodAutoscaler,
-    ) -> Result<(), ReconcileError> {
+    ) -> Result<&'static str, ReconcileError> {
         let about = reference(autoscaler);
         let spec = &autoscaler.spec;
         let original = autoscaler.status.clone().unwrap_or_default();
@@ -279,6 +311,11 @@ impl Scaler {
             .insert(key.clone(), explained);
         // What was recommended is remembered whatever becomes of the write.
         self.remember(key, autoscaler, history.clone());
+        let action = match &decision.rescale {
+            Some(rescale) if rescale.to > scale.number("spec") => "scale_up",
+            Some(_) => "scale_down",
+            None => "none",
+        };
         let written = match &decision.rescale {
             Some(rescale) => self
                 .rescale(&scale, rescale.to)
@@ -289,7 +326,8 @@ impl Scaler {
         let outcome = decision.finish(written, &mut history);
         self.remember(key, autoscaler, history);
         self.conclude(key, autoscaler, &about, &original, outcome)
-            .await
+            .await?;
+        Ok(action)
     }
 
     /// Records the outcome's events and writes its status.

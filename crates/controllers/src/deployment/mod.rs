@@ -52,7 +52,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         events: context.recorder("deployment-controller"),
         context,
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("deployment");
     let feeding = controller.feed(&queue);
     let working = async {
         controller.deployments.synced().await;

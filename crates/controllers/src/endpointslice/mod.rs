@@ -39,7 +39,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         expectations: Mutex::new(Expectations::new()),
         context,
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("endpoint_slice");
     let feeding = controller.feed(&queue);
     let working = async {
         controller.services.synced().await;

@@ -56,7 +56,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         context,
         knowledge: Knowledge::default(),
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("garbage_collector_attempt_to_delete");
     let synced = CancellationToken::new();
     let watching = watch::watch_all(
         &controller.context.client,

@@ -48,7 +48,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         expectations: Mutex::new(Expectations::new()),
         context,
     };
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::named("replicaset");
     let feeding = controller.feed(&queue);
     let working = async {
         controller.sets.synced().await;

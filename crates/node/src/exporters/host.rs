@@ -52,8 +52,8 @@ pub(crate) fn write(now: Timestamp, text: &mut Text) {
         numbers::pressure(resource, &read(&format!("pressure/{resource}")), text);
     }
     disks::write(&read("diskstats"), text);
-    // Not `/proc/net`: that is of the thread that opens it, which may be another's.
-    links(&read("thread-self/net/dev"), text);
+    // The process's main thread is in the host's network, whichever thread reads this.
+    links(&read("self/net/dev"), text);
     file_systems(&read("self/mounts"), text);
     uname(text);
     let seconds = now.as_millisecond() as f64 / 1000.0;
