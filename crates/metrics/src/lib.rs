@@ -7,6 +7,7 @@
 //!
 //! | part | is |
 //! | --- | --- |
+//! | [`adapter`] | the custom and external metrics APIs, by prometheus-adapter's rules |
 //! | [`instruments`] | counters, gauges and histograms of the parts themselves |
 //! | [`config`] | the configuration file, `prometheus.yml` |
 //! | [`discovery`] | where targets come from: written down, files, servers, the Kubernetes API |
@@ -25,9 +26,14 @@
 //! | [`rules`] | recording and alerting rules |
 //! | [`alerting`] | what becomes of alerts: routes, silences, notices, Alertmanager's API |
 //! | [`template`] | Go's template language, for rules and notifications |
+//! | [`prometheus_rules`] | PrometheusRule objects: checked, and evaluated while they are there |
+//! | [`alertmanager_config`] | Alertmanager's configuration from a Secret or ConfigMap |
+//! | [`platform`] | all of it put together, as the platform's own Prometheus |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
 
+pub mod adapter;
 pub mod alerting;
+pub mod alertmanager_config;
 pub mod config;
 pub mod discovery;
 pub mod exporters;
@@ -35,6 +41,8 @@ pub mod exposition;
 pub mod http_api;
 pub mod http_client;
 pub mod instruments;
+pub mod platform;
+pub mod prometheus_rules;
 pub mod promql;
 pub mod relabel;
 pub mod remote_write;
