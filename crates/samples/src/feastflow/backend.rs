@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{MatchedPath, Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -15,6 +16,8 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
+use springtide_machinery::instruments::{Counter, Histogram, Registry, SECONDS, Vector};
+use tokio::time::Instant;
 
 use super::database::{Line, Order};
 use crate::upstream::{Upstream, sentence};
@@ -25,6 +28,34 @@ struct Backend {
     database: Upstream,
     work: Duration,
     replica: HeaderValue,
+    counters: Counters,
+}
+
+/// What the replica counts of itself, named as most instrumentation libraries name it.
+#[derive(Clone)]
+struct Counters {
+    registry: Registry,
+    requests: Vector<Counter, 3>,
+    seconds: Histogram,
+}
+
+impl Counters {
+    fn new() -> Self {
+        let registry = Registry::new();
+        Self {
+            requests: registry.counters(
+                "http_requests_total",
+                "Requests that were answered.",
+                ["method", "path", "status"],
+            ),
+            seconds: registry.histogram(
+                "http_request_duration_seconds",
+                "How long requests took.",
+                SECONDS,
+            ),
+            registry,
+        }
+    }
 }
 
 /// What a customer sends.
@@ -61,6 +92,7 @@ pub async fn run() -> Result<(), Error> {
             value: replica.clone(),
             reason: error.to_string(),
         })?,
+        counters: Counters::new(),
     };
     let port = environment_number("PORT", 5000)?;
     crate::serve::serve("feastflow-backend", port, routes(backend)).await
@@ -77,19 +109,37 @@ fn routes(backend: Backend) -> Router {
         // Costs nothing: a probe that waits behind the customers would take a busy replica for a
         // dead one.
         .route("/healthz", get(|| async { "ok" }))
+        .route("/metrics", get(metrics))
         .with_state(backend)
 }
 
 /// What every request costs, and who answered it.
 async fn cost(State(backend): State<Backend>, request: Request, next: Next) -> Response<Body> {
     let work = backend.work;
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(String::new, |path| path.as_str().to_owned());
     // Only a panic could fail it, and the work cannot panic.
     let _ = tokio::task::spawn_blocking(move || burn(work)).await;
     let mut response = next.run(request).await;
     response
         .headers_mut()
         .insert("x-served-by", backend.replica);
+    let counters = &backend.counters;
+    let status = response.status();
+    let labels = [method.as_str(), &path, status.as_str()];
+    counters.requests.with(labels).inc();
+    counters.seconds.observe(begun.elapsed().as_secs_f64());
     response
+}
+
+/// What was counted, for Prometheus.
+async fn metrics(State(backend): State<Backend>) -> impl IntoResponse {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], backend.counters.registry.text())
 }
 
 /// Keeps this thread busy until it has used `work` of processor time, however long that takes.
