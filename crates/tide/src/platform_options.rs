@@ -27,6 +27,16 @@ pub(crate) struct PlatformOptions {
     /// Over how long CPU use is averaged for `kubectl top` and the autoscaler, such as 5s
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
     pub metrics_window: Duration,
+    /// Where the Prometheus API listens; another port where this one is taken
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub prometheus_listen: SocketAddr,
+    /// How often metrics are scraped: of the platform's own parts, and of pods and Services that ask
+    /// for it by the annotation prometheus.io/scrape
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    pub metrics_scrape_interval: Duration,
+    /// For how long scraped metrics are kept, such as 360h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "360h")]
+    pub metrics_retention: Duration,
 }
 
 impl PlatformOptions {
@@ -44,6 +54,12 @@ impl PlatformOptions {
             milliseconds(self.horizontal_pod_autoscaler_sync_period).into(),
             "--metrics-window".into(),
             milliseconds(self.metrics_window).into(),
+            "--prometheus-listen".into(),
+            self.prometheus_listen.to_string().into(),
+            "--metrics-scrape-interval".into(),
+            milliseconds(self.metrics_scrape_interval).into(),
+            "--metrics-retention".into(),
+            milliseconds(self.metrics_retention).into(),
         ]
     }
 }

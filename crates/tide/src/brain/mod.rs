@@ -7,6 +7,7 @@
 //!                                          └─► metrics, a part that runs as a pod
 //! ```
 
+mod monitoring;
 mod parts;
 mod ready;
 
@@ -25,6 +26,7 @@ use springtide_client::{Caches, Context, ObjectKey};
 use springtide_machinery::clock::Clock;
 use springtide_machinery::entropy::Entropy;
 use springtide_mesh::{Mesh, routes::Hosted};
+use springtide_metrics::prometheus_rules;
 use springtide_node::keeper::{self, BRAIN_GIVES_UP, Listen};
 use springtide_node::kubelet::cluster::ApiCluster;
 use springtide_node::kubelet::component::ComponentRuntime;
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data_folder::DataFolder;
 use crate::platform_options::PlatformOptions;
+use monitoring::Monitoring;
 use parts::ProgramParts;
 
 /// What names in the cluster end with.
@@ -139,7 +142,14 @@ impl Brain {
             stop.clone(),
         ));
 
-        let hosted = Hosted::from([(ObjectKey::new("default", "kubernetes"), address)]);
+        let (prometheus, prometheus_address) = self.prometheus_listener(&keeper).await?;
+        let hosted = Hosted::from([
+            (ObjectKey::new("default", "kubernetes"), address),
+            (
+                ObjectKey::new(monitoring::NAMESPACE, monitoring::SERVICE),
+                prometheus_address,
+            ),
+        ]);
         let mesh_config = springtide_mesh::Config {
             domain: DOMAIN.to_owned(),
             dns_address: DNS_ADDRESS,
@@ -156,6 +166,7 @@ impl Brain {
         )
         .await?;
         let departure = Arc::new(mesh.mesh());
+        let mesh_counters = mesh.instruments();
         tasks.spawn(mesh.run(stop.clone()));
 
         let node_user = format!("system:node:{hostname}");
@@ -166,13 +177,32 @@ impl Brain {
             IpAddr::V4(facts.mesh_address),
         );
         let keeper_runtime = Arc::new(KeeperRuntime::new(keeper, events, clock.clone()));
+        let namespace = Arc::new(namespace);
+        let monitoring = Monitoring {
+            api: api.clone(),
+            context: context("system:prometheus"),
+            namespace: namespace.clone(),
+            node: (hostname.clone(), facts.mesh_address),
+            mesh: mesh_counters,
+            advertised: address,
+            folder: folder.path().join("metrics"),
+            listener: Arc::new(prometheus),
+            address: prometheus_address,
+            interval: self.options.metrics_scrape_interval,
+            retention: self.options.metrics_retention,
+        };
         let program_parts = Arc::new(ProgramParts::new(
             api.clone(),
             context("system:metrics-server"),
             self.options.metrics_window,
+            monitoring,
         ));
+        api.add_admission_check(
+            prometheus_rules::COLLECTION,
+            prometheus_rules::CHECK_NAME,
+            prometheus_rules::check,
+        );
         let component_runtime = Arc::new(ComponentRuntime::new(program_parts, clock.clone()));
-        let namespace = Arc::new(namespace);
         let host_checks = NetworkChecker::new(namespace.clone(), keeper_runtime.clone());
         let brain_checks = NetworkChecker::new(namespace, component_runtime.clone());
         let handlers = BTreeMap::from([
@@ -240,6 +270,30 @@ impl Brain {
         while tasks.join_next().await.is_some() {}
         store.close().await;
         Ok(())
+    }
+
+    /// The socket of the Prometheus API. When its address is taken, by a Prometheus perhaps, any free port does: the
+    /// API is also reached as a Service.
+    async fn prometheus_listener(
+        &self,
+        keeper: &keeper::Client,
+    ) -> anyhow::Result<(std::net::TcpListener, SocketAddr)> {
+        let wanted = self.options.prometheus_listen;
+        let (socket, address) = match keeper.listen("prometheus", Listen::HostTcp(wanted)).await {
+            Ok(listening) => listening,
+            Err(error) => {
+                let any = SocketAddr::new(wanted.ip(), 0);
+                let listening = keeper.listen("prometheus", Listen::HostTcp(any)).await;
+                let (socket, address) = listening.with_context(|| {
+                    format!("the Prometheus API cannot listen on {wanted}: give another address with --prometheus-listen")
+                })?;
+                tracing::info!(%wanted, %error, %address, "the Prometheus API listens elsewhere");
+                (socket, address)
+            }
+        };
+        let listener = std::net::TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok((listener, address))
     }
 
     /// The socket of the API, which the keeper holds while brains come and go.

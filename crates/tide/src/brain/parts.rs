@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::monitoring::Monitoring;
 use futures::FutureExt;
 use springtide_apiserver::{AggregatedResource, ApiServer};
 use springtide_client::Context;
@@ -15,15 +16,22 @@ pub(crate) struct ProgramParts {
     api: ApiServer,
     metrics: Context,
     metrics_window: Duration,
+    monitoring: Monitoring,
 }
 
 impl ProgramParts {
     /// Parts that serve through `api`.
-    pub(crate) fn new(api: ApiServer, metrics: Context, metrics_window: Duration) -> Self {
+    pub(crate) fn new(
+        api: ApiServer,
+        metrics: Context,
+        metrics_window: Duration,
+        monitoring: Monitoring,
+    ) -> Self {
         Self {
             api,
             metrics,
             metrics_window,
+            monitoring,
         }
     }
 
@@ -72,6 +80,10 @@ impl Component for ProgramParts {
         log: LogSink,
         stop: CancellationToken,
     ) -> Option<RunningComponent> {
-        (name == "metrics-server").then(|| self.start_metrics_server(log, stop))
+        match name {
+            "metrics-server" => Some(self.start_metrics_server(log, stop)),
+            "prometheus" => Some(self.monitoring.start(log, stop)),
+            _ => None,
+        }
     }
 }
