@@ -497,7 +497,8 @@ impl Maker {
                     let reason = format!("{} depends on the time or on settings", value.text);
                     return Err(Refusal::new(column.name.clone(), reason));
                 }
-                translator.assigned(&value, &relation.columns[position])
+                let assigned = translator.assigned(&value, &relation.columns[position])?;
+                Ok(stored_real(assigned, &relation.columns[position]))
             });
             let name = format!("{}.{}", table.name, column.name);
             match made {
@@ -693,5 +694,14 @@ impl Maker {
             );
             self.doubt(DoubtKind::Name, None, None, message);
         }
+    }
+}
+
+/// A computed real as SQLite stores it: zero has no sign, and what is not a number is NULL.
+fn stored_real(expression: String, column: &CatalogColumn) -> String {
+    if column.ty == crate::translate::Ty::Real {
+        format!("nullif(({expression}) + 0::double precision, 'NaN')")
+    } else {
+        expression
     }
 }
