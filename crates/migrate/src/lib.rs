@@ -20,7 +20,7 @@
 //! | [`snapshot`] | one state of the source, seen by several readers while writers go on |
 //! | [`state`] | what is known of migrations, kept in a schema of its own in the target |
 //! | [`torture`] | a database with every trap in it, for tests |
-//! | `translate` | SQLite's expressions, queries and triggers in PostgreSQL's words |
+//! | [`steps`] | what a user does, each from start to end |
 //! | [`verify`] | whether source and target hold the same rows |
 
 pub mod connection;
@@ -34,5 +34,6 @@ pub mod schema;
 pub mod snapshot;
 pub mod state;
 pub mod torture;
+pub mod steps;
 mod translate;
 pub mod verify;

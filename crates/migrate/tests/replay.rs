@@ -138,7 +138,7 @@ impl Followed {
         position::announce(&session, migration.id, &token)
             .await
             .expect("notes it");
-        let start = change_log::install(&mut source, &plan, &token).expect("installs");
+        let start = change_log::install(&mut source, &plan, &token, "the test").expect("installs");
         let start = start.expect("it was not installed");
         position::begin(&session, migration.id, start.entry, start.schema_version)
             .await

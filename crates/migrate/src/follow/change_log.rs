@@ -24,8 +24,13 @@ const PRUNED_AT_ONCE: i64 = 50_000;
 pub enum Recording {
     /// The source bears no mark.
     Absent,
-    /// Changes are recorded for this migration.
-    For(String),
+    /// Changes are recorded for this migration, into a target that is described for people.
+    For {
+        /// The name of the log.
+        token: String,
+        /// The target.
+        target: String,
+    },
 }
 
 /// Where a log begins.
@@ -100,14 +105,14 @@ pub fn recording(source: &Connection) -> Result<Recording, FollowError> {
     if !exists {
         return Ok(Recording::Absent);
     }
-    let owner: Option<String> = source
+    let owner = source
         .query_row(
-            &format!("SELECT migration FROM {}", quote_name(OWNER)),
+            &format!("SELECT migration, target FROM {}", quote_name(OWNER)),
             [],
-            |row| row.get(0),
+            |row| Ok(Recording::For { token: row.get(0)?, target: row.get(1)? }),
         )
         .optional()?;
-    Ok(Recording::For(owner.unwrap_or_default()))
+    Ok(owner.unwrap_or_else(|| Recording::For { token: String::new(), target: String::new() }))
 }
 
 /// Reads what the triggers need to know of each table.
@@ -122,6 +127,21 @@ pub fn recorded_tables(
     plan.tables.iter().enumerate().map(of_table).collect()
 }
 
+/// Where the log that is in the source begins: the entry before the first that is left.
+///
+/// # Errors
+/// When the source cannot be read.
+pub fn start(source: &Connection) -> Result<LogStart, FollowError> {
+    let query = format!(
+        "SELECT (SELECT min(seq) FROM {}), (SELECT schema_version FROM {})",
+        quote_name(LOG),
+        quote_name(OWNER)
+    );
+    Ok(source.query_row(&query, [], |row| {
+        Ok(LogStart { entry: row.get(0)?, schema_version: row.get(1)? })
+    })?)
+}
+
 /// Makes the source record its changes for a migration, in one transaction: when it returns, each
 /// change that is not yet visible will be in the log. Tells where the log begins; None where it
 /// already records for this migration.
@@ -131,12 +151,13 @@ pub fn recorded_tables(
 pub fn install(
     source: &mut Connection,
     plan: &Plan,
-    migration: &str,
+    token: &str,
+    target: &str,
 ) -> Result<Option<LogStart>, FollowError> {
     let transaction = source.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match recording(&transaction)? {
-        Recording::For(owner) if owner == migration => return Ok(None),
-        Recording::For(owner) => return Err(FollowError::OtherMigration { owner }),
+        Recording::For { token: owner, .. } if owner == token => return Ok(None),
+        Recording::For { target, .. } => return Err(FollowError::OtherMigration { target }),
         Recording::Absent => {}
     }
     schema_watch::expect_digest(&transaction, plan)?;
@@ -144,10 +165,6 @@ pub fn install(
     for statement in triggers::install(&tables) {
         transaction.execute_batch(&statement)?;
     }
-    transaction.execute(
-        &format!("INSERT INTO {} VALUES (?1)", quote_name(OWNER)),
-        [migration],
-    )?;
     for table in &tables {
         // Compiles every trigger of the table, ours and the application's: names that do not
         // resolve would otherwise fail the first writer.
@@ -172,6 +189,10 @@ pub fn install(
         entry: last_entry(&transaction)?,
         schema_version: schema_watch::schema_version(&transaction)?,
     };
+    transaction.execute(
+        &format!("INSERT INTO {} VALUES (?1, ?2, ?3)", quote_name(OWNER)),
+        (token, target, start.schema_version),
+    )?;
     transaction.commit()?;
     Ok(Some(start))
 }
@@ -480,4 +501,24 @@ pub fn log_rowids(
     drop(statement);
     savepoint.commit()?;
     Ok(last_entry(source)? - before)
+}
+
+/// Logs keys that are written as literals of SQLite, as the quarantine has them. One that cannot be
+/// read is left where it is.
+///
+/// # Errors
+/// When the source cannot be written.
+pub fn log_literals(source: &Connection, table: &RecordedTable, keys: &[String]) -> Result<(), FollowError> {
+    for key in keys {
+        let statement = format!(
+            "INSERT INTO {} (tbl, {}) SELECT {}, {key}",
+            quote_name(LOG),
+            log_columns(table.key.len()),
+            table.number
+        );
+        if let Ok(mut statement) = source.prepare(&statement) {
+            statement.execute([])?;
+        }
+    }
+    Ok(())
 }

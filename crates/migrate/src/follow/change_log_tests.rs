@@ -128,7 +128,7 @@ impl Followed {
         let mut source = Connection::open_in_memory().expect("opens");
         source.execute_batch(schema).expect("the schema is right");
         let plan = plan_of(&source);
-        change_log::install(&mut source, &plan, "m").expect("installs");
+        change_log::install(&mut source, &plan, "m", "there").expect("installs");
         let mirror = contents(&source, &plan);
         Self {
             source,
@@ -275,12 +275,12 @@ fn removing_the_log_leaves_the_source_as_it_was() {
     );
     assert_eq!(
         change_log::recording(&followed.source).unwrap(),
-        Recording::For("m".to_owned())
+        Recording::For { token: "m".to_owned(), target: "there".to_owned() }
     );
-    change_log::install(&mut followed.source, &plan, "m").expect("twice is once");
-    let other = change_log::install(&mut followed.source, &plan, "other").unwrap_err();
+    change_log::install(&mut followed.source, &plan, "m", "there").expect("twice is once");
+    let other = change_log::install(&mut followed.source, &plan, "other", "elsewhere").unwrap_err();
     assert!(
-        other.to_string().contains("another migration (m)"),
+        other.to_string().contains("another migration, into there"),
         "{other}"
     );
     change_log::remove(&mut followed.source).expect("removes");

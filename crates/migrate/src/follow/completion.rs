@@ -1,12 +1,12 @@
 //! What the target gets only at the finish: foreign keys, triggers, and numbers to go on from.
 
 use rusqlite::Connection;
+use serde::Serialize;
 
 use super::FollowError;
-use crate::connection::{QueryError, Session};
-use crate::plan::{
-    FOLLOWED_ROWID, ForeignKeyPlan, ObjectPlan, Plan, TablePlan, quote_literal, quote_name,
-};
+use crate::connection::{QueryError, Reason, Session};
+use crate::ddl;
+use crate::plan::{FOLLOWED_ROWID, ForeignKeyPlan, ObjectPlan, Plan, TablePlan, quote_name};
 
 /// Takes foreign keys and triggers from a target that is to be followed, where an earlier copy made them.
 pub(super) fn remove_guards(plan: &Plan) -> Vec<String> {
@@ -25,51 +25,32 @@ pub(super) fn remove_guards(plan: &Plan) -> Vec<String> {
 }
 
 /// Makes foreign keys, which hold for every write from then on and are not yet checked for the rows
-/// that are there, and triggers.
-pub(super) fn add_guards(plan: &Plan) -> Vec<String> {
-    let mut statements = Vec::new();
-    for (table, key) in foreign_keys(plan) {
-        statements.push(add_foreign_key(plan, table, key));
+/// that are there, and triggers. Each on its own: tells what could not be made, and why.
+pub(super) async fn add_guards(session: &Session, plan: &Plan) -> Result<Vec<(String, String)>, FollowError> {
+    let mut not_made = Vec::new();
+    for statement in ddl::statements(plan) {
+        if !matches!(statement.phase, ddl::Phase::ForeignKeys | ddl::Phase::Triggers) {
+            continue;
+        }
+        // The function of a trigger stays when the trigger goes.
+        let sql = match statement.sql.strip_prefix("CREATE FUNCTION") {
+            Some(rest) => format!("CREATE OR REPLACE FUNCTION{rest}"),
+            None => statement.sql,
+        };
+        let Err(error) = session.batch_execute(&sql).await else { continue };
+        let error = QueryError::while_doing(&format!("making {}", statement.object), &error);
+        match error.reason {
+            Reason::Lost | Reason::Busy | Reason::DiskFull | Reason::Timeout => return Err(error.into()),
+            _ => not_made.push((statement.object, error.message)),
+        }
     }
-    for trigger in &plan.triggers {
-        statements.extend(trigger.statements.iter().cloned());
-    }
-    statements
+    Ok(not_made)
 }
 
 fn foreign_keys(plan: &Plan) -> impl Iterator<Item = (&TablePlan, &ForeignKeyPlan)> {
     plan.tables
         .iter()
         .flat_map(|table| table.foreign_keys.iter().map(move |key| (table, key)))
-}
-
-fn add_foreign_key(plan: &Plan, table: &TablePlan, key: &ForeignKeyPlan) -> String {
-    let own: Vec<String> = key
-        .columns
-        .iter()
-        .map(|&at| quote_name(&table.columns[at].target))
-        .collect();
-    let parents: Vec<String> = key
-        .parent_columns
-        .iter()
-        .map(|name| quote_name(name))
-        .collect();
-    let deferral = if key.initially_deferred {
-        " DEFERRABLE INITIALLY DEFERRED"
-    } else {
-        ""
-    };
-    format!(
-        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {}.{} ({}) ON DELETE {} ON UPDATE {}{deferral} NOT VALID",
-        plan.qualified(table),
-        quote_name(&key.name),
-        own.join(", "),
-        quote_name(&plan.schema),
-        quote_name(&key.parent),
-        parents.join(", "),
-        key.on_delete.as_sql(),
-        key.on_update.as_sql(),
-    )
 }
 
 fn drop_trigger(plan: &Plan, trigger: &ObjectPlan) -> Option<String> {
@@ -90,11 +71,7 @@ pub(super) fn sequences(plan: &Plan, source: &Connection) -> Result<Vec<String>,
             continue;
         };
         let next: i64 = source.query_row(&identity.next_query(table), [], |row| row.get(0))?;
-        statements.push(format!(
-            "SELECT setval(pg_get_serial_sequence({}, {}), {next}, false)",
-            quote_literal(&plan.qualified(table)),
-            quote_literal(&table.columns[identity.column].target)
-        ));
+        statements.extend(ddl::set_sequence(plan, table, next));
     }
     Ok(statements)
 }
@@ -113,8 +90,11 @@ pub(super) async fn validate(session: &Session, plan: &Plan) -> Result<Vec<Unmet
             continue;
         };
         let error = QueryError::while_doing("checking a foreign key", &error);
-        if error.code.as_deref() != Some("23503") {
-            return Err(error.into());
+        match error.code.as_deref() {
+            Some("23503") => {}
+            // It could not be made, which has been told.
+            Some("42704") => continue,
+            _ => return Err(error.into()),
         }
         unmet.push(Unmet {
             table: table.source.clone(),
@@ -125,7 +105,7 @@ pub(super) async fn validate(session: &Session, plan: &Plan) -> Result<Vec<Unmet
 }
 
 /// A foreign key for which rows were there already that break it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unmet {
     /// The table's name in the source.
     pub table: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ pub enum FinishStep {
 }
 
 /// What the finish did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Finished {
     /// How long writers had to wait.
     pub locked: Duration,
@@ -54,6 +55,10 @@ pub struct Finished {
     pub compared: u64,
     /// Foreign keys that rows were breaking in the source already.
     pub unmet: Vec<Unmet>,
+    /// Foreign keys and triggers that could not be made, and why.
+    pub not_made: Vec<(String, String)>,
+    /// Rows in quarantine.
+    pub quarantined: u64,
     /// The source still takes writes.
     pub writable: bool,
 }
@@ -99,6 +104,8 @@ pub async fn finish(
             break;
         }
     }
+    // What was in quarantine may have its place by now.
+    replay.retry_quarantined(session).await?;
     replay.hold(session).await?;
     let locked_at = Instant::now();
     tell(FinishStep::Locked);
@@ -135,6 +142,8 @@ pub async fn finish(
         "dropping the columns that following needed",
     )
     .await?;
+    let quarantined = state::quarantined(session, migration.id).await?;
+    done.quarantined = quarantined.iter().map(|(_, rows)| rows).sum();
     done.unmet = completion::validate(session, &migration.plan).await?;
     Ok(done)
 }
@@ -165,8 +174,8 @@ async fn switch(
         .await?;
     // A finish that was killed may have made them.
     statements.extend(completion::remove_guards(&migration.plan));
-    statements.extend(completion::add_guards(&migration.plan));
-    completion::run_together(session, &statements, "making foreign keys and triggers").await?;
+    completion::run_together(session, &statements, "setting the sequences").await?;
+    done.not_made = completion::add_guards(session, &migration.plan).await?;
     position::set_stage(session, migration.id, Stage::Switching).await?;
     if let Some(command) = &options.on_finish {
         tell(FinishStep::Running(command.clone()));

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::replay::{Replay, Round};
-use super::{FollowError, change_log};
+use super::{FollowError, change_log, completion};
 use crate::connection::{Reason, Session, Target};
-use crate::state;
+use crate::state::{self, Migration, Phase};
 
 /// How often an idle follower looks into the log.
 const LOOK: Duration = Duration::from_millis(100);
@@ -52,6 +52,22 @@ pub enum Ended {
     Stopped,
     /// Another command, such as `finish`, goes on from here.
     Relieved,
+}
+
+/// Takes foreign keys and triggers from a target that was copied, and has the rows in quarantine
+/// judged again: what the copy read of two tables may be of two moments.
+///
+/// # Errors
+/// When either side fails.
+pub async fn begin(
+    session: &Session,
+    migration: &Migration,
+    replay: &mut Replay,
+) -> Result<(), FollowError> {
+    let guards = completion::remove_guards(&migration.plan);
+    completion::run_together(session, &guards, "making the target ready to be followed").await?;
+    replay.retry_quarantined(session).await?;
+    Ok(state::set_phase(session, migration.id, Phase::Following).await?)
 }
 
 /// Follows until told to end; `tell` hears of the lag a few times a second.

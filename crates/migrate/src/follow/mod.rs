@@ -46,7 +46,7 @@ pub mod triggers;
 pub use completion::Unmet;
 pub use encoded::Misfit;
 pub use finish::{FinishOptions, FinishStep, Finished, finish};
-pub use following::{Ended, Lag, Until, follow};
+pub use following::{begin, Ended, Lag, Until, follow};
 pub use position::{Position, Stage};
 pub use replay::{Replay, Round};
 
@@ -89,11 +89,11 @@ pub enum FollowError {
     },
     /// The log is another migration's.
     #[error(
-        "the source already records its changes for another migration ({owner}); end that one with `tide migrate rollback` or `finish` against its own target first"
+        "the source already records its changes for another migration, into {target}; end that one with `tide migrate rollback` or `finish` against its own target first"
     )]
     OtherMigration {
-        /// The other's identity.
-        owner: String,
+        /// The other's target.
+        target: String,
     },
     /// The source's statements are not those of the plan.
     #[error(
@@ -171,4 +171,12 @@ pub enum FollowError {
         /// How many entries.
         entries: i64,
     },
+    /// The copy is not complete.
+    #[error("the copy is not complete yet; `tide migrate copy --follow` goes on with it")]
+    NotCopied,
+    /// The target has taken over, and the source is closed.
+    #[error(
+        "the migration is finished: the target has taken over, and rolling back would lose what was written there since; to let writers into the source again all the same, use --unseal"
+    )]
+    FinishedRollback,
 }

@@ -25,7 +25,7 @@ pub(super) async fn release(
     session
         .execute_typed(
             "DELETE FROM springtide_migrate.quarantine
-             WHERE migration = $1 AND table_name = $2 AND key = ANY($3)",
+             WHERE migration = $1 AND table_name = $2 AND coalesce(row_number::text, key) = ANY($3)",
             &[
                 (&migration, Type::INT8),
                 (&table.source, Type::TEXT),
@@ -35,6 +35,23 @@ pub(super) async fn release(
         .await
         .map_err(|error| failed(&error))?;
     Ok(())
+}
+
+/// The keys of a table's quarantined rows, as literals of SQLite.
+pub(super) async fn keys(
+    session: &Session,
+    migration: i64,
+    table: &TablePlan,
+) -> Result<Vec<String>, FollowError> {
+    let rows = session
+        .query_typed(
+            "SELECT coalesce(row_number::text, key) FROM springtide_migrate.quarantine
+             WHERE migration = $1 AND table_name = $2 AND coalesce(row_number::text, key) IS NOT NULL",
+            &[(&migration, Type::INT8), (&table.source, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| failed(&error))?;
+    rows.iter().map(|row| row.try_get(0).map_err(|error| failed(&error))).collect()
 }
 
 /// Puts a row into quarantine.

@@ -13,12 +13,13 @@ use super::change_log::{self, Batch, BatchLimits, TableChanges};
 use super::encoded::{self, EncodedChanges, EncodedRow, Misfit, misfit};
 use super::recorded::RecordedTable;
 use super::schema_watch::SchemaWatch;
-use super::target_table::{self, TargetTable};
+use super::target_table::TargetTable;
 use super::{FollowError, Stage, position, quarantine};
 use crate::connection::{QueryError, Reason, Session};
 use crate::convert::RowEncoder;
 use crate::plan::{Plan, RowKey, quote_name};
 use crate::state::{Migration, fence};
+use crate::verify;
 
 /// Entries of the log that one round replays at most.
 const ENTRIES_A_ROUND: i64 = 20_000;
@@ -72,8 +73,10 @@ impl Replay {
         let plan = Arc::new(migration.plan.clone());
         let fence = fence(&migration.source, &plan.schema);
         match change_log::recording(&source)? {
-            change_log::Recording::For(owner) if owner == token => {}
-            change_log::Recording::For(owner) => return Err(FollowError::OtherMigration { owner }),
+            change_log::Recording::For { token: owner, .. } if owner == token => {}
+            change_log::Recording::For { target, .. } => {
+                return Err(FollowError::OtherMigration { target });
+            }
             change_log::Recording::Absent => return Err(FollowError::NotRecorded),
         }
         let recorded = Arc::new(change_log::recorded_tables(&source, &plan)?);
@@ -117,6 +120,23 @@ impl Replay {
         self.with_source(|source| Ok(source.execute_batch("BEGIN IMMEDIATE")?))
             .await?;
         self.held = Some(at.entry);
+        Ok(())
+    }
+
+    /// Logs every quarantined row once more, so that it is judged by what is there now.
+    ///
+    /// # Errors
+    /// When either side fails.
+    pub async fn retry_quarantined(&mut self, session: &Session) -> Result<(), FollowError> {
+        for number in 0..self.plan.tables.len() {
+            let keys = quarantine::keys(session, self.migration, &self.plan.tables[number]).await?;
+            if keys.is_empty() {
+                continue;
+            }
+            let tables = Arc::clone(&self.recorded);
+            self.with_source(move |source| change_log::log_literals(source, &tables[number], &keys))
+                .await?;
+        }
         Ok(())
     }
 
@@ -295,7 +315,7 @@ impl Replay {
         let (plan, target) = (&self.plan.tables[number], &self.targets[number]);
         let query = format!(
             "SELECT k.n, {} {}",
-            target_table::hash_expression(plan, "t"),
+            verify::hash_expression(plan, "t"),
             target.keyed_rows
         );
         let keys =

@@ -112,14 +112,3 @@ fn same(table: &TablePlan, position: Option<usize>, name: &str, given: &str) -> 
         Collation::Rtrim => format!("rtrim(t.{name}, ' ') = rtrim(k.{given}, ' ') AND {bytes}"),
     }
 }
-
-/// The hash of a row in the target, as [`RowEncoder::hash_row`](crate::convert::RowEncoder) has it.
-pub(super) fn hash_expression(table: &TablePlan, alias: &str) -> String {
-    let columns: Vec<String> = crate::convert::compared_columns(table)
-        .map(|at| format!("{alias}.{}", quote_name(&table.columns[at].target)))
-        .collect();
-    format!(
-        "('x' || left(md5(record_send(ROW({}))), 16))::bit(64)::bigint",
-        columns.join(", ")
-    )
-}

@@ -29,7 +29,7 @@ pub fn install(tables: &[RecordedTable]) -> Vec<String> {
         .unwrap_or(1);
     let mut statements = vec![
         format!(
-            "CREATE TABLE {} (migration TEXT NOT NULL)",
+            "CREATE TABLE {} (migration TEXT NOT NULL, target TEXT NOT NULL, schema_version INTEGER NOT NULL)",
             quote_name(OWNER)
         ),
         // Columns without a type keep a key exactly as it is stored.

@@ -1,0 +1,251 @@
+//! The steps a user takes, each from start to end: what `tide migrate` wires to its commands.
+//!
+//! ```text
+//! plan ─▶ copy ─▶ verify                      without writers, or with a stop of them
+//! plan ─▶ record ─▶ copy ─▶ follow ─▶ finish  with writers at work
+//!                      └──────▶ rollback
+//! ```
+//! Any step can be given up and taken again, from another terminal too: what was done is kept in
+//! the target's state, and what is recorded in the source says for which target.
+
+mod cut_over;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{ConnectionError, Environment, Session, Target};
+use crate::copy::{self, CopyError, CopyOptions, CopyReport, Event};
+use crate::follow::{FollowError, change_log, position};
+use crate::plan::{Plan, PlanError, PlanOptions};
+use crate::snapshot::{Mode, Snapshot, SourceError};
+use crate::state::{self, Migration, StateError};
+
+pub use cut_over::{RollbackOptions, RolledBack, finish, follow, rollback};
+pub use status::{Status, status};
+
+/// Why a step ended.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The source was not named in a way that is understood.
+    #[error("cannot read the source '{0}': write sqlite:FILE, such as sqlite:app.db or sqlite:/srv/app.db")]
+    SourceName(String),
+    /// The source cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No plan could be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The target cannot be connected to.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The copy ended.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Following, finishing or rolling back ended.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// There is nothing to go on with.
+    #[error("there is no migration of {path} into schema {schema} of {target}; begin with `tide migrate copy` or `tide migrate follow`")]
+    NoMigration {
+        /// The source.
+        path: String,
+        /// The schema.
+        schema: String,
+        /// The target.
+        target: String,
+    },
+    /// A step on another thread was given up.
+    #[error("the step was interrupted")]
+    Interrupted,
+}
+
+/// The source and the target of a migration.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The PostgreSQL database.
+    pub target: Target,
+    /// The schema in it.
+    pub schema: String,
+}
+
+impl Places {
+    /// Reads the names of source and target; nothing is opened yet.
+    ///
+    /// # Errors
+    /// Says which is not understood.
+    pub fn parse(source: &str, target: &str, schema: &str) -> Result<Self, StepError> {
+        Ok(Self {
+            path: parse_source(source)?,
+            target: Target::parse(target, &Environment::of_process())?,
+            schema: schema.to_owned(),
+        })
+    }
+
+    /// The source as the state knows it.
+    #[must_use]
+    pub fn source_name(&self) -> String {
+        state::source_name(&self.path.to_string_lossy())
+    }
+
+    /// The target as the log in the source names it.
+    fn describe(&self) -> String {
+        format!("schema {} of {}", self.schema, self.target.describe())
+    }
+
+    /// The migration that the target knows of.
+    async fn find(&self, session: &Session) -> Result<Option<Migration>, StepError> {
+        Ok(state::find(session, &self.source_name(), &self.schema).await?)
+    }
+
+    async fn find_existing(&self, session: &Session) -> Result<Migration, StepError> {
+        self.find(session).await?.ok_or_else(|| StepError::NoMigration {
+            path: self.path.display().to_string(),
+            schema: self.schema.clone(),
+            target: self.target.describe(),
+        })
+    }
+}
+
+/// Reads `sqlite:FILE`, `sqlite://FILE`, or the plain name of a file.
+///
+/// # Errors
+/// When it is another kind of database.
+pub fn parse_source(text: &str) -> Result<PathBuf, StepError> {
+    let refused = || StepError::SourceName(text.to_owned());
+    let file = match text.strip_prefix("sqlite:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None if text.contains("://") => return Err(refused()),
+        None => text,
+    };
+    if file.is_empty() || file == ":memory:" {
+        return Err(refused());
+    }
+    Ok(PathBuf::from(file))
+}
+
+/// Makes a plan. Nothing is written anywhere.
+///
+/// # Errors
+/// When the source cannot be read, or an option speaks of what does not exist.
+pub async fn plan(path: &Path, options: &PlanOptions) -> Result<Plan, StepError> {
+    let (path, options) = (path.to_owned(), options.clone());
+    tokio::task::spawn_blocking(move || {
+        // One snapshot reader looks first: its errors say what to do about a file that is not there,
+        // is damaged or is no database.
+        drop(Snapshot::open(&path, 1, Mode::Held)?);
+        let open = || open_to_read(&path);
+        Ok(Plan::make(&path.to_string_lossy(), &open, &options)?)
+    })
+    .await
+    .map_err(|_| StepError::Interrupted)?
+}
+
+fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(path, flags)?;
+    source.busy_timeout(std::time::Duration::from_secs(30))?;
+    Ok(source)
+}
+
+/// Copies, or goes on with a copy that was interrupted. With `followed` in the options the source
+/// records its changes from before the first row is read.
+///
+/// # Errors
+/// Says what went wrong; unless it was the options, the same call resumes.
+pub async fn copy(
+    places: &Places,
+    plan: &Plan,
+    options: &CopyOptions,
+    events: mpsc::Sender<Event>,
+    cancel: CancellationToken,
+) -> Result<CopyReport, StepError> {
+    let token = match options.followed {
+        true => Some(record(places, plan).await?),
+        false => None,
+    };
+    let (path, jobs) = (places.path.clone(), options.jobs);
+    let snapshot = tokio::task::spawn_blocking(move || Snapshot::open(&path, jobs, Mode::Copied))
+        .await
+        .map_err(|_| StepError::Interrupted)??;
+    let snapshot: Arc<Snapshot> = snapshot;
+    let report = copy::copy(&places.target, &snapshot, plan, options, events, cancel).await?;
+    if let Some(token) = token {
+        note_recording(places, report.migration, &token).await?;
+    }
+    Ok(report)
+}
+
+/// Makes the source record its changes for this target, if it does not yet. Tells the log's name.
+async fn record(places: &Places, plan: &Plan) -> Result<String, StepError> {
+    let session = places.target.connect().await?;
+    let announced = match places.find(&session).await? {
+        Some(migration) => position::announced(&session, migration.id).await?,
+        None => None,
+    };
+    let described = places.describe();
+    let new = position::new_token(&session).await?;
+    let (path, plan) = (places.path.to_string_lossy().into_owned(), plan.clone());
+    let recording = tokio::task::spawn_blocking(move || {
+        let mut source = change_log::open(&path)?;
+        let token = match change_log::recording(&source)? {
+            // A copy that was killed before the target knew of the log is gone on with.
+            change_log::Recording::For { token, target }
+                if Some(&token) == announced.as_ref() || target == described =>
+            {
+                token
+            }
+            _ => new,
+        };
+        change_log::install(&mut source, &plan, &token, &described)?;
+        Ok::<String, FollowError>(token)
+    });
+    Ok(recording.await.map_err(|_| StepError::Interrupted)??)
+}
+
+/// Notes in the target's state what the source records.
+async fn note_recording(places: &Places, migration: i64, token: &str) -> Result<(), StepError> {
+    let session = places.target.connect().await?;
+    let known = position::find(&session, migration).await?;
+    if known.is_some_and(|known| known.token == token) {
+        return Ok(());
+    }
+    let path = places.path.to_string_lossy().into_owned();
+    let start = tokio::task::spawn_blocking(move || change_log::start(&change_log::open(&path)?))
+        .await
+        .map_err(|_| StepError::Interrupted)??;
+    position::announce(&session, migration, token).await?;
+    position::begin(&session, migration, start.entry, start.schema_version).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_named_with_or_without_its_kind() {
+        for (text, path) in [
+            ("sqlite:app.db", "app.db"),
+            ("sqlite:///srv/app.db", "/srv/app.db"),
+            ("sqlite:/srv/app.db", "/srv/app.db"),
+            ("./app.db", "./app.db"),
+        ] {
+            assert_eq!(parse_source(text).unwrap(), PathBuf::from(path), "{text}");
+        }
+        for text in ["", "sqlite:", "mysql://host/db", "sqlite::memory:"] {
+            let error = parse_source(text).unwrap_err().to_string();
+            assert!(error.contains("write sqlite:FILE"), "{text}: {error}");
+        }
+    }
+}
