@@ -35,5 +35,5 @@ pub mod snapshot;
 pub mod state;
 pub mod torture;
 pub mod steps;
-mod translate;
 pub mod verify;
+mod translate;

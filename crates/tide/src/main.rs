@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{demo, down, kubeconfig, load, sample, status, up};
+use commands::{demo, down, kubeconfig, load, migrate, sample, status, up};
 
 /// Kubernetes on one machine, for multi-tier applications: pods as sandboxed processes, Services,
 /// autoscaling and load tests, without Docker and without root
@@ -29,6 +29,7 @@ enum Command {
     Status(status::Status),
     Kubeconfig(kubeconfig::Kubeconfig),
     Load(load::Load),
+    Migrate(Box<migrate::Migrate>),
     Demo(demo::Demo),
     /// Print the version
     Version,
@@ -56,6 +57,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.execute(),
         Command::Kubeconfig(kubeconfig) => done(kubeconfig.execute()),
         Command::Load(load) => load.execute(),
+        Command::Migrate(migrate) => migrate.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Version => {
             println!("tide {}", env!("CARGO_PKG_VERSION"));

@@ -25,6 +25,7 @@ use crate::follow::{FollowError, change_log, position};
 use crate::plan::{Plan, PlanError, PlanOptions};
 use crate::snapshot::{Mode, Snapshot, SourceError};
 use crate::state::{self, Migration, StateError};
+use crate::verify::{self, VerifyError, VerifyEvent, VerifyOptions, VerifyReport};
 
 pub use cut_over::{RollbackOptions, RolledBack, finish, follow, rollback};
 pub use status::{Status, status};
@@ -47,6 +48,9 @@ pub enum StepError {
     /// The copy ended.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// The verification ended.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -174,16 +178,52 @@ pub async fn copy(
         true => Some(record(places, plan).await?),
         false => None,
     };
-    let (path, jobs) = (places.path.clone(), options.jobs);
-    let snapshot = tokio::task::spawn_blocking(move || Snapshot::open(&path, jobs, Mode::Copied))
-        .await
-        .map_err(|_| StepError::Interrupted)??;
-    let snapshot: Arc<Snapshot> = snapshot;
+    let snapshot = snapshot(places, options.jobs).await?;
     let report = copy::copy(&places.target, &snapshot, plan, options, events, cancel).await?;
     if let Some(token) = token {
         note_recording(places, report.migration, &token).await?;
     }
     Ok(report)
+}
+
+/// Whether following can begin: there is a whole copy whose changes are recorded, and it is not to be
+/// replaced.
+///
+/// # Errors
+/// When the target cannot be asked, or there is a copy whose changes are unknown.
+pub async fn is_copied(places: &Places, replace: bool) -> Result<bool, StepError> {
+    let session = places.target.connect_first().await?;
+    let Some(migration) = places.find(&session).await? else { return Ok(false) };
+    if replace || migration.phase < state::Phase::Copied {
+        return Ok(false);
+    }
+    match position::find(&session, migration.id).await? {
+        Some(_) => Ok(true),
+        None => Err(FollowError::NotRecorded.into()),
+    }
+}
+
+/// Compares the source with the target of a migration.
+///
+/// # Errors
+/// When a side cannot be read. Differences are no error.
+pub async fn verify(
+    places: &Places,
+    options: &VerifyOptions,
+    events: mpsc::Sender<VerifyEvent>,
+    cancel: CancellationToken,
+) -> Result<VerifyReport, StepError> {
+    let session = places.target.connect_first().await?;
+    let migration = places.find_existing(&session).await?;
+    let snapshot = snapshot(places, options.jobs).await?;
+    let plan = &migration.plan;
+    Ok(verify::verify(&places.target, &snapshot, migration.id, plan, options, events, cancel).await?)
+}
+
+async fn snapshot(places: &Places, readers: usize) -> Result<Arc<Snapshot>, StepError> {
+    let path = places.path.clone();
+    let opened = tokio::task::spawn_blocking(move || Snapshot::open(&path, readers, Mode::Copied));
+    Ok(opened.await.map_err(|_| StepError::Interrupted)??)
 }
 
 /// Makes the source record its changes for this target, if it does not yet. Tells the log's name.

@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod down;
 pub(crate) mod kubeconfig;
 pub(crate) mod load;
+pub(crate) mod migrate;
 pub(crate) mod sample;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -1,0 +1,361 @@
+//! `tide migrate`: a SQLite database becomes PostgreSQL.
+
+mod options;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use springtide_migrate::copy::CopyReport;
+use springtide_migrate::follow::{Ended, FinishOptions, Until};
+use springtide_migrate::plan::Plan;
+use springtide_migrate::steps::{self, Places, RollbackOptions};
+use springtide_migrate::{ddl, verify};
+use tokio_util::sync::CancellationToken;
+
+use options::{Copying, Ends, Format, Planning, Verifying};
+use show::Show;
+
+/// The exit status when rows are in quarantine: everything else is in the target.
+const QUARANTINED: u8 = 3;
+
+/// Move a SQLite database to PostgreSQL; without a subcommand: plan, copy and verify.
+///
+/// Nothing is lost silently: a row that PostgreSQL cannot take goes to
+/// springtide_migrate.quarantine with its reason, and the exit status is then 3. Each step can be
+/// killed and run again: it goes on where it was. Exit status: 0 all equal, 1 an error or a
+/// difference, 2 wrong usage, 3 rows in quarantine.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Migrate {
+    #[command(subcommand)]
+    step: Option<Step>,
+    #[command(flatten)]
+    whole: Whole,
+}
+
+/// The bare form.
+#[derive(Debug, Args)]
+struct Whole {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    planning: Planning,
+    #[command(flatten)]
+    copying: Copying,
+    #[command(flatten)]
+    verifying: Verifying,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the SQL of the plan and change nothing
+    #[arg(long)]
+    ddl: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Step {
+    /// Print what becomes what, with every doubt; changes nothing
+    Plan(PlanStep),
+    /// Copy the rows, then make keys, indexes and constraints; goes on with an interrupted copy
+    Copy(CopyStep),
+    /// Compare the source with the target, row by row by hashes on both sides
+    Verify(VerifyStep),
+    /// Keep the target current while the source is written to (copies first, if that is not done)
+    Follow(FollowStep),
+    /// Cut over: lock the source, replay the last changes, seal the source
+    Finish(FinishStep),
+    /// Remove every trace of following from the source
+    Rollback(RollbackStep),
+    /// Tell how far a migration is
+    Status(StatusStep),
+}
+
+#[derive(Debug, Args)]
+struct PlanStep {
+    /// The SQLite database: sqlite:FILE
+    source: String,
+    /// The PostgreSQL database; not needed for a plan
+    target: Option<String>,
+    #[command(flatten)]
+    planning: Planning,
+    #[command(flatten)]
+    format: Format,
+    /// Print the SQL of the plan
+    #[arg(long)]
+    ddl: bool,
+}
+
+#[derive(Debug, Args)]
+struct CopyStep {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    planning: Planning,
+    #[command(flatten)]
+    copying: Copying,
+    /// Have the source record its changes from before the first row is read, for `follow`
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Debug, Args)]
+struct VerifyStep {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    place: options::InTarget,
+    #[command(flatten)]
+    verifying: Verifying,
+}
+
+#[derive(Debug, Args)]
+struct FollowStep {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    planning: Planning,
+    #[command(flatten)]
+    copying: Copying,
+    /// End as soon as the target is current, instead of going on until interrupted
+    #[arg(long)]
+    until_current: bool,
+}
+
+#[derive(Debug, Args)]
+struct FinishStep {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    place: options::InTarget,
+    /// A shell command to run while the source is locked and the target complete, such as one that
+    /// switches a Secret; when it fails the cut-over is undone
+    #[arg(long, value_name = "COMMAND")]
+    on_finish: Option<String>,
+    /// Do not seal the source: writes to it will succeed, and go nowhere else
+    #[arg(long)]
+    leave_writable: bool,
+}
+
+#[derive(Debug, Args)]
+struct RollbackStep {
+    /// The SQLite database: sqlite:FILE
+    source: String,
+    /// The PostgreSQL database; without it only the source is cleaned
+    target: Option<String>,
+    #[command(flatten)]
+    place: options::InTarget,
+    /// Drop the tables in the target too
+    #[arg(long, requires = "target")]
+    drop_target: bool,
+    /// Open the source of a finished migration to writers again
+    #[arg(long)]
+    unseal: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatusStep {
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    place: options::InTarget,
+}
+
+impl Migrate {
+    /// Runs the step.
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self.step {
+                None => self.whole.run().await,
+                Some(Step::Plan(step)) => step.run().await,
+                Some(Step::Copy(step)) => step.run().await,
+                Some(Step::Verify(step)) => step.run().await,
+                Some(Step::Follow(step)) => step.run().await,
+                Some(Step::Finish(step)) => step.run().await,
+                Some(Step::Rollback(step)) => step.run().await,
+                Some(Step::Status(step)) => step.run().await,
+            }
+        })
+    }
+}
+
+fn print_plan(plan: &Plan, as_ddl: bool, as_json: bool) -> anyhow::Result<()> {
+    if as_ddl {
+        print!("{}", ddl::script(plan));
+    } else if as_json {
+        println!("{}", serde_json::to_string_pretty(plan)?);
+    } else {
+        print!("{plan}");
+    }
+    Ok(())
+}
+
+/// Cancelled by Ctrl-C or a request to end.
+fn interruption() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            cancel.cancel();
+        }
+    });
+    token
+}
+
+impl Whole {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let path = steps::parse_source(&source)?;
+        let plan = steps::plan(&path, &self.planning.options()).await?;
+        if self.dry_run || self.ddl {
+            print_plan(&plan, self.ddl, self.ends.format.is_json())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let places = Places::parse(&source, &target, &plan.schema)?;
+        let show = Show::new(&self.ends.format);
+        show.doubts(&plan);
+        let cancel = interruption();
+        let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
+        verify_report(&places, &self.verifying, &show, &cancel, report.quarantined.iter().map(|(_, rows)| rows).sum()).await
+    }
+}
+
+impl PlanStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let path = steps::parse_source(&self.source)?;
+        let plan = steps::plan(&path, &self.planning.options()).await?;
+        if let Some(target) = &self.target {
+            Places::parse(&self.source, target, &plan.schema)?;
+        }
+        print_plan(&plan, self.ddl, self.format.is_json())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn copy(
+    places: &Places,
+    plan: &Plan,
+    copying: &Copying,
+    followed: bool,
+    show: &Show,
+    cancel: &CancellationToken,
+) -> anyhow::Result<CopyReport> {
+    let (events, shown) = show.copy_events();
+    let report = steps::copy(places, plan, &copying.options(followed), events, cancel.clone()).await;
+    shown.await?;
+    let report = report?;
+    show.copied(&report);
+    Ok(report)
+}
+
+impl CopyStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let path = steps::parse_source(&source)?;
+        let plan = steps::plan(&path, &self.planning.options()).await?;
+        let places = Places::parse(&source, &target, &plan.schema)?;
+        let show = Show::new(&self.ends.format);
+        show.doubts(&plan);
+        let cancel = interruption();
+        let report = copy(&places, &plan, &self.copying, self.follow, &show, &cancel).await?;
+        Ok(status_of(report.quarantined.iter().map(|(_, rows)| rows).sum()))
+    }
+}
+
+fn status_of(quarantined: u64) -> ExitCode {
+    if quarantined > 0 { ExitCode::from(QUARANTINED) } else { ExitCode::SUCCESS }
+}
+
+impl VerifyStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let places = Places::parse(&source, &target, &self.place.schema)?;
+        let show = Show::new(&self.ends.format);
+        verify_report(&places, &self.verifying, &show, &interruption(), 0).await
+    }
+}
+
+async fn verify_report(
+    places: &Places,
+    verifying: &Verifying,
+    show: &Show,
+    cancel: &CancellationToken,
+    quarantined: u64,
+) -> anyhow::Result<ExitCode> {
+    let (events, shown) = show.verify_events();
+    let report: Result<verify::VerifyReport, _> =
+        steps::verify(places, &verifying.options(), events, cancel.clone()).await;
+    shown.await?;
+    let report = report?;
+    show.verified(&report);
+    if !report.is_equal() {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(status_of(report.quarantined().max(quarantined)))
+}
+
+impl FollowStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let show = Show::new(&self.ends.format);
+        let cancel = interruption();
+        let places = Places::parse(&source, &target, &self.planning.place.schema)?;
+        if !steps::is_copied(&places, self.copying.replaces()).await? {
+            let plan = steps::plan(&places.path, &self.planning.options()).await?;
+            show.doubts(&plan);
+            copy(&places, &plan, &self.copying, true, &show, &cancel).await?;
+        }
+        let until =
+            if self.until_current { Until::Current } else { Until::Stopped(cancel.clone()) };
+        let (ended, lag) = steps::follow(&places, &until, |lag| show.lag(lag)).await?;
+        show.followed(ended, lag);
+        match ended {
+            Ended::Current | Ended::Stopped | Ended::Relieved => Ok(status_of(lag.quarantined)),
+        }
+    }
+}
+
+impl FinishStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let show = Show::new(&self.ends.format);
+        let places = Places::parse(&source, &target, &self.place.schema)?;
+        let options = FinishOptions { on_finish: self.on_finish, leave_writable: self.leave_writable };
+        let finished = steps::finish(&places, &options, |step| show.finishing(&step)).await?;
+        show.finished(&finished);
+        Ok(status_of(finished.quarantined + finished.unmet.len() as u64))
+    }
+}
+
+impl RollbackStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let path = steps::parse_source(&self.source)?;
+        let places = match &self.target {
+            Some(target) => Some(Places::parse(&self.source, target, &self.place.schema)?),
+            None => None,
+        };
+        let options = RollbackOptions { drop_target: self.drop_target, unseal: self.unseal };
+        let done = steps::rollback(&path, places.as_ref(), options).await?;
+        println!(
+            "removed {} triggers and tables from the source, {} tables from the target",
+            done.source_objects, done.target_tables
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl StatusStep {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (source, target) = self.ends.both()?;
+        let places = Places::parse(&source, &target, &self.place.schema)?;
+        let status = steps::status(&places).await?;
+        Show::new(&self.ends.format).status(&status)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,302 @@
+//! What the user sees: a bar on a terminal, lines otherwise, JSON for programs.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::json;
+use springtide_migrate::copy::{CopyReport, Event, Progress};
+use springtide_migrate::follow::{Ended, FinishStep, Finished, Lag};
+use springtide_migrate::plan::Plan;
+use springtide_migrate::steps::Status;
+use springtide_migrate::verify::{VerifyEvent, VerifyReport};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::options::Format;
+
+/// Events that may wait to be shown; progress beyond them is left out.
+const WAITING: usize = 64;
+/// How often a line of progress is written where there is no terminal.
+const LINES: Duration = Duration::from_secs(5);
+
+/// Where things are shown.
+#[derive(Clone)]
+pub(super) struct Show {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Show {
+    pub(super) fn new(format: &Format) -> Self {
+        let on_terminal = !format.is_json() && std::io::stderr().is_terminal();
+        let bar = if on_terminal { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
+            bar.set_style(style);
+        }
+        Self { json: format.is_json(), bar }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.json {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    fn object(&self, value: &serde_json::Value) {
+        if self.json {
+            println!("{value}");
+        }
+    }
+
+    /// What the plan is in doubt about, before it is carried out.
+    pub(super) fn doubts(&self, plan: &Plan) {
+        self.object(&json!({
+            "event": "planned", "tables": plan.tables.len(),
+            "doubts": plan.doubts, "skipped": plan.skipped,
+        }));
+        for doubt in &plan.doubts {
+            self.line(&format!("doubt: {doubt}"));
+        }
+        for skipped in &plan.skipped {
+            self.line(&format!("left out: {skipped}"));
+        }
+    }
+
+    pub(super) fn copy_events(&self) -> (mpsc::Sender<Event>, JoinHandle<()>) {
+        let (sender, mut events) = mpsc::channel(WAITING);
+        let show = self.clone();
+        let task = tokio::spawn(async move {
+            let mut told = None::<Instant>;
+            while let Some(event) = events.recv().await {
+                if let Ok(value) = serde_json::to_value(&event) {
+                    show.object(&value);
+                }
+                show.copy_event(event, &mut told);
+            }
+            show.bar.set_message("");
+            show.bar.finish_and_clear();
+        });
+        (sender, task)
+    }
+
+    fn copy_event(&self, event: Event, told: &mut Option<Instant>) {
+        match event {
+            Event::Started { tables, rows, bytes, resumed_rows } => {
+                self.bar.set_length(rows);
+                let resumed = match resumed_rows {
+                    0 => String::new(),
+                    rows => format!(", {} of them copied before", HumanCount(rows)),
+                };
+                self.line(&format!(
+                    "copying {tables} tables, {} rows{resumed}, {}",
+                    HumanCount(rows),
+                    HumanBytes(bytes)
+                ));
+            }
+            Event::Progress(progress) => {
+                self.bar.set_position(progress.rows);
+                self.bar.set_message(words(&progress));
+                let is_due = told.is_none_or(|at| at.elapsed() >= LINES);
+                if self.bar.is_hidden() && is_due {
+                    *told = Some(Instant::now());
+                    self.line(&words(&progress));
+                }
+            }
+            Event::TableCopied { table, rows, quarantined } => {
+                let refused = match quarantined {
+                    0 => String::new(),
+                    rows => format!(", {} quarantined", HumanCount(rows)),
+                };
+                self.line(&format!("{table}: {} rows{refused}", HumanCount(rows)));
+            }
+            Event::Step { name, done, of } => {
+                self.bar.set_length(of as u64);
+                self.bar.set_position(done as u64);
+                self.bar.set_message(name);
+            }
+            Event::Quarantined { table, rows, reason } => {
+                self.line(&format!("{table}: {} rows quarantined: {reason}", HumanCount(rows)));
+            }
+            Event::NotMade { name, problem } => self.line(&format!("not made: {name}: {problem}")),
+            Event::Note(note) => self.line(&note),
+        }
+    }
+
+    pub(super) fn copied(&self, report: &CopyReport) {
+        let quarantined: u64 = report.quarantined.iter().map(|(_, rows)| rows).sum();
+        self.object(&json!({
+            "event": "copied", "rows": report.rows, "quarantined": report.quarantined,
+            "not_made": report.not_made, "resumed": report.resumed,
+        }));
+        let already = if report.was_complete { " already" } else { "" };
+        self.line(&format!("copied{already}: {} rows", HumanCount(report.rows)));
+        for (table, rows) in &report.quarantined {
+            self.line(&format!("quarantined: {} rows of {table}", HumanCount(*rows)));
+        }
+        if quarantined > 0 {
+            self.line("see: SELECT table_name, key, column_name, reason FROM springtide_migrate.quarantine");
+        }
+    }
+
+    pub(super) fn verify_events(&self) -> (mpsc::Sender<VerifyEvent>, JoinHandle<()>) {
+        let (sender, mut events) = mpsc::channel(WAITING);
+        let show = self.clone();
+        let task = tokio::spawn(async move {
+            show.bar.reset();
+            while let Some(event) = events.recv().await {
+                if let Ok(value) = serde_json::to_value(&event) {
+                    show.object(&value);
+                }
+                match event {
+                    VerifyEvent::Chunk { table, done, of, .. } => {
+                        show.bar.set_length(of as u64);
+                        show.bar.set_position(done as u64 + 1);
+                        show.bar.set_message(format!("comparing {table}"));
+                    }
+                    VerifyEvent::Differs { table } => show.line(&format!("{table} differs")),
+                }
+            }
+            show.bar.finish_and_clear();
+        });
+        (sender, task)
+    }
+
+    pub(super) fn verified(&self, report: &VerifyReport) {
+        self.object(&json!({ "event": "verified", "equal": report.is_equal(), "report": report }));
+        let (mut rows, mut quarantined) = (0, 0);
+        for table in &report.tables {
+            rows += table.source_rows;
+            quarantined += table.quarantined;
+            for sentence in &table.not_compared {
+                self.line(&format!("{}: not compared: {sentence}", table.table));
+            }
+            if table.is_equal() {
+                continue;
+            }
+            self.line(&format!(
+                "{}: differs: {} rows in the source, {} in the target, {} in quarantine",
+                table.table, table.source_rows, table.target_rows, table.quarantined
+            ));
+            for difference in &table.differences {
+                self.line(&format!("  {difference}"));
+            }
+        }
+        if report.is_equal() {
+            self.line(&format!(
+                "verified: {} rows in {} tables are equal{}",
+                HumanCount(rows - quarantined.min(rows)),
+                report.tables.len(),
+                if quarantined > 0 { format!(", {} are in quarantine", HumanCount(quarantined)) } else { String::new() }
+            ));
+        } else {
+            self.line("the target differs from the source; was the source written to after the copy?");
+        }
+    }
+
+    pub(super) fn lag(&self, lag: Lag) {
+        self.object(&json!({
+            "event": "lag", "entries": lag.entries, "seconds": lag.time.as_secs_f64(),
+            "replayed": lag.replayed, "quarantined": lag.quarantined,
+        }));
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_style(ProgressStyle::default_spinner());
+        self.bar.set_message(lag_words(&lag));
+        self.bar.tick();
+    }
+
+    pub(super) fn followed(&self, ended: Ended, lag: Lag) {
+        self.bar.finish_and_clear();
+        let how = match ended {
+            Ended::Current => "the target is current",
+            Ended::Stopped => "stopped; the source goes on recording its changes: run follow again, finish, or rollback",
+            Ended::Relieved => "another command goes on from here",
+        };
+        self.object(&json!({ "event": "followed", "ended": format!("{ended:?}").to_lowercase(), "replayed": lag.replayed }));
+        self.line(&format!("{how} ({})", lag_words(&lag)));
+    }
+
+    pub(super) fn finishing(&self, step: &FinishStep) {
+        let words = match step {
+            FinishStep::CatchingUp(0) => return,
+            FinishStep::CatchingUp(entries) => format!("catching up: {} changes wait", HumanCount(*entries)),
+            FinishStep::Locked => "the source is locked: writers wait".to_owned(),
+            FinishStep::Running(command) => format!("running: {command}"),
+            FinishStep::Unlocked => "the source is unlocked".to_owned(),
+            FinishStep::Validating => "checking foreign keys".to_owned(),
+        };
+        self.object(&json!({ "event": "finishing", "what": words }));
+        self.line(&words);
+    }
+
+    pub(super) fn finished(&self, finished: &Finished) {
+        self.object(&json!({ "event": "finished", "report": finished }));
+        self.line(&format!(
+            "finished: writers waited {:.0} ms; {} changes were replayed ({} under the lock), {} rows compared",
+            finished.locked.as_secs_f64() * 1_000.0,
+            HumanCount(finished.replayed),
+            HumanCount(finished.replayed_locked),
+            HumanCount(finished.compared)
+        ));
+        for unmet in &finished.unmet {
+            self.line(&format!(
+                "foreign key {} of {} holds for new rows only: rows that were in the source already break it",
+                unmet.constraint, unmet.table
+            ));
+        }
+        for (name, problem) in &finished.not_made {
+            self.line(&format!("not made: {name}: {problem}"));
+        }
+        if finished.quarantined > 0 {
+            self.line(&format!("{} rows are in quarantine", HumanCount(finished.quarantined)));
+        }
+        if !finished.writable {
+            self.line("the source refuses writes from now on; `tide migrate rollback --unseal` opens it again");
+        }
+    }
+
+    pub(super) fn status(&self, status: &Status) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(status)?);
+            return Ok(());
+        }
+        println!("source:      {}", status.source);
+        println!("target:      schema {} of {}", status.schema, status.target);
+        println!("phase:       {}", status.phase.as_deref().unwrap_or("nothing is known of this migration"));
+        println!("tables:      {}", status.tables);
+        for (table, rows) in &status.quarantined {
+            println!("quarantined: {rows} rows of {table}");
+        }
+        match status.waiting {
+            Some(waiting) => println!("recorded:    yes, {waiting} changes wait to be replayed"),
+            None => println!("recorded:    no"),
+        }
+        Ok(())
+    }
+}
+
+fn words(progress: &Progress) -> String {
+    let left = match progress.time_left {
+        Some(left) => format!(", {} left", HumanDuration(left)),
+        None => String::new(),
+    };
+    format!(
+        "{} of {} rows, {}, {} rows/s{left}",
+        HumanCount(progress.rows),
+        HumanCount(progress.rows_in_all),
+        HumanBytes(progress.bytes),
+        HumanCount(progress.rows_per_second as u64)
+    )
+}
+
+fn lag_words(lag: &Lag) -> String {
+    format!(
+        "{} changes wait, {:.1} s behind, {} replayed",
+        HumanCount(lag.entries),
+        lag.time.as_secs_f64(),
+        HumanCount(lag.replayed)
+    )
+}
