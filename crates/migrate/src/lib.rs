@@ -35,5 +35,4 @@ pub mod snapshot;
 pub mod state;
 pub mod torture;
 pub mod steps;
-pub mod verify;
 mod translate;

@@ -109,10 +109,18 @@ pub fn recording(source: &Connection) -> Result<Recording, FollowError> {
         .query_row(
             &format!("SELECT migration, target FROM {}", quote_name(OWNER)),
             [],
-            |row| Ok(Recording::For { token: row.get(0)?, target: row.get(1)? }),
+            |row| {
+                Ok(Recording::For {
+                    token: row.get(0)?,
+                    target: row.get(1)?,
+                })
+            },
         )
         .optional()?;
-    Ok(owner.unwrap_or_else(|| Recording::For { token: String::new(), target: String::new() }))
+    Ok(owner.unwrap_or_else(|| Recording::For {
+        token: String::new(),
+        target: String::new(),
+    }))
 }
 
 /// Reads what the triggers need to know of each table.
@@ -138,7 +146,10 @@ pub fn start(source: &Connection) -> Result<LogStart, FollowError> {
         quote_name(OWNER)
     );
     Ok(source.query_row(&query, [], |row| {
-        Ok(LogStart { entry: row.get(0)?, schema_version: row.get(1)? })
+        Ok(LogStart {
+            entry: row.get(0)?,
+            schema_version: row.get(1)?,
+        })
     })?)
 }
 
@@ -508,7 +519,11 @@ pub fn log_rowids(
 ///
 /// # Errors
 /// When the source cannot be written.
-pub fn log_literals(source: &Connection, table: &RecordedTable, keys: &[String]) -> Result<(), FollowError> {
+pub fn log_literals(
+    source: &Connection,
+    table: &RecordedTable,
+    keys: &[String],
+) -> Result<(), FollowError> {
     for key in keys {
         let statement = format!(
             "INSERT INTO {} (tbl, {}) SELECT {}, {key}",

@@ -275,7 +275,10 @@ fn removing_the_log_leaves_the_source_as_it_was() {
     );
     assert_eq!(
         change_log::recording(&followed.source).unwrap(),
-        Recording::For { token: "m".to_owned(), target: "there".to_owned() }
+        Recording::For {
+            token: "m".to_owned(),
+            target: "there".to_owned()
+        }
     );
     change_log::install(&mut followed.source, &plan, "m", "there").expect("twice is once");
     let other = change_log::install(&mut followed.source, &plan, "other", "elsewhere").unwrap_err();

@@ -26,10 +26,16 @@ pub(super) fn remove_guards(plan: &Plan) -> Vec<String> {
 
 /// Makes foreign keys, which hold for every write from then on and are not yet checked for the rows
 /// that are there, and triggers. Each on its own: tells what could not be made, and why.
-pub(super) async fn add_guards(session: &Session, plan: &Plan) -> Result<Vec<(String, String)>, FollowError> {
+pub(super) async fn add_guards(
+    session: &Session,
+    plan: &Plan,
+) -> Result<Vec<(String, String)>, FollowError> {
     let mut not_made = Vec::new();
     for statement in ddl::statements(plan) {
-        if !matches!(statement.phase, ddl::Phase::ForeignKeys | ddl::Phase::Triggers) {
+        if !matches!(
+            statement.phase,
+            ddl::Phase::ForeignKeys | ddl::Phase::Triggers
+        ) {
             continue;
         }
         // The function of a trigger stays when the trigger goes.
@@ -37,10 +43,14 @@ pub(super) async fn add_guards(session: &Session, plan: &Plan) -> Result<Vec<(St
             Some(rest) => format!("CREATE OR REPLACE FUNCTION{rest}"),
             None => statement.sql,
         };
-        let Err(error) = session.batch_execute(&sql).await else { continue };
+        let Err(error) = session.batch_execute(&sql).await else {
+            continue;
+        };
         let error = QueryError::while_doing(&format!("making {}", statement.object), &error);
         match error.reason {
-            Reason::Lost | Reason::Busy | Reason::DiskFull | Reason::Timeout => return Err(error.into()),
+            Reason::Lost | Reason::Busy | Reason::DiskFull | Reason::Timeout => {
+                return Err(error.into());
+            }
             _ => not_made.push((statement.object, error.message)),
         }
     }

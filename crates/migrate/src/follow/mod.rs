@@ -46,7 +46,7 @@ pub mod triggers;
 pub use completion::Unmet;
 pub use encoded::Misfit;
 pub use finish::{FinishOptions, FinishStep, Finished, finish};
-pub use following::{begin, Ended, Lag, Until, follow};
+pub use following::{Ended, Lag, Until, begin, follow};
 pub use position::{Position, Stage};
 pub use replay::{Replay, Round};
 

@@ -51,7 +51,9 @@ pub(super) async fn keys(
         )
         .await
         .map_err(|error| failed(&error))?;
-    rows.iter().map(|row| row.try_get(0).map_err(|error| failed(&error))).collect()
+    rows.iter()
+        .map(|row| row.try_get(0).map_err(|error| failed(&error)))
+        .collect()
 }
 
 /// Puts a row into quarantine.

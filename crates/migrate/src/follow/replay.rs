@@ -134,8 +134,10 @@ impl Replay {
                 continue;
             }
             let tables = Arc::clone(&self.recorded);
-            self.with_source(move |source| change_log::log_literals(source, &tables[number], &keys))
-                .await?;
+            self.with_source(move |source| {
+                change_log::log_literals(source, &tables[number], &keys)
+            })
+            .await?;
         }
         Ok(())
     }

@@ -58,11 +58,16 @@ async fn open(
     session: &Session,
     migration: &Migration,
 ) -> Result<Replay, StepError> {
-    let at = position::find(session, migration.id).await?.ok_or(FollowError::NotRecorded)?;
+    let at = position::find(session, migration.id)
+        .await?
+        .ok_or(FollowError::NotRecorded)?;
     if migration.phase < Phase::Copied {
         return Err(FollowError::NotCopied.into());
     }
-    let (path, migration) = (places.path.to_string_lossy().into_owned(), migration.clone());
+    let (path, migration) = (
+        places.path.to_string_lossy().into_owned(),
+        migration.clone(),
+    );
     let replay = tokio::task::spawn_blocking(move || {
         let source = change_log::open(&path)?;
         let absent = change_log::recording(&source)? == change_log::Recording::Absent;
@@ -138,7 +143,8 @@ pub async fn rollback(
         }
     }
     let path = path.to_string_lossy().into_owned();
-    let removed = tokio::task::spawn_blocking(move || change_log::remove(&mut change_log::open(&path)?));
+    let removed =
+        tokio::task::spawn_blocking(move || change_log::remove(&mut change_log::open(&path)?));
     done.source_objects = removed.await.map_err(|_| StepError::Interrupted)??;
     if let Some((session, migration, is_finished, _lock)) = target {
         position::forget(&session, migration.id).await?;
@@ -161,7 +167,11 @@ async fn drop_tables(session: &Session, migration: &Migration) -> Result<usize, 
         .iter()
         .rev()
         .map(|view| format!("DROP VIEW IF EXISTS {schema}.{}", quote_name(&view.target)));
-    let names: Vec<String> = plan.tables.iter().map(|table| plan.qualified(table)).collect();
+    let names: Vec<String> = plan
+        .tables
+        .iter()
+        .map(|table| plan.qualified(table))
+        .collect();
     let tables = (!names.is_empty()).then(|| format!("DROP TABLE IF EXISTS {}", names.join(", ")));
     let statements: Vec<String> = views.chain(tables).collect();
     let all = format!("BEGIN; {}; COMMIT", statements.join("; "));

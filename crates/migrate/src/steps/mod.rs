@@ -34,7 +34,9 @@ pub use status::{Status, status};
 #[derive(Debug, Error)]
 pub enum StepError {
     /// The source was not named in a way that is understood.
-    #[error("cannot read the source '{0}': write sqlite:FILE, such as sqlite:app.db or sqlite:/srv/app.db")]
+    #[error(
+        "cannot read the source '{0}': write sqlite:FILE, such as sqlite:app.db or sqlite:/srv/app.db"
+    )]
     SourceName(String),
     /// The source cannot be read.
     #[error(transparent)]
@@ -58,7 +60,9 @@ pub enum StepError {
     #[error(transparent)]
     Follow(#[from] FollowError),
     /// There is nothing to go on with.
-    #[error("there is no migration of {path} into schema {schema} of {target}; begin with `tide migrate copy` or `tide migrate follow`")]
+    #[error(
+        "there is no migration of {path} into schema {schema} of {target}; begin with `tide migrate copy` or `tide migrate follow`"
+    )]
     NoMigration {
         /// The source.
         path: String,
@@ -113,11 +117,13 @@ impl Places {
     }
 
     async fn find_existing(&self, session: &Session) -> Result<Migration, StepError> {
-        self.find(session).await?.ok_or_else(|| StepError::NoMigration {
-            path: self.path.display().to_string(),
-            schema: self.schema.clone(),
-            target: self.target.describe(),
-        })
+        self.find(session)
+            .await?
+            .ok_or_else(|| StepError::NoMigration {
+                path: self.path.display().to_string(),
+                schema: self.schema.clone(),
+                target: self.target.describe(),
+            })
     }
 }
 
@@ -193,7 +199,9 @@ pub async fn copy(
 /// When the target cannot be asked, or there is a copy whose changes are unknown.
 pub async fn is_copied(places: &Places, replace: bool) -> Result<bool, StepError> {
     let session = places.target.connect_first().await?;
-    let Some(migration) = places.find(&session).await? else { return Ok(false) };
+    let Some(migration) = places.find(&session).await? else {
+        return Ok(false);
+    };
     if replace || migration.phase < state::Phase::Copied {
         return Ok(false);
     }
@@ -217,7 +225,16 @@ pub async fn verify(
     let migration = places.find_existing(&session).await?;
     let snapshot = snapshot(places, options.jobs).await?;
     let plan = &migration.plan;
-    Ok(verify::verify(&places.target, &snapshot, migration.id, plan, options, events, cancel).await?)
+    Ok(verify::verify(
+        &places.target,
+        &snapshot,
+        migration.id,
+        plan,
+        options,
+        events,
+        cancel,
+    )
+    .await?)
 }
 
 async fn snapshot(places: &Places, readers: usize) -> Result<Arc<Snapshot>, StepError> {

@@ -43,7 +43,9 @@ pub async fn status(places: &Places) -> Result<Status, StepError> {
         recorded: false,
         waiting: None,
     };
-    let Some(migration) = places.find(&session).await? else { return Ok(status) };
+    let Some(migration) = places.find(&session).await? else {
+        return Ok(status);
+    };
     status.phase = Some(migration.phase.as_str().to_owned());
     status.tables = migration.plan.tables.len();
     status.quarantined = state::quarantined(&session, migration.id).await?;

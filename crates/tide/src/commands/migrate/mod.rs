@@ -164,7 +164,9 @@ struct StatusStep {
 impl Migrate {
     /// Runs the step.
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             match self.step {
                 None => self.whole.run().await,
@@ -222,7 +224,14 @@ impl Whole {
         show.doubts(&plan);
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
-        verify_report(&places, &self.verifying, &show, &cancel, report.quarantined.iter().map(|(_, rows)| rows).sum()).await
+        verify_report(
+            &places,
+            &self.verifying,
+            &show,
+            &cancel,
+            report.quarantined.iter().map(|(_, rows)| rows).sum(),
+        )
+        .await
     }
 }
 
@@ -247,7 +256,14 @@ async fn copy(
     cancel: &CancellationToken,
 ) -> anyhow::Result<CopyReport> {
     let (events, shown) = show.copy_events();
-    let report = steps::copy(places, plan, &copying.options(followed), events, cancel.clone()).await;
+    let report = steps::copy(
+        places,
+        plan,
+        &copying.options(followed),
+        events,
+        cancel.clone(),
+    )
+    .await;
     shown.await?;
     let report = report?;
     show.copied(&report);
@@ -264,12 +280,18 @@ impl CopyStep {
         show.doubts(&plan);
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, self.follow, &show, &cancel).await?;
-        Ok(status_of(report.quarantined.iter().map(|(_, rows)| rows).sum()))
+        Ok(status_of(
+            report.quarantined.iter().map(|(_, rows)| rows).sum(),
+        ))
     }
 }
 
 fn status_of(quarantined: u64) -> ExitCode {
-    if quarantined > 0 { ExitCode::from(QUARANTINED) } else { ExitCode::SUCCESS }
+    if quarantined > 0 {
+        ExitCode::from(QUARANTINED)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 impl VerifyStep {
@@ -311,8 +333,11 @@ impl FollowStep {
             show.doubts(&plan);
             copy(&places, &plan, &self.copying, true, &show, &cancel).await?;
         }
-        let until =
-            if self.until_current { Until::Current } else { Until::Stopped(cancel.clone()) };
+        let until = if self.until_current {
+            Until::Current
+        } else {
+            Until::Stopped(cancel.clone())
+        };
         let (ended, lag) = steps::follow(&places, &until, |lag| show.lag(lag)).await?;
         show.followed(ended, lag);
         match ended {
@@ -326,10 +351,15 @@ impl FinishStep {
         let (source, target) = self.ends.both()?;
         let show = Show::new(&self.ends.format);
         let places = Places::parse(&source, &target, &self.place.schema)?;
-        let options = FinishOptions { on_finish: self.on_finish, leave_writable: self.leave_writable };
+        let options = FinishOptions {
+            on_finish: self.on_finish,
+            leave_writable: self.leave_writable,
+        };
         let finished = steps::finish(&places, &options, |step| show.finishing(&step)).await?;
         show.finished(&finished);
-        Ok(status_of(finished.quarantined + finished.unmet.len() as u64))
+        Ok(status_of(
+            finished.quarantined + finished.unmet.len() as u64,
+        ))
     }
 }
 
@@ -340,7 +370,10 @@ impl RollbackStep {
             Some(target) => Some(Places::parse(&self.source, target, &self.place.schema)?),
             None => None,
         };
-        let options = RollbackOptions { drop_target: self.drop_target, unseal: self.unseal };
+        let options = RollbackOptions {
+            drop_target: self.drop_target,
+            unseal: self.unseal,
+        };
         let done = steps::rollback(&path, places.as_ref(), options).await?;
         println!(
             "removed {} triggers and tables from the source, {} tables from the target",

@@ -81,7 +81,11 @@ impl Planning {
             tables: self.tables.clone(),
             exclude: self.exclude.clone(),
             casts: self.cast.clone(),
-            naming: if self.lower { Naming::Lower } else { Naming::Keep },
+            naming: if self.lower {
+                Naming::Lower
+            } else {
+                Naming::Keep
+            },
             ..PlanOptions::default()
         }
     }
@@ -141,7 +145,10 @@ pub(super) struct Verifying {
 
 impl Verifying {
     pub(super) fn options(&self) -> VerifyOptions {
-        VerifyOptions { sample: self.sample, ..VerifyOptions::default() }
+        VerifyOptions {
+            sample: self.sample,
+            ..VerifyOptions::default()
+        }
     }
 }
 

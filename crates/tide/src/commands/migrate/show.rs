@@ -31,11 +31,18 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn new(format: &Format) -> Self {
         let on_terminal = !format.is_json() && std::io::stderr().is_terminal();
-        let bar = if on_terminal { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let bar = if on_terminal {
+            ProgressBar::new(0)
+        } else {
+            ProgressBar::hidden()
+        };
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
             bar.set_style(style);
         }
-        Self { json: format.is_json(), bar }
+        Self {
+            json: format.is_json(),
+            bar,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -83,7 +90,12 @@ impl Show {
 
     fn copy_event(&self, event: Event, told: &mut Option<Instant>) {
         match event {
-            Event::Started { tables, rows, bytes, resumed_rows } => {
+            Event::Started {
+                tables,
+                rows,
+                bytes,
+                resumed_rows,
+            } => {
                 self.bar.set_length(rows);
                 let resumed = match resumed_rows {
                     0 => String::new(),
@@ -104,7 +116,11 @@ impl Show {
                     self.line(&words(&progress));
                 }
             }
-            Event::TableCopied { table, rows, quarantined } => {
+            Event::TableCopied {
+                table,
+                rows,
+                quarantined,
+            } => {
                 let refused = match quarantined {
                     0 => String::new(),
                     rows => format!(", {} quarantined", HumanCount(rows)),
@@ -116,8 +132,15 @@ impl Show {
                 self.bar.set_position(done as u64);
                 self.bar.set_message(name);
             }
-            Event::Quarantined { table, rows, reason } => {
-                self.line(&format!("{table}: {} rows quarantined: {reason}", HumanCount(rows)));
+            Event::Quarantined {
+                table,
+                rows,
+                reason,
+            } => {
+                self.line(&format!(
+                    "{table}: {} rows quarantined: {reason}",
+                    HumanCount(rows)
+                ));
             }
             Event::NotMade { name, problem } => self.line(&format!("not made: {name}: {problem}")),
             Event::Note(note) => self.line(&note),
@@ -131,9 +154,15 @@ impl Show {
             "not_made": report.not_made, "resumed": report.resumed,
         }));
         let already = if report.was_complete { " already" } else { "" };
-        self.line(&format!("copied{already}: {} rows", HumanCount(report.rows)));
+        self.line(&format!(
+            "copied{already}: {} rows",
+            HumanCount(report.rows)
+        ));
         for (table, rows) in &report.quarantined {
-            self.line(&format!("quarantined: {} rows of {table}", HumanCount(*rows)));
+            self.line(&format!(
+                "quarantined: {} rows of {table}",
+                HumanCount(*rows)
+            ));
         }
         if quarantined > 0 {
             self.line("see: SELECT table_name, key, column_name, reason FROM springtide_migrate.quarantine");
@@ -150,7 +179,9 @@ impl Show {
                     show.object(&value);
                 }
                 match event {
-                    VerifyEvent::Chunk { table, done, of, .. } => {
+                    VerifyEvent::Chunk {
+                        table, done, of, ..
+                    } => {
                         show.bar.set_length(of as u64);
                         show.bar.set_position(done as u64 + 1);
                         show.bar.set_message(format!("comparing {table}"));
@@ -188,10 +219,16 @@ impl Show {
                 "verified: {} rows in {} tables are equal{}",
                 HumanCount(rows - quarantined.min(rows)),
                 report.tables.len(),
-                if quarantined > 0 { format!(", {} are in quarantine", HumanCount(quarantined)) } else { String::new() }
+                if quarantined > 0 {
+                    format!(", {} are in quarantine", HumanCount(quarantined))
+                } else {
+                    String::new()
+                }
             ));
         } else {
-            self.line("the target differs from the source; was the source written to after the copy?");
+            self.line(
+                "the target differs from the source; was the source written to after the copy?",
+            );
         }
     }
 
@@ -212,7 +249,9 @@ impl Show {
         self.bar.finish_and_clear();
         let how = match ended {
             Ended::Current => "the target is current",
-            Ended::Stopped => "stopped; the source goes on recording its changes: run follow again, finish, or rollback",
+            Ended::Stopped => {
+                "stopped; the source goes on recording its changes: run follow again, finish, or rollback"
+            }
             Ended::Relieved => "another command goes on from here",
         };
         self.object(&json!({ "event": "followed", "ended": format!("{ended:?}").to_lowercase(), "replayed": lag.replayed }));
@@ -222,7 +261,9 @@ impl Show {
     pub(super) fn finishing(&self, step: &FinishStep) {
         let words = match step {
             FinishStep::CatchingUp(0) => return,
-            FinishStep::CatchingUp(entries) => format!("catching up: {} changes wait", HumanCount(*entries)),
+            FinishStep::CatchingUp(entries) => {
+                format!("catching up: {} changes wait", HumanCount(*entries))
+            }
             FinishStep::Locked => "the source is locked: writers wait".to_owned(),
             FinishStep::Running(command) => format!("running: {command}"),
             FinishStep::Unlocked => "the source is unlocked".to_owned(),
@@ -251,7 +292,10 @@ impl Show {
             self.line(&format!("not made: {name}: {problem}"));
         }
         if finished.quarantined > 0 {
-            self.line(&format!("{} rows are in quarantine", HumanCount(finished.quarantined)));
+            self.line(&format!(
+                "{} rows are in quarantine",
+                HumanCount(finished.quarantined)
+            ));
         }
         if !finished.writable {
             self.line("the source refuses writes from now on; `tide migrate rollback --unseal` opens it again");
@@ -265,7 +309,13 @@ impl Show {
         }
         println!("source:      {}", status.source);
         println!("target:      schema {} of {}", status.schema, status.target);
-        println!("phase:       {}", status.phase.as_deref().unwrap_or("nothing is known of this migration"));
+        println!(
+            "phase:       {}",
+            status
+                .phase
+                .as_deref()
+                .unwrap_or("nothing is known of this migration")
+        );
         println!("tables:      {}", status.tables);
         for (table, rows) in &status.quarantined {
             println!("quarantined: {rows} rows of {table}");
