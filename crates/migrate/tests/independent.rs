@@ -358,7 +358,7 @@ async fn the_whole_of_proj_db_arrives() {
             .query_row(
                 "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name NOT LIKE 'sqlite%'",
                 [kind],
-                |row| row.get::<_, usize>(0),
+                |row| row.get::<_, u32>(0).map(|count| count as usize),
             )
             .expect("a count")
     };
