@@ -33,6 +33,7 @@ pub mod profile;
 pub mod schema;
 pub mod snapshot;
 pub mod state;
-pub mod torture;
 pub mod steps;
+pub mod torture;
 mod translate;
+pub mod verify;
