@@ -71,7 +71,7 @@ struct Registered {
 pub enum MetricError {
     /// k6's rule for names.
     #[error(
-        "invalid metric name {0:?}: it may hold only letters, digits and underscores, must begin with a letter or underscore, and be at most 128 characters long"
+        "Invalid metric name: '{0}'. Metric names must only include up to 128 ASCII letters, numbers, or underscores and start with a letter or an underscore."
     )]
     Name(String),
     /// Two uses of a name that do not agree.
@@ -294,7 +294,8 @@ impl Registered {
 
 fn name_is_allowed(name: &str) -> bool {
     let mut characters = name.chars();
-    name.len() <= 128
+    // k6 wants two characters at least.
+    (2..=129).contains(&name.len())
         && characters
             .next()
             .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
@@ -319,7 +320,7 @@ mod tests {
             registry.register("orders", MetricKind::Trend, ValueKind::Default),
             Err(MetricError::Kind { .. })
         ));
-        for name in ["", "1a", "a-b", "a b", "ä"] {
+        for name in ["", "a", "1a", "a-b", "a b", "ä"] {
             assert!(matches!(
                 registry.register(name, MetricKind::Trend, ValueKind::Default),
                 Err(MetricError::Name(_))

@@ -185,11 +185,10 @@ fn lower_bound(bucket: i64) -> f64 {
 
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "the remainder is below PAGE"
 )]
 fn slot_of(bucket: i64) -> usize {
-    bucket.rem_euclid(PAGE as i64) as usize
+    bucket.rem_euclid(PAGE as i64).cast_unsigned() as usize
 }
 
 #[cfg(test)]

@@ -272,7 +272,7 @@ impl Engine {
                 .and_then(Module::eval)
                 .catch(&ctx)
                 .map_err(Thrown::from)?;
-            host.finish(&ctx, prelude.1)?;
+            host.finish(&ctx, &prelude.1)?;
             let entry = shared
                 .modules
                 .load(&ctx, &shared.entry)
@@ -280,7 +280,7 @@ impl Engine {
                 .catch(&ctx)
                 .map_err(Thrown::from)?;
             let (module, evaluated) = entry;
-            host.finish(&ctx, evaluated)?;
+            host.finish(&ctx, &evaluated)?;
             let exports = module.namespace().catch(&ctx).map_err(Thrown::from)?;
             Ok::<_, Thrown>(Persistent::save(&ctx, exports))
         });
@@ -316,7 +316,7 @@ impl Engine {
         };
         let value = apply(ctx, &function, arguments)?;
         match value.clone().into_promise() {
-            Some(promise) => host.finish(ctx, promise),
+            Some(promise) => host.finish(ctx, &promise),
             None => host.run_events(ctx).map(|()| value),
         }
     }

@@ -221,7 +221,10 @@ pub(crate) fn scenario(exec: &str) -> Arc<ScenarioState> {
     })
 }
 
-pub(crate) fn settings(lines: &Arc<Mutex<Vec<String>>>, url: &str) -> (ScriptSettings, Arc<RunState>) {
+pub(crate) fn settings(
+    lines: &Arc<Mutex<Vec<String>>>,
+    url: &str,
+) -> (ScriptSettings, Arc<RunState>) {
     let told = Arc::clone(lines);
     let log: Log = Arc::new(move |line: LogLine<'_>| {
         told.lock()

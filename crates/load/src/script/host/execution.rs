@@ -66,7 +66,7 @@ impl Host {
                         "only String, Boolean and Number types are accepted as a Tag value, and {:?} is set to something else",
                         arguments.text(0)?
                     );
-                    return Err(values::throw(ctx, &message));
+                    return Err(rquickjs::Exception::throw_type(ctx, &message));
                 }
                 let tags = self
                     .tags
@@ -160,7 +160,7 @@ impl Host {
 
     /// Reads a file. Every user gets what the first one got.
     fn open<'js>(&self, ctx: &Ctx<'js>, path: &str, binary: bool) -> Result<Value<'js>> {
-        self.only_in_init(ctx, "open()")?;
+        self.only_in_init(ctx, "the \"open\" function")?;
         if path.is_empty() {
             return Err(values::throw(
                 ctx,

@@ -77,6 +77,8 @@ pub(super) struct Order {
     tags: Tags,
     /// The URL cannot be used; the request fails with this.
     refused: Option<HttpError>,
+    /// The first request of a chain of redirects.
+    first: Option<Sent>,
 }
 
 /// What became of an order.
@@ -378,6 +380,7 @@ impl Host {
             throw: options.throw == Some(true),
             tags: self.tags.borrow().clone(),
             refused,
+            first: None,
         };
         if let Ok(agent) = HeaderValue::from_str(&self.effective.user_agent)
             && !agent.is_empty()
@@ -431,7 +434,8 @@ impl Host {
             timings: hop.timings,
             response_type: order.response_type,
             throw: order.throw,
-            sent: hop.sent,
+            // The script sees the request that it made, not the last one that it was sent on to.
+            sent: order.first.take().unwrap_or(hop.sent),
             set_cookies: hop.set_cookies,
         }
     }
@@ -467,6 +471,9 @@ impl Host {
                 keep_body: order.response_type != ResponseType::Nothing,
             };
             hop.sent.headers = outgoing.headers.clone();
+            if order.first.is_none() {
+                order.first = Some(hop.sent.clone());
+            }
             hop.started = tokio::time::Instant::now();
             let exchange = self.client.send(&outgoing, &mut hop.timings).await?;
             let exchange = restored(exchange)?;
@@ -671,10 +678,11 @@ impl Host {
                     ("error", error),
                     ("expected_response", expected),
                 ];
-                let mut tags = base.with_all(all.into_iter().filter_map(|(tag, value)| {
-                    (!value.is_empty() && self.effective.has_system_tag(tag))
-                        .then(|| (Arc::from(tag), Arc::clone(value)))
-                }));
+                let wanted = all
+                    .into_iter()
+                    .filter(|(tag, value)| !value.is_empty() && self.effective.has_system_tag(tag));
+                let mut tags =
+                    base.with_all(wanted.map(|(tag, value)| (Arc::from(tag), Arc::clone(value))));
                 if &**code != "0" && self.effective.has_system_tag("error_code") {
                     tags = tags.with("error_code", Arc::clone(code));
                 }

@@ -487,7 +487,7 @@ impl Host {
     pub(super) fn finish<'js>(
         self: &Rc<Self>,
         ctx: &Ctx<'js>,
-        promise: Promise<'js>,
+        promise: &Promise<'js>,
     ) -> Result<Value<'js>, Thrown> {
         let events = self.run_events(ctx);
         match promise.state() {
@@ -497,7 +497,10 @@ impl Host {
                     None => Ok(Value::new_undefined(ctx.clone())),
                 };
                 match (result, events) {
-                    (Err(thrown), _) => Err(thrown),
+                    (Err(thrown), _) if thrown.interrupt => Err(thrown),
+                    (Err(thrown), _) => {
+                        Err(Thrown::new(&format!("Uncaught (in promise) {thrown}")))
+                    }
                     (Ok(_), Err(thrown)) => Err(thrown),
                     (Ok(value), Ok(())) => Ok(value),
                 }
@@ -605,7 +608,6 @@ impl Host {
         }
         globals.set("__ENV", environment)?;
         globals.set("__VU", self.number)?;
-        globals.set("__ITER", 0)?;
         globals.set("__springtide", functions)
     }
 
@@ -753,7 +755,12 @@ impl Host {
         ctx: &Ctx<'js>,
         arguments: &Arguments<'_, 'js>,
     ) -> rquickjs::Result<Value<'js>> {
-        self.only_in_init(ctx, "creating a metric")?;
+        if self.phase.get() != Phase::Init {
+            return Err(values::throw(
+                ctx,
+                "metrics must be declared in the init context",
+            ));
+        }
         let kind = match arguments.text(0)?.as_str() {
             "counter" => MetricKind::Counter,
             "gauge" => MetricKind::Gauge,

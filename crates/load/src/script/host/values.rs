@@ -59,7 +59,7 @@ impl<'list, 'js> Arguments<'list, 'js> {
     )]
     pub(super) fn whole<T: TryFrom<u64>>(&self, index: usize) -> Result<T> {
         let number = self.number(index)?;
-        let whole = (number >= 0.0 && number <= 9e15).then_some(number as u64);
+        let whole = (0.0..=9e15).contains(&number).then_some(number as u64);
         whole
             .and_then(|whole| T::try_from(whole).ok())
             .ok_or_else(|| {

@@ -183,14 +183,14 @@ function prepared(method, target, body, params) {
 
 export function request(method, target, body, params) {
   if (typeof target === 'string' && (body === null || body === undefined || typeof body === 'string')) {
-    return send(String(method).toUpperCase(), target, body, params, undefined, undefined);
+    return send(String(method), target, body, params, undefined, undefined);
   }
-  return send(...prepared(String(method).toUpperCase(), target, body, params));
+  return send(...prepared(String(method), target, body, params));
 }
 
 export function asyncRequest(method, target, body, params) {
   return new Promise((resolve, reject) => {
-    start((failed, value) => (failed ? reject(value) : resolve(value)), 'http.start', ...prepared(String(method).toUpperCase(), target, body, params));
+    start((failed, value) => (failed ? reject(value) : resolve(value)), 'http.start', ...prepared(String(method), target, body, params));
   });
 }
 

@@ -9,7 +9,7 @@ class Metric {
   add(value, tags) {
     let number = value === true ? 1 : value === false ? 0 : Number(value);
     if (value === undefined || value === null || Number.isNaN(number)) {
-      return call('metric.nan', this.name, value === undefined ? 'no value was provided' : `${String(value)} is an invalid value for metric '${this.name}', a number or a boolean value is expected`);
+      return call('metric.nan', this.name, `${value === undefined ? 'no value was provided' : `'${String(value)}' is an invalid value`} for metric '${this.name}', a number or a boolean value is expected`);
     }
     if (this instanceof Rate) number = number === 0 ? 0 : 1;
     addSample(this.#id, number, tags);
