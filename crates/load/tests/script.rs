@@ -339,3 +339,119 @@ async fn web_sockets_speak_by_callbacks_and_by_events() {
         (2, 3, 3)
     );
 }
+
+#[tokio::test]
+async fn the_fact_validation_script_runs_unmodified() {
+    use springtide_load::metric::{Collector, Measured};
+    use springtide_load::script::Script;
+    use springtide_load::user::{Iteration, UserFactory, VirtualUser};
+    use std::sync::Arc;
+    let url = serve().await;
+    let lines = Arc::default();
+    let (settings, _) = support::settings(&lines, &url);
+    let collector = Collector::new(Arc::clone(&settings.registry), false);
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/fact-validation.js");
+    let script = Script::load(&path, settings).await.unwrap();
+    let mut options = script.options();
+    assert_eq!(options.stages.as_ref().unwrap().len(), 5);
+    let address = url.trim_start_matches("http://").to_owned();
+    options.hosts = Some([("hak-gal.local".to_owned(), address)].into());
+    script.configure(options).unwrap();
+    let mut user = script.create(1, collector.sink()).await.unwrap();
+    let iteration = Iteration {
+        scenario: support::scenario("default"),
+        number: 0,
+        intended_start: None,
+    };
+    let start = tokio::time::Instant::now();
+    assert_eq!(user.iterate(&iteration).await, Outcome::Completed);
+    assert!(start.elapsed().as_secs_f64() >= 1.0, "it sleeps");
+    collector.collect();
+    let checks = collector.registry().builtin().checks.id;
+    assert_eq!(
+        collector.totals()[&checks],
+        Measured::Rate {
+            passes: 2,
+            total: 2
+        },
+        "{:?}",
+        lines.lock()
+    );
+}
+
+/// A server that speaks TLS, and HTTP/2 with those who can; under a certificate that nobody signed.
+async fn serve_tls() -> String {
+    let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let service = hyper::service::service_fn(
+                    |request: hyper::Request<hyper::body::Incoming>| async move {
+                        let body = format!("{} {}", request.method(), request.uri().path());
+                        Ok::<_, std::convert::Infallible>(hyper::Response::new(
+                            http_body_util::Full::new(bytes::Bytes::from(body)),
+                        ))
+                    },
+                );
+                // A client may go at any time.
+                let _ =
+                    hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+                        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                        .await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn tls_and_http_2_are_spoken_and_certificates_checked() {
+    let url = serve_tls().await;
+    let script = r#"
+        import http from 'k6/http';
+        export const options = { insecureSkipTLSVerify: SKIP };
+        export default () => {
+            for (let i = 0; i < 2; i += 1) {
+                const r = http.post(`${__ENV.URL}/path`, 'x');
+                console.log(r.status, r.proto, r.tls_version, r.tls_cipher_suite, r.body, r.error_code, r.timings.tls_handshaking > 0);
+            }
+        };
+    "#;
+    let ran = run_text(&script.replace("SKIP", "true"), &url, 1)
+        .await
+        .unwrap();
+    let lines = ran.console();
+    assert!(
+        lines[0].starts_with("200 HTTP/2.0 tls1.3 TLS_")
+            && lines[0].ends_with(" POST /path 0 true"),
+        "{:?}",
+        ran.lines
+    );
+    assert!(
+        lines[1].ends_with(" POST /path 0 false"),
+        "the connection is used again: {lines:?}"
+    );
+    let ran = run_text(&script.replace("SKIP", "false"), &url, 1)
+        .await
+        .unwrap();
+    let code = ran.console()[0].split(' ').rev().nth(1).unwrap().to_owned();
+    assert!(code.starts_with("13"), "{:?}", ran.lines);
+}
