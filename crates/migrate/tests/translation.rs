@@ -670,3 +670,49 @@ fn proj_comes_across_whole() {
         [count("table"), count("view"), count("trigger")]
     );
 }
+
+#[test]
+fn what_no_plan_can_be_made_of_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("source.db");
+    let database = Connection::open(&path).expect("a file");
+    database
+        .execute_batch("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)")
+        .expect("a table");
+    let fails = |path: &std::path::Path, options: &PlanOptions| {
+        let open = || Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        Plan::make("source.db", &open, options)
+            .expect_err("no plan")
+            .to_string()
+    };
+    let options = |change: &dyn Fn(&mut PlanOptions)| {
+        let mut options = PlanOptions::default();
+        change(&mut options);
+        options
+    };
+    let tables = options(&|options| options.tables = vec!["persons".to_owned()]);
+    assert_eq!(
+        fails(&path, &tables),
+        "there is no table persons in the SQLite database; its tables are: people"
+    );
+    let cast =
+        options(&|options| options.casts = vec!["people.nam=bytea".parse().expect("a cast")]);
+    assert_eq!(
+        fails(&path, &cast),
+        "the cast of people.nam fits no column that is copied; the columns of people are: id, name"
+    );
+    let missing = folder.path().join("missing.db");
+    let error = fails(&missing, &PlanOptions::default());
+    assert!(
+        error.starts_with("cannot open the SQLite database source.db"),
+        "{error}"
+    );
+    let text = folder.path().join("text.db");
+    std::fs::write(
+        &text,
+        "this is no database, however long it is ".repeat(100),
+    )
+    .expect("a file");
+    let error = fails(&text, &PlanOptions::default());
+    assert!(error.contains("file is not a database"), "{error}");
+}
