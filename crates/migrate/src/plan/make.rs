@@ -685,7 +685,7 @@ impl Maker {
                 String::new()
             };
             let instead = match self.naming {
-                Naming::Keep => "; --names lower takes capitals away",
+                Naming::Keep => "; --lower takes capitals away",
                 Naming::Lower => "",
             };
             let message = format!(
