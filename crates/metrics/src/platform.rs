@@ -71,6 +71,8 @@ pub fn jobs(
     let mut jobs = builtin_jobs(exporters, address, &every.to_string())?;
     for mut job in annotated_jobs() {
         job.scrape_interval = Some(every);
+        // A scrape that lasts longer than the interval would hold up the next.
+        job.scrape_timeout = Some(every);
         jobs.push(job);
     }
     Ok(jobs)
