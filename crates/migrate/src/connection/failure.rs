@@ -152,7 +152,7 @@ pub(super) fn reason_of(code: &SqlState) -> Reason {
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 /// An error with all that caused it, in one line.

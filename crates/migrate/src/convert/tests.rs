@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // What is converted is written in place.
+
 use super::*;
 use crate::plan::{DateTimeFormat, Fraction, Separator, Zone};
 

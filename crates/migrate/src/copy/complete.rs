@@ -479,9 +479,8 @@ impl Completion {
                 of,
             })
             .await;
-        let mut error = match self.attempt(session, step, false).await? {
-            None => return Ok(()),
-            Some(error) => error,
+        let Some(mut error) = self.attempt(session, step, false).await? else {
+            return Ok(());
         };
         // 23xxx: rows are in the way.
         if error

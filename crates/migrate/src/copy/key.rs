@@ -134,7 +134,9 @@ fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
     let pairs = digits
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    (digits.len() % 2 == 0).then(|| pairs.collect()).flatten()
+    (digits.len().is_multiple_of(2))
+        .then(|| pairs.collect())
+        .flatten()
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ enum ChunkError {
     /// The target refused its data.
     Data {
         error: QueryError,
-        read: Option<ChunkRead>,
+        read: Option<Box<ChunkRead>>,
     },
     Other(CopyError),
 }
@@ -332,8 +332,11 @@ async fn copy_chunk(
                 }
             };
             return Err(match ChunkError::from(error) {
-                ChunkError::Data { error, .. } => ChunkError::Data { error, read },
-                other => other,
+                ChunkError::Data { error, .. } => ChunkError::Data {
+                    error,
+                    read: read.map(Box::new),
+                },
+                other @ ChunkError::Other(_) => other,
             });
         }
     };
@@ -375,7 +378,7 @@ async fn copy_chunk(
                 };
                 ChunkError::Data {
                     error,
-                    read: Some(read),
+                    read: Some(Box::new(read)),
                 }
             }
             error => ChunkError::Other(error.into()),
@@ -488,7 +491,7 @@ enum Retry {
 /// Halves a chunk that was refused, down to the row.
 fn halve(
     piece: &Piece,
-    read: Option<ChunkRead>,
+    read: Option<Box<ChunkRead>>,
     error: QueryError,
     strict: bool,
 ) -> Result<Retry, CopyError> {
