@@ -2,12 +2,27 @@
 
 use proptest::prelude::*;
 use springtide_metrics::promql::{Cancel, Options, Query, QueryError, Span, Value};
-use springtide_metrics::series_store::{Labels, SeriesStore, stale_marker};
+use springtide_metrics::series_store::{Labels, stale_marker};
+use springtide_metrics::tsdb::{self, AppendError, Tsdb};
 
 const STEP: i64 = 15_000;
 
+fn store() -> Tsdb {
+    Tsdb::in_memory(tsdb::Options {
+        max_lag: std::time::Duration::from_hours(1_000_000),
+        ..tsdb::Options::default()
+    })
+}
+
+fn append(store: &Tsdb, labels: &Labels, time: i64, value: f64) -> Result<(), AppendError> {
+    let mut appender = store.appender();
+    appender.append(labels, None, time, value)?;
+    appender.commit().expect("in memory");
+    Ok(())
+}
+
 /// Series `m_total` and `n` with labels `a` and `le`, with gaps, resets, NaNs and ends.
-fn any_store() -> impl Strategy<Value = SeriesStore> {
+fn any_store() -> impl Strategy<Value = Tsdb> {
     let value = prop_oneof![
         8 => (0..50_i32).prop_map(|value| Some(f64::from(value))),
         2 => Just(None),
@@ -21,13 +36,13 @@ fn any_store() -> impl Strategy<Value = SeriesStore> {
         prop::collection::vec(value, 0..60),
     );
     prop::collection::vec(series, 1..8).prop_map(|all| {
-        let mut store = SeriesStore::new();
+        let store = store();
         for (name, a, le, values) in all {
             let labels = Labels::new([("__name__", name), ("a", a), ("le", le)]);
             for (at, value) in values.into_iter().enumerate() {
                 if let Some(value) = value {
                     // The same series may come twice: what does not fit is refused.
-                    let _ = store.append(&labels, at as i64 * STEP, value);
+                    let _ = append(&store, &labels, at as i64 * STEP, value);
                 }
             }
         }
@@ -276,12 +291,10 @@ proptest! {
 
 #[test]
 fn limits_and_cancellation_stop_a_query() {
-    let mut store = SeriesStore::new();
+    let store = store();
     for at in 0..1000 {
         let labels = Labels::new([("__name__", "m")]);
-        store
-            .append(&labels, at * 1000, at as f64)
-            .expect("in order");
+        append(&store, &labels, at * 1000, at as f64).expect("in order");
     }
     let few = Options {
         max_samples: 100,
@@ -329,7 +342,7 @@ fn the_deepest_query_that_is_read_is_evaluated_on_a_small_stack() {
     let chain = vec!["vector(1)"; 250].join(" + ");
     let nested = format!("{}1{}", "(1 + ".repeat(45), ")".repeat(45));
     for text in [chain, nested] {
-        let store = SeriesStore::new();
+        let store = store();
         let query = Query::parse(&text, Options::default()).expect("valid");
         assert!(query.instant(&store, 0, &Cancel::default()).is_ok());
     }
@@ -337,16 +350,20 @@ fn the_deepest_query_that_is_read_is_evaluated_on_a_small_stack() {
 
 #[test]
 fn work_shared_among_threads_gives_the_same_answer() {
-    let mut store = SeriesStore::new();
+    let store = store();
     for series in 0..40 {
         let labels = Labels::new([
             ("__name__", "m_total".to_owned()),
             ("a", series.to_string()),
         ]);
         for at in 0..8000_i64 {
-            store
-                .append(&labels, at * 1000, ((at * (series + 1)) % 977) as f64)
-                .expect("in order");
+            append(
+                &store,
+                &labels,
+                at * 1000,
+                ((at * (series + 1)) % 977) as f64,
+            )
+            .expect("in order");
         }
     }
     let span = Span {

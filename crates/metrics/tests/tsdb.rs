@@ -125,7 +125,7 @@ fn a_torn_log_is_cut_at_the_tear_and_goes_on() {
     let database = open(folder.path(), options());
     fill(&database, &["a"], (0..50).map(|at| at * 1000));
     drop(database);
-    let segments = files_in(&folder.path().join("wal"));
+    let segments = files_in(&folder.path().join("log"));
     let last = segments.last().expect("a segment");
     let length = fs::metadata(last).expect("there").len();
     let file = fs::File::options().write(true).open(last).expect("opens");
@@ -418,6 +418,116 @@ fn samples_are_there_while_they_move_into_blocks() {
     });
     assert_eq!(count(&database), 8000);
     assert!(database.stats().counters.compactions > 10);
+}
+
+/// A program of Prometheus, where the environment or the PATH has it.
+fn promtool(arguments: &[&std::ffi::OsStr]) -> Option<String> {
+    let program = std::env::var_os("SPRINGTIDE_PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    Some(text)
+}
+
+#[test]
+fn prometheus_reads_our_blocks_and_we_read_its() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = open(folder.path(), options());
+    fill(&database, &["a", "b"], (0..300).map(|at| at * 1000));
+    database.maintain().expect("maintained");
+    database
+        .delete_series(&[Matcher::equal("name", "b")], 0, 9000)
+        .expect("deleted");
+    let copy = database.snapshot(false).expect("written");
+    let copy = folder.path().join("snapshots").join(copy);
+    // promtool reads no folder without one.
+    fs::create_dir(copy.join("wal")).expect("writable");
+    let Some(dumped) = promtool(&["tsdb".as_ref(), "dump".as_ref(), copy.as_ref()]) else {
+        let said =
+            b"skipped: no promtool: SPRINGTIDE_PROMTOOL names none, and none is on the PATH\n";
+        std::io::Write::write_all(&mut std::io::stderr(), said).expect("said");
+        return;
+    };
+    assert_eq!(dumped.lines().count(), 590);
+    assert!(
+        dumped.contains("{__name__=\"m\", name=\"b\"} 10000 10000"),
+        "{dumped}"
+    );
+    assert!(!dumped.contains("{__name__=\"m\", name=\"b\"} 9000 9000"));
+
+    let text = folder.path().join("text");
+    let lines = (0..500).map(|at| format!("m{{name=\"a\"}} {at} {at}\nm{{name=\"c\"}} 7 {at}\n"));
+    let exposition = format!("# TYPE m gauge\n{}# EOF\n", lines.collect::<String>());
+    fs::write(&text, exposition).expect("writable");
+    let made = folder.path().join("made");
+    let arguments = ["tsdb", "create-blocks-from", "openmetrics"].map(std::ffi::OsStr::new);
+    promtool(&[&arguments[..], &[text.as_ref(), made.as_ref()]].concat());
+    let foreign = open(&made, options());
+    let found = contents(&foreign);
+    let expected = (0..500).map(|at| (at * 1000, (at as f64).to_bits()));
+    assert_eq!(found[&series("a")], expected.collect::<BTreeMap<_, _>>());
+    assert_eq!(found[&series("c")].len(), 500);
+}
+
+/// Opens a database whose files may be anything, and does everything with it that reads them.
+fn exercise(folder: &Path) {
+    let Ok(database) = Tsdb::open(folder, options(), Clock::system()) else {
+        return;
+    };
+    for _ in 0..2 {
+        let matcher = Matcher::matching("name", "a|b.*").expect("valid");
+        if let Ok(selected) = database.select(&[matcher], i64::MIN, i64::MAX) {
+            let mut samples = Vec::new();
+            for series in selected {
+                let _ = series.read(i64::MIN, i64::MAX, usize::MAX, &mut samples);
+            }
+        }
+        let _ = database.label_values("name", &[], i64::MIN, i64::MAX);
+        let _ = database.maintain();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn no_damage_to_its_files_makes_it_panic(
+        file in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = open(folder.path(), options());
+        fill(&database, &["a", "b"], (0..200).map(|at| at * 1000));
+        database.maintain().expect("maintained");
+        database
+            .delete_series(&[Matcher::equal("name", "b")], 0, 9000)
+            .expect("deleted");
+        drop(database);
+        let block = &blocks_in(folder.path())[0];
+        let mut files = vec![
+            block.join("index"),
+            block.join("chunks/000001"),
+            block.join("meta.json"),
+            block.join("tombstones"),
+        ];
+        files.extend(files_in(&folder.path().join("log")));
+        let path = &files[file.index(files.len())];
+        let mut bytes = fs::read(path).expect("readable");
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(path, &bytes).expect("writable");
+        exercise(folder.path());
+    }
 }
 
 /// What a user does to the database.

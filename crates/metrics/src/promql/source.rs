@@ -1,4 +1,4 @@
-use crate::series_store::{Labels, Matcher, Sample, Series, SeriesStore};
+use crate::series_store::{Labels, Matcher, Sample};
 
 /// Where queries read series.
 pub trait SeriesSource {
@@ -48,45 +48,4 @@ pub trait SourceSeries: Send + Sync {
         most: usize,
         into: &mut Vec<Sample>,
     ) -> Result<(), ReadError>;
-}
-
-impl SourceSeries for &Series {
-    fn labels(&self) -> &Labels {
-        Series::labels(self)
-    }
-
-    fn sample_estimate(&self, after: i64, until: i64) -> usize {
-        let overlapping = self
-            .chunks()
-            .iter()
-            .filter(|chunk| chunk.first_time() <= until && chunk.last().time > after);
-        overlapping.map(|chunk| usize::from(chunk.len())).sum()
-    }
-
-    fn read(
-        &self,
-        after: i64,
-        until: i64,
-        most: usize,
-        into: &mut Vec<Sample>,
-    ) -> Result<(), ReadError> {
-        into.extend(self.between(after, until).take(most));
-        Ok(())
-    }
-}
-
-impl SeriesSource for SeriesStore {
-    fn select<'s>(
-        &'s self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-    ) -> Result<Vec<Box<dyn SourceSeries + 's>>, ReadError> {
-        let overlaps = |series: &&Series| {
-            series.newest().time > after && series.chunks()[0].first_time() <= until
-        };
-        let selected = SeriesStore::select(self, matchers).into_iter();
-        let boxed = |series| Box::new(series) as Box<dyn SourceSeries + 's>;
-        Ok(selected.filter(overlaps).map(boxed).collect())
-    }
 }

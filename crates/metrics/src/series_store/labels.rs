@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -7,8 +8,52 @@ pub const METRIC_NAME: &str = "__name__";
 /// What names a series: pairs of label name and value, sorted by name, without empty values.
 ///
 /// Cheap to clone. Ordered as Prometheus orders series: pair by pair, then by length.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Hash)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+
+/// Texts that are shared are equal without being looked at: most are, and every query compares many.
+fn same(left: &Arc<str>, right: &Arc<str>) -> bool {
+    Arc::ptr_eq(left, right) || left == right
+}
+
+fn order(left: &Arc<str>, right: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(left, right) {
+        return Ordering::Equal;
+    }
+    left.cmp(right)
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Labels) -> bool {
+        let mut pairs = self.0.iter().zip(other.0.iter());
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.len() == other.len()
+                && pairs.all(|(left, right)| same(&left.0, &right.0) && same(&left.1, &right.1)))
+    }
+}
+
+impl Eq for Labels {}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Labels) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        for (left, right) in self.0.iter().zip(other.0.iter()) {
+            let ordered = order(&left.0, &right.0).then_with(|| order(&left.1, &right.1));
+            if ordered != Ordering::Equal {
+                return ordered;
+            }
+        }
+        self.len().cmp(&other.len())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Labels) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Labels {
     /// Labels from pairs in any order. Of a repeated name the last pair counts; empty values are left out.

@@ -1,18 +1,13 @@
-//! Time series in memory: what samples are written to and queries are answered from.
-//!
-//! ```text
-//! append(labels, time, value) ──> label index ──> Series ──> Chunk, Chunk, … (120 samples each, XOR-compressed)
-//! select(matchers) ──> label index ──> Series, sorted by labels ──> samples of a span of time
-//! ```
+//! What time series are made of: labels, conditions on them, samples and their compressed form.
 //!
 //! | part | is |
 //! | --- | --- |
 //! | [`Labels`] | what names a series: sorted pairs, the metric's name among them |
 //! | [`Matcher`] | one condition on a label, as a selector writes it |
 //! | [`Pattern`] | a regular expression in Go's (RE2) syntax, anchored at both ends |
-//! | `chunk` | the compressed form of 120 samples |
-//! | `index` | which series have which label; answers matchers without touching series |
-//! | [`SeriesStore`] | all series, with limits that refuse by name and count what they refused |
+//! | [`Chunk`], [`Samples`] | 120 samples, compressed, and how they are read |
+//! | `index` | which series in memory have which label |
+//! | `postings` | answers matchers from such lists, in memory or on disk, without touching series |
 //!
 //! Pure: nothing here reads a clock, a file or the network. Times are milliseconds since the epoch.
 
@@ -22,7 +17,6 @@ mod labels;
 mod matcher;
 mod pattern;
 mod postings;
-mod store;
 
 pub use chunk::{Chunk, Sample, Samples};
 pub(crate) use index::{LabelIndex, SeriesNumber};
@@ -31,7 +25,6 @@ pub(crate) use labels::{quote, quote_bytes};
 pub use matcher::{MatchKind, Matcher};
 pub use pattern::{Pattern, PatternError};
 pub(crate) use postings::{Postings, Wanted, select as select_postings};
-pub use store::{AppendError, Limits, Refusals, Series, SeriesStore};
 
 /// The value that says a series ended here: a NaN with this exact bit pattern.
 pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;

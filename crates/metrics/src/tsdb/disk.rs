@@ -13,7 +13,9 @@ use super::error::TsdbError;
 use super::head::{Head, milliseconds};
 use super::{Inner, compact, log};
 
-const LOG_FOLDER: &str = "wal";
+const LOG_FOLDER: &str = "log";
+/// Where Prometheus has its log.
+const LOG_OF_PROMETHEUS: &str = "wal";
 const SNAPSHOTS_FOLDER: &str = "snapshots";
 const LOCK_FILE: &str = "lock";
 /// What is due is looked for this often.
@@ -53,6 +55,13 @@ impl Disk {
             texts: Mutex::default(),
             _lock: lock,
         };
+        let foreign = folder.join(LOG_OF_PROMETHEUS);
+        if foreign.exists() {
+            tracing::warn!(
+                path = %foreign.display(),
+                "blocks of Prometheus are read, its write-ahead log is not: samples that are in no block are missing"
+            );
+        }
         let (blocks, set_aside) = disk.open_blocks()?;
         Ok((disk, blocks, set_aside))
     }

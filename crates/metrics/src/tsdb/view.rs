@@ -1,5 +1,7 @@
 //! Reads head and blocks as one.
 
+use std::cmp::Ordering;
+
 use crate::promql::{ReadError, SeriesSource, SourceSeries};
 use crate::series_store::{Labels, Matcher, Sample};
 
@@ -38,30 +40,41 @@ impl Tsdb {
                 });
             }
         }
+        viewed.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
         // Blocks after memory: what becomes a block in between is found in both, never in none.
         for block in self.0.current_blocks().iter() {
-            if !block.overlaps(after, until) {
-                continue;
-            }
-            for series in block.select(matchers, after, until)? {
-                viewed.push(ViewedSeries {
-                    labels: series.labels.clone(),
-                    blocks: vec![series],
-                    head: HeadSamples::default(),
-                });
+            if block.overlaps(after, until) {
+                viewed = join(viewed, block.select(matchers, after, until)?);
             }
         }
-        // Stable, and quick on what is sorted in parts.
-        viewed.sort_by(|left, right| left.labels.cmp(&right.labels));
-        viewed.dedup_by(|next, kept| {
-            let same = next.labels == kept.labels;
-            if same {
-                kept.blocks.append(&mut next.blocks);
-            }
-            same
-        });
         Ok(viewed)
     }
+}
+
+/// Adds a block's series to those that are viewed already; both are sorted by labels.
+fn join(viewed: Vec<ViewedSeries>, of_block: Vec<BlockSeries>) -> Vec<ViewedSeries> {
+    let mut joined = Vec::with_capacity(viewed.len().max(of_block.len()));
+    let mut known = viewed.into_iter().peekable();
+    for series in of_block {
+        let mut order = Ordering::Less;
+        while let Some(next) = known.peek() {
+            order = next.labels.cmp(&series.labels);
+            if order != Ordering::Less {
+                break;
+            }
+            joined.extend(known.next());
+        }
+        let of_same = known.next_if(|_| order == Ordering::Equal);
+        let mut view = of_same.unwrap_or_else(|| ViewedSeries {
+            labels: series.labels.clone(),
+            blocks: Vec::new(),
+            head: HeadSamples::default(),
+        });
+        view.blocks.push(series);
+        joined.push(view);
+    }
+    joined.extend(known);
+    joined
 }
 
 impl ViewedSeries {

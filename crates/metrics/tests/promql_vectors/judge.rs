@@ -7,7 +7,8 @@ use springtide_metrics::promql::{
     Answer, Cancel, Options, Point, Query, QueryError, SeriesNotation, SeriesValues, Severity,
     Span, Value,
 };
-use springtide_metrics::series_store::{Labels, Sample, SeriesStore, stale_marker};
+use springtide_metrics::series_store::{Labels, Sample};
+use springtide_metrics::tsdb::{self, STALE_NAN, Tsdb};
 
 use crate::script::{Command, CommandKind, Eval, Expected, Load, Times};
 
@@ -22,13 +23,28 @@ pub(crate) enum Verdict {
 }
 
 /// The commands' state: what is loaded.
-#[derive(Default)]
 pub(crate) struct Judge {
-    store: SeriesStore,
+    store: Tsdb,
     /// Series with native histograms, which are not stored.
     native: Vec<Labels>,
     /// Why what was loaded is not all that was to be loaded.
     unreadable: Option<String>,
+}
+
+impl Default for Judge {
+    fn default() -> Judge {
+        // Each command loads its series from the same start.
+        let any_order = tsdb::Options {
+            max_lag: Duration::from_hours(1_000_000),
+            retention: None,
+            ..tsdb::Options::default()
+        };
+        Judge {
+            store: Tsdb::in_memory(any_order),
+            native: Vec::new(),
+            unreadable: None,
+        }
+    }
 }
 
 impl Judge {
@@ -59,7 +75,9 @@ impl Judge {
         for notation in &load.series {
             series.insert(&notation.labels, notation);
         }
+        let mut appender = self.store.appender();
         for (labels, notation) in series {
+            let mut reference = None;
             if notation.points.contains(&Point::NativeHistogram) {
                 self.native.push(labels.clone());
             }
@@ -74,15 +92,14 @@ impl Judge {
                 let time = at as i64 * load.step;
                 let value = match point {
                     Point::Value(value) => *value,
-                    Point::Stale => stale_marker(),
+                    Point::Stale => STALE_NAN,
                     Point::Missing | Point::NativeHistogram => continue,
                 };
-                self.store
-                    .append(labels, time, value)
-                    .map_err(|error| error.to_string())?;
+                let appended = appender.append(labels, reference, time, value);
+                reference = Some(appended.map_err(|error| error.to_string())?);
             }
         }
-        Ok(())
+        appender.commit().map_err(|error| error.to_string())
     }
 
     fn judge(&self, eval: &Eval) -> Verdict {

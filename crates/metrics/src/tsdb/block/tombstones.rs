@@ -12,8 +12,8 @@ use crate::tsdb::log::sync_folder;
 
 use super::TOMBSTONES_FILE;
 
-const MAGIC: [u8; 4] = [0x01, 0x30, 0xba, 0x30];
-const VERSION: u8 = 1;
+/// What the file starts with; its last byte is the version. The checksum is of what follows.
+const HEADER: [u8; 5] = [0x01, 0x30, 0xba, 0x30, 1];
 
 /// Spans of time, first and last millisecond, in no order.
 pub(in crate::tsdb) type Spans = Vec<(i64, i64)>;
@@ -53,15 +53,12 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<SeriesNumber, Spans>, TsdbE
 }
 
 fn parse(bytes: &[u8]) -> Option<BTreeMap<SeriesNumber, Spans>> {
-    let guarded = bytes.strip_prefix(&MAGIC)?;
+    let guarded = bytes.strip_prefix(&HEADER)?;
     let (guarded, sum) = guarded.split_last_chunk::<4>()?;
     if checksum(guarded) != u32::from_be_bytes(*sum) {
         return None;
     }
     let mut rest = Bytes::new(guarded);
-    if rest.u8()? != VERSION {
-        return None;
-    }
     let mut deleted: BTreeMap<SeriesNumber, Spans> = BTreeMap::new();
     while !rest.is_empty() {
         let series = SeriesNumber::try_from(rest.uvarint()?).ok()?;
@@ -72,8 +69,7 @@ fn parse(bytes: &[u8]) -> Option<BTreeMap<SeriesNumber, Spans>> {
 }
 
 fn render(deleted: &BTreeMap<SeriesNumber, Spans>) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.push(VERSION);
+    let mut bytes = HEADER.to_vec();
     for (series, spans) in deleted {
         for (from, until) in spans {
             put_uvarint(&mut bytes, u64::from(*series));
@@ -81,7 +77,7 @@ fn render(deleted: &BTreeMap<SeriesNumber, Spans>) -> Vec<u8> {
             put_varint(&mut bytes, *until);
         }
     }
-    let sum = checksum(&bytes[MAGIC.len()..]);
+    let sum = checksum(&bytes[HEADER.len()..]);
     put_u32(&mut bytes, sum);
     bytes
 }
@@ -119,7 +115,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_deletions_or_none(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut whole = MAGIC.to_vec();
+            let mut whole = HEADER.to_vec();
             whole.extend_from_slice(&bytes);
             let sum = checksum(&bytes);
             put_u32(&mut whole, sum);
