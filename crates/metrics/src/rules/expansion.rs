@@ -400,14 +400,18 @@ pub(crate) fn without_name(labels: &Labels) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series_store::SeriesStore;
+    use crate::tsdb::{self, Tsdb};
 
     fn expand(text: &str) -> String {
-        let mut store = SeriesStore::new();
+        let store = Tsdb::in_memory(tsdb::Options::default());
+        let mut appender = store.appender();
         for (instance, value) in [("b:80", 2.0), ("a:80", 1.0)] {
             let labels = Labels::new([("__name__", "up"), ("instance", instance)]);
-            store.append(&labels, 1000, value).expect("in order");
+            appender
+                .append(&labels, None, 1000, value)
+                .expect("in order");
         }
+        appender.commit().expect("in memory");
         let external = Labels::new([("cluster", "c1")]);
         let functions = RuleFunctions {
             source: &store,

@@ -1,5 +1,6 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The label that holds the metric's name.
@@ -8,7 +9,7 @@ pub const METRIC_NAME: &str = "__name__";
 /// What names a series: pairs of label name and value, sorted by name, without empty values.
 ///
 /// Cheap to clone. Ordered as Prometheus orders series: pair by pair, then by length.
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 /// Texts that are shared are equal without being looked at: most are, and every query compares many.
@@ -33,6 +34,12 @@ impl PartialEq for Labels {
 }
 
 impl Eq for Labels {}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl Ord for Labels {
     fn cmp(&self, other: &Labels) -> Ordering {

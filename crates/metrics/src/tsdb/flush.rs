@@ -10,7 +10,7 @@ use crate::series_store::{Chunk, Labels, Sample};
 use super::block::{BlockWriter, ChunkSource, WrittenBlock};
 use super::error::TsdbError;
 use super::head::{Head, milliseconds};
-use super::log::Checkpoint;
+use super::log::{Checkpoint, Log};
 use super::record::{State, put_end, put_state};
 use super::series::{HeadSeries, SeriesState};
 
@@ -53,7 +53,7 @@ pub(super) fn compress(samples: &[Sample]) -> Vec<Arc<Chunk>> {
 
 /// All label texts of series.
 pub(super) fn texts_of<'l>(labels: impl Iterator<Item = &'l Labels>) -> BTreeSet<Arc<str>> {
-    let pairs = labels.flat_map(|labels| labels.pairs());
+    let pairs = labels.flat_map(Labels::pairs);
     let texts = pairs.flat_map(|(name, value)| [name, value]);
     texts.cloned().collect()
 }
@@ -67,7 +67,7 @@ impl Head {
         let oldest = self.sealed.oldest.load(Ordering::Relaxed);
         let bytes = self.sealed.bytes.load(Ordering::Relaxed);
         let series = self.directory.read().len() as u64;
-        let log_bytes = self.log.lock().as_ref().map_or(0, |log| log.bytes());
+        let log_bytes = self.log.lock().as_ref().map_or(0, Log::bytes);
         newest.saturating_sub(oldest) >= milliseconds(self.options.head_span)
             || bytes > SEALED_BYTES.max(series * SEALED_BYTES_OF_A_SERIES)
             || log_bytes > LOG_BYTES.max(series * 4 * SEALED_BYTES_OF_A_SERIES)

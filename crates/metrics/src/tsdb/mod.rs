@@ -194,7 +194,7 @@ impl Tsdb {
             let directory = self.0.head.directory.read();
             names.extend(directory.index().names().map(str::to_owned));
             drop(directory);
-            for block in self.blocks_between(from, until).iter() {
+            for block in &self.blocks_between(from, until) {
                 names.extend(block.label_names().map(str::to_owned));
             }
             return Ok(names.into_iter().collect());
@@ -221,7 +221,7 @@ impl Tsdb {
             let directory = self.0.head.directory.read();
             values.extend(directory.index().values(name).map(str::to_owned));
             drop(directory);
-            for block in self.blocks_between(from, until).iter() {
+            for block in &self.blocks_between(from, until) {
                 values.extend(block.label_values(name).map(str::to_owned));
             }
             return Ok(values.into_iter().collect());

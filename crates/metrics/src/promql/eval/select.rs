@@ -26,10 +26,13 @@ pub(super) struct WindowedSeries<'a> {
     samples: WindowSamples<'a>,
 }
 
+/// A series in a source.
+type Stored<'a> = Box<dyn SourceSeries + 'a>;
+
 /// Where a series' samples are.
 enum WindowSamples<'a> {
     /// Read when they are needed, one series at a time.
-    Stored(Box<dyn SourceSeries + 'a>),
+    Stored(Stored<'a>),
     /// What a subquery gave.
     Computed(Vec<Sample>),
 }
@@ -286,11 +289,11 @@ impl<'a> Evaluator<'a> {
         let hull = shape.hull(steps);
         let budget = self.budget();
         let series = self.source.select(&selector.matchers, hull.0, hull.1)?;
-        let work = |series: &Box<dyn SourceSeries + '_>| {
-            series.sample_estimate(hull.0, hull.1) + steps.count
-        };
-        let work = series.iter().map(work).sum();
-        let produce = |series: &Box<dyn SourceSeries + '_>, samples: &mut Vec<Sample>| {
+        let estimates = series
+            .iter()
+            .map(|series| series.sample_estimate(hull.0, hull.1) + steps.count);
+        let work = estimates.sum();
+        let produce = |series: &Stored<'_>, samples: &mut Vec<Sample>| {
             read_values(&**series, hull, budget, samples)?;
             let mut values = vec![absent(); steps.count];
             let mut slider = Slider::new(samples);

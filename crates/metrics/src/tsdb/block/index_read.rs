@@ -22,6 +22,9 @@ const READ_AHEAD: usize = 64 << 10;
 /// A section longer than this is damage.
 const MAX_SECTION_BYTES: u64 = 4 << 30;
 
+/// A label's values, sorted, and where the list of each is.
+type Places = Vec<(Arc<str>, u64)>;
+
 /// A block's index.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -30,7 +33,7 @@ pub(super) struct Index {
     bytes: u64,
     symbols: Vec<Arc<str>>,
     /// Per label name and value, sorted, where the list of series is.
-    lists: BTreeMap<Arc<str>, Vec<(Arc<str>, u64)>>,
+    lists: BTreeMap<Arc<str>, Places>,
     /// Where the list of all series is.
     all: u64,
 }
@@ -142,11 +145,11 @@ impl Index {
     fn read_lists(&mut self, at: u64, texts: &mut Texts) -> Result<(), TsdbError> {
         let section = self.section(at)?;
         let mut bytes = Bytes::new(&section);
-        let mut lists: BTreeMap<Arc<str>, Vec<(Arc<str>, u64)>> = BTreeMap::new();
+        let mut lists: BTreeMap<Arc<str>, Places> = BTreeMap::new();
         let mut all = None;
         let mut read = || {
             let count = bytes.u32()?;
-            let mut last: Option<(&str, Vec<(Arc<str>, u64)>)> = None;
+            let mut last: Option<(&str, Places)> = None;
             for _ in 0..count {
                 if bytes.u8()? != 2 {
                     return None;

@@ -99,6 +99,9 @@ impl ChunkWriter {
     }
 }
 
+/// Takes a chunk with its place among those asked for; says what is wrong with it.
+pub(super) type TakeChunk<'t> = dyn FnMut(usize, &[u8]) -> Result<(), String> + 't;
+
 /// The chunk files of a block.
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
@@ -163,7 +166,7 @@ impl ChunkFiles {
         &self,
         references: &[u64],
         end: Option<u64>,
-        take: &mut dyn FnMut(usize, &[u8]) -> Result<(), String>,
+        take: &mut TakeChunk<'_>,
     ) -> Result<(), TsdbError> {
         let (Some(first), Some(last)) = (references.first(), references.last()) else {
             return Ok(());
