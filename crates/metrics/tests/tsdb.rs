@@ -113,7 +113,7 @@ fn a_folder_is_open_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let database = open(folder.path(), options());
     let second = Tsdb::open(folder.path(), options(), Clock::system());
-    let error = second.err().expect("refused").to_string();
+    let error = second.expect_err("refused").to_string();
     assert!(error.contains("in use by another process"), "{error}");
     drop(database);
     open(folder.path(), options());
@@ -172,7 +172,7 @@ fn a_damaged_block_is_set_aside_and_the_others_answer() {
         let matcher = Matcher::equal("__name__", "m");
         let answered = |database: &Tsdb| -> Result<usize, String> {
             let selected = database
-                .select(&[matcher.clone()], i64::MIN, i64::MAX)
+                .select(std::slice::from_ref(&matcher), i64::MIN, i64::MAX)
                 .map_err(|error| error.to_string())?;
             let mut samples = Vec::new();
             for series in selected {
@@ -379,7 +379,7 @@ fn names_values_and_series_are_found_in_memory_and_in_blocks() {
     );
     let selection = vec![Matcher::matching("name", "o.*").expect("valid")];
     let found = database
-        .label_values("name", &[selection.clone()], all.0, all.1)
+        .label_values("name", std::slice::from_ref(&selection), all.0, all.1)
         .expect("readable");
     assert_eq!(found, ["old"]);
     let found = database.series(&[selection], all.0, all.1);
