@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{demo, down, kubeconfig, load, migrate, sample, status, up};
+use commands::{
+    alerts, demo, down, kubeconfig, load, migrate, rules, sample, silence, status, up,
+};
 
 /// Kubernetes on one machine, for multi-tier applications: pods as sandboxed processes, Services,
 /// autoscaling and load tests, without Docker and without root
@@ -31,6 +33,9 @@ enum Command {
     Load(load::Load),
     Migrate(Box<migrate::Migrate>),
     Demo(demo::Demo),
+    Rules(rules::Rules),
+    Alerts(alerts::Alerts),
+    Silence(silence::Silence),
     /// Print the version
     Version,
     #[command(hide = true)]
@@ -59,6 +64,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(load) => load.execute(),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Demo(demo) => demo.execute(),
+        Command::Rules(rules) => rules.execute(),
+        Command::Alerts(alerts) => done(alerts.execute()),
+        Command::Silence(silence) => done(silence.execute()),
         Command::Version => {
             println!("tide {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::{Alert, LabelMap, label_text};
 use super::config::AlertingConfiguration;
 use super::route::{Route, inhibited_by};
-use super::silence::{Silence, SilenceState};
+use super::silence::{Silence, SilenceState, to_millisecond};
 
 /// All that is known of alerts, silences, and what was told.
 #[derive(Debug, Clone)]
@@ -570,7 +570,7 @@ impl AlertBook {
         let mut changes = Vec::new();
         if silence.id.is_empty() {
             silence.id = new_id;
-            silence.starts_at = silence.starts_at.max(now);
+            silence.starts_at = silence.starts_at.max(to_millisecond(now));
         } else {
             let Some(known) = self.silences.get(&silence.id) else {
                 return Err("silence not found".to_owned());
@@ -581,7 +581,7 @@ impl AlertBook {
                     changes.extend(self.expire_silence(&id, now));
                 }
                 silence.id = new_id;
-                silence.starts_at = silence.starts_at.max(now);
+                silence.starts_at = silence.starts_at.max(to_millisecond(now));
             }
         }
         if silence.ends_at <= now || silence.ends_at < silence.starts_at {

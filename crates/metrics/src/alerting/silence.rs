@@ -121,8 +121,8 @@ impl Silence {
         Ok(Silence {
             id,
             matchers,
-            starts_at: posted.starts_at,
-            ends_at: posted.ends_at,
+            starts_at: to_millisecond(posted.starts_at),
+            ends_at: to_millisecond(posted.ends_at),
             updated_at: now,
             created_by: posted.created_by,
             comment: posted.comment,
@@ -180,4 +180,9 @@ impl Silence {
         };
         self.matchers == changed.matchers && in_time
     }
+}
+
+/// A time as the API shows it, so that a silence that comes back from a client has not changed.
+pub(super) fn to_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }

@@ -1,10 +1,13 @@
 //! One file per command.
 
+pub(crate) mod alerts;
 pub(crate) mod demo;
 pub(crate) mod down;
 pub(crate) mod kubeconfig;
 pub(crate) mod load;
 pub(crate) mod migrate;
+pub(crate) mod rules;
 pub(crate) mod sample;
+pub(crate) mod silence;
 pub(crate) mod status;
 pub(crate) mod up;

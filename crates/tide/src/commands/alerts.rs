@@ -1,0 +1,202 @@
+//! `tide alerts`: the alerts that fire, as an Alertmanager or a Prometheus tells them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+use springtide_metrics::http_client::{Answer, HttpClient, Question};
+
+/// How long an answer is waited for.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Where alerts are asked for.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgument {
+    /// The server's address: `tide metrics`, an Alertmanager, or a Prometheus
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SPRINGTIDE_METRICS_URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
+    server: String,
+}
+
+/// Show the alerts that fire.
+#[derive(Debug, Args)]
+pub(crate) struct Alerts {
+    #[command(flatten)]
+    server: ServerArgument,
+    /// Only alerts with such labels: alertname=~"Pake.*"
+    #[arg(value_name = "MATCHER")]
+    matchers: Vec<String>,
+    /// Also alerts that are silenced or muted by others
+    #[arg(long, short)]
+    all: bool,
+    /// Print what the server answers
+    #[arg(long)]
+    json: bool,
+}
+
+// === impl ServerArgument ===
+
+impl ServerArgument {
+    /// Asks the server; the answer may be one of failure.
+    pub(crate) fn ask(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let url = format!("{}{path}", self.server.trim_end_matches('/'));
+        let mut question = Question::post(
+            url.parse().with_context(|| format!("{url} is no URL"))?,
+            "application/json",
+            body.map_or_else(String::new, Value::to_string),
+        );
+        question.method = method;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let answer = runtime.block_on(async {
+            let client = HttpClient::new(
+                springtide_metrics::config::HttpClientConfig::default(),
+                Path::new(""),
+            )?;
+            client.ask(question, LIMIT, 0).await
+        });
+        answer.with_context(|| {
+            format!(
+                "{} does not answer: name a server with --server",
+                self.server
+            )
+        })
+    }
+}
+
+/// The answer's JSON, or what it says went wrong.
+pub(crate) fn read(answer: &Answer) -> anyhow::Result<Value> {
+    if !answer.status.is_success() {
+        let said = String::from_utf8_lossy(&answer.body);
+        bail!(
+            "the server refuses ({}): {}",
+            answer.status,
+            said.trim().trim_matches('"')
+        );
+    }
+    if answer.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&answer.body).context("the server's answer is no JSON")
+}
+
+/// Matchers as a query of the API.
+pub(crate) fn filters(matchers: &[String]) -> String {
+    let escaped = matchers.iter().map(|matcher| {
+        let escaped: String = matcher
+            .bytes()
+            .map(|byte| match byte {
+                plain if plain.is_ascii_alphanumeric() => char::from(plain).to_string(),
+                other => format!("%{other:02X}"),
+            })
+            .collect();
+        format!("&filter={escaped}")
+    });
+    escaped.collect()
+}
+
+/// Prints rows under heads, each column as wide as it needs.
+pub(crate) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([heads[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        println!("{}", padded.join("   ").trim_end());
+    };
+    line(
+        &heads
+            .iter()
+            .map(|head| (*head).to_owned())
+            .collect::<Vec<_>>(),
+    );
+    for row in rows {
+        line(row);
+    }
+}
+
+/// A text of a JSON object.
+pub(crate) fn text<'v>(value: &'v Value, path: &[&str]) -> &'v str {
+    let found = path.iter().try_fold(value, |value, name| value.get(name));
+    found.and_then(Value::as_str).unwrap_or_default()
+}
+
+impl Alerts {
+    /// Prints them.
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let all = self.all;
+        let path = format!(
+            "/api/v2/alerts?silenced={all}&inhibited={all}{}",
+            filters(&self.matchers)
+        );
+        let answer = self.server.ask(http::Method::GET, &path, None)?;
+        let mut is_prometheus = false;
+        let mut alerts = if answer.status == http::StatusCode::NOT_FOUND {
+            if !self.matchers.is_empty() {
+                bail!("the server is no Alertmanager: it cannot choose alerts by their labels");
+            }
+            is_prometheus = true;
+            let answer = self.server.ask(http::Method::GET, "/api/v1/alerts", None)?;
+            read(&answer)?["data"]["alerts"].take()
+        } else {
+            read(&answer)?
+        };
+        if self.json {
+            println!("{alerts:#}");
+            return Ok(());
+        }
+        let alerts = alerts
+            .as_array_mut()
+            .context("the server's answer is no list of alerts")?;
+        if alerts.is_empty() {
+            println!("no alerts");
+            return Ok(());
+        }
+        let rows = alerts.iter().map(|alert| {
+            let (state, since) = if is_prometheus {
+                (text(alert, &["state"]), text(alert, &["activeAt"]))
+            } else {
+                (
+                    text(alert, &["status", "state"]),
+                    text(alert, &["startsAt"]),
+                )
+            };
+            let labels = alert["labels"].as_object().into_iter().flatten();
+            let labels: Vec<String> = labels
+                .filter(|(name, _)| *name != "alertname")
+                .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            let summary = text(alert, &["annotations", "summary"]);
+            [
+                text(alert, &["labels", "alertname"]),
+                state,
+                since,
+                &labels.join(","),
+                summary,
+            ]
+            .map(str::to_owned)
+            .to_vec()
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        print_table(&["ALERT", "STATE", "SINCE", "LABELS", "SUMMARY"], &rows);
+        Ok(())
+    }
+}
