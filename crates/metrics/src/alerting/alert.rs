@@ -148,9 +148,9 @@ pub fn fingerprint(labels: &LabelMap) -> String {
     format!("{hash:016x}")
 }
 
-/// Labels as Prometheus prints them without blanks: `{a="1",b="2"}`, after Go's escapes.
+/// Labels as Prometheus prints them: `{a="1", b="2"}`.
 #[must_use]
-pub fn label_text(labels: &LabelMap) -> String {
+pub(super) fn label_text(labels: &LabelMap) -> String {
     let pairs: Vec<String> = labels
         .iter()
         .map(|(name, value)| format!("{name}={}", crate::series_store::quote(value)))

@@ -494,7 +494,7 @@ impl AlertBook {
         let firing = self.alerts.values().filter(|alert| !alert.is_resolved(now));
         Standing {
             silenced_by: silenced_by.collect(),
-            inhibited_by: inhibited_by(&self.configuration.inhibitions, labels, firing),
+            inhibited_by: inhibited_by(&self.configuration.inhibitions, labels, &firing),
         }
     }
 

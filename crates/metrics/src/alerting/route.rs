@@ -116,10 +116,10 @@ impl Route {
 
 /// The alerts that mute an alert, by fingerprint; none where it is not muted.
 #[must_use]
-pub fn inhibited_by<'a>(
+pub(super) fn inhibited_by<'a>(
     rules: &[Inhibition],
     labels: &LabelMap,
-    firing: impl Iterator<Item = &'a Alert> + Clone,
+    firing: &(impl Iterator<Item = &'a Alert> + Clone),
 ) -> Vec<String> {
     let mut by = BTreeSet::new();
     for rule in rules {
@@ -207,7 +207,7 @@ inhibit_rules:
             ("severity=info,job=a", false),
             ("severity=critical,job=a,x=y", false),
         ] {
-            let by = inhibited_by(&rules, &labels(target), firing.iter());
+            let by = inhibited_by(&rules, &labels(target), &firing.iter());
             assert_eq!(!by.is_empty(), muted, "{target}");
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn print(duration: Duration) -> String {
     let mut left = duration.as_millis();
     let mut printed = String::new();
     for (unit, size, whole) in units {
-        if left < size || (whole && left % size != 0) {
+        if left < size || (whole && !left.is_multiple_of(size)) {
             continue;
         }
         printed += &format!("{}{unit}", left / size);

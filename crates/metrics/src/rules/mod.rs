@@ -35,7 +35,7 @@ pub use evaluate::{
     Notice, Outcome, RuleSample, RuleStorage, Surroundings, ending_samples, evaluate_group,
     restore_group,
 };
-pub(crate) use expansion::{humanize, humanize_duration};
+pub(crate) use expansion::humanize_duration;
 pub(crate) use file::yaml_fault;
 pub use file::{RuleFileError, read_prometheus_rule, read_rule_file};
 pub use report::{

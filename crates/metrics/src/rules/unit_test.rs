@@ -226,6 +226,12 @@ struct TestRun<'a> {
     options: &'a Options,
 }
 
+/// The samples to load, by milliseconds.
+type SamplesByTime = BTreeMap<i64, Vec<RuleSample>>;
+
+/// The tests of alerts, by milliseconds.
+type AlertTestsByTime<'a> = BTreeMap<i64, Vec<&'a AlertTest>>;
+
 /// Labels and annotations of an alert, for comparison.
 type AlertText = (Labels, Labels);
 
@@ -240,15 +246,7 @@ impl TestRun<'_> {
     }
 
     /// The samples to load by time, and when alerts are compared.
-    fn prepare(
-        &self,
-    ) -> Result<
-        (
-            BTreeMap<i64, Vec<RuleSample>>,
-            BTreeMap<i64, Vec<&AlertTest>>,
-        ),
-        String,
-    > {
+    fn prepare(&self) -> Result<(SamplesByTime, AlertTestsByTime<'_>), String> {
         let step = duration_of(self.test.interval.as_ref(), "interval")?
             .filter(|interval| !interval.is_zero())
             .unwrap_or(self.interval)

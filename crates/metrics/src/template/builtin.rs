@@ -243,7 +243,7 @@ fn ordering(name: &str, args: &[Value]) -> Result<Option<Ordering>, String> {
         }
         (Value::Float(left), Value::Float(right)) => Ok(left.partial_cmp(right)),
         (Value::Text(left), Value::Text(right)) => Ok(Some(left.cmp(right))),
-        (Value::Bool(_), Value::Bool(_)) | (Value::List(_), _) | (Value::Map(_), _) => {
+        (Value::Bool(_), Value::Bool(_)) | (Value::List(_) | Value::Map(_), _) => {
             Err("invalid type for comparison".to_owned())
         }
         _ => Err("incompatible types for comparison".to_owned()),

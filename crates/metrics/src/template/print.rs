@@ -243,10 +243,11 @@ fn pad(verb: &Verb, text: String, number: bool) -> String {
         return text + &" ".repeat(missing);
     }
     if verb.zero && number {
-        let sign = text
-            .starts_with(['+', '-'])
-            .then(|| &text[..1])
-            .unwrap_or("");
+        let sign = if text.starts_with(['+', '-']) {
+            &text[..1]
+        } else {
+            ""
+        };
         return format!("{sign}{}{}", "0".repeat(missing), &text[sign.len()..]);
     }
     " ".repeat(missing) + &text
