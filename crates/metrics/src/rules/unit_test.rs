@@ -479,14 +479,20 @@ fn expected_sample(sample: &ExpectedSample) -> Result<(Labels, f64), String> {
     {
         return Err("native histograms are not supported".to_owned());
     }
-    let series = SeriesNotation::parse(&sample.labels)
-        .map_err(|error| format!("labels {:?}: {error}", sample.labels))?;
+    let labels = match sample.labels.trim() {
+        "" | "{}" => Labels::empty(),
+        written => {
+            SeriesNotation::parse(written)
+                .map_err(|error| format!("labels {:?}: {error}", sample.labels))?
+                .labels
+        }
+    };
     let value = match sample.value.as_deref() {
         None => 0.0,
         Some(text) => parse_float(&text.replace(".inf", "Inf").replace(".nan", "NaN"))
             .ok_or_else(|| format!("value {text:?} is no number"))?,
     };
-    Ok((series.labels, value))
+    Ok((labels, value))
 }
 
 fn labels_of(map: &BTreeMap<String, String>) -> Labels {
