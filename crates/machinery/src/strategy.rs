@@ -71,7 +71,7 @@ pub(crate) fn deployment() -> BuiltIn {
 pub(crate) fn endpoint_slice() -> BuiltIn {
     BuiltIn {
         defaults: defaults::core::endpoint_slice,
-        prepare_create: generation::create_numbered,
+        prepare_create: create_numbered,
         prepare_update: generation::update_whole,
         validate_create: validation::discovery::create_slice,
         validate_update: validation::discovery::update_slice,
