@@ -89,6 +89,8 @@ fn expected(type_: &TargetType, value: ValueRef<'_>) -> Option<String> {
             )
         }
         (_, ValueRef::Integer(number)) => number.to_string(),
+        // A mixed column becomes text, with a doubt: the shortest decimal that reads back the same.
+        (TargetType::Text, ValueRef::Real(number)) => format!("{number:?}"),
         (TargetType::Timestamp | TargetType::TimestampTz, ValueRef::Text(bytes)) => {
             moment(&text(bytes)?)
         }
