@@ -32,6 +32,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod script;
 mod shape;
+pub mod summary;
 mod target;
 mod threshold;
 pub mod thresholds;

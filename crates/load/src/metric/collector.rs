@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::{Metric, MetricId, MetricKind, MetricRegistry, Sample, Tags, Trend};
+use super::{CheckTally, Metric, MetricId, MetricKind, MetricRegistry, Sample, Tags, Trend};
 
 /// What the values of one metric came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,7 @@ pub struct Collector {
     keep_samples: bool,
     threads: Mutex<Vec<Arc<Mutex<ThreadSamples>>>>,
     totals: Mutex<Totals>,
+    checks: Mutex<CheckTally>,
 }
 
 #[derive(Debug)]
@@ -74,6 +75,7 @@ struct ThreadSamples {
     parts: Vec<Vec<Arc<Metric>>>,
     version: Option<usize>,
     samples: Option<Vec<Sample>>,
+    checks: CheckTally,
 }
 
 // === impl SampleSink ===
@@ -93,7 +95,13 @@ impl SampleSink {
     ) {
         let mut state = self.state.lock();
         state.look_again(&self.registry);
+        let builtin = self.registry.builtin();
         for (metric, value) in values {
+            if metric.id == builtin.checks.id {
+                state.checks.count(tags, value != 0.0);
+            } else if metric.id == builtin.group_duration.id {
+                state.checks.see_group(tags);
+            }
             state.add(metric, value, tags, time);
         }
     }
@@ -167,6 +175,7 @@ impl Collector {
             keep_samples,
             threads: Mutex::default(),
             totals: Mutex::default(),
+            checks: Mutex::default(),
         }
     }
 
@@ -178,6 +187,7 @@ impl Collector {
             parts: Vec::new(),
             version: None,
             samples: self.keep_samples.then(Vec::new),
+            checks: CheckTally::default(),
         }));
         self.threads.lock().push(Arc::clone(&state));
         SampleSink {
@@ -193,6 +203,9 @@ impl Collector {
             let (measured, samples) = {
                 let mut thread = thread.lock();
                 let fresh = vec![None; thread.measured.len()];
+                self.checks
+                    .lock()
+                    .merge(&std::mem::take(&mut thread.checks));
                 (
                     std::mem::replace(&mut thread.measured, fresh),
                     thread.samples.as_mut().map(std::mem::take),
@@ -218,6 +231,12 @@ impl Collector {
         self.totals.lock().clone()
     }
 
+    /// Groups and checks of everything that was collected so far.
+    #[must_use]
+    pub fn checks(&self) -> CheckTally {
+        self.checks.lock().clone()
+    }
+
     /// The metrics of the run.
     #[must_use]
     pub fn registry(&self) -> &Arc<MetricRegistry> {
@@ -237,6 +256,12 @@ fn merge_into(totals: &mut Totals, id: MetricId, measured: &Measured) {
 // === impl Measured ===
 
 impl Measured {
+    /// What a metric of this kind is before anything was measured.
+    #[must_use]
+    pub fn nothing(kind: MetricKind) -> Self {
+        Self::empty(kind, 0.0, Timestamp::UNIX_EPOCH)
+    }
+
     fn empty(kind: MetricKind, first: f64, time: Timestamp) -> Self {
         match kind {
             MetricKind::Counter => Self::Counter { sum: 0.0 },

@@ -9,11 +9,13 @@
 //!                                                     └──► samples one by one, where an output wants them
 //! ```
 
+mod checks;
 mod collector;
 mod registry;
 mod tags;
 mod trend;
 
+pub use checks::{CheckCount, CheckTally};
 pub use collector::{Collector, Interval, Measured, SampleSink, Totals};
 pub use registry::{
     BuiltinMetrics, Metric, MetricError, MetricId, MetricKind, MetricRegistry, ValueKind,
