@@ -24,6 +24,7 @@ pub mod http;
 mod markup;
 pub mod metric;
 pub mod options;
+pub mod output;
 mod recorder;
 pub mod replay;
 mod report;

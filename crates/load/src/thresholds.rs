@@ -226,6 +226,12 @@ impl std::str::FromStr for Condition {
     }
 }
 
+impl std::fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 impl Comparison {
     fn holds(self, value: f64, limit: f64) -> bool {
         match self {

@@ -3,12 +3,14 @@
 //! Names and meanings are k6's. An option that is not given is `None`: defaults come last, after
 //! all sources were laid over each other.
 
+mod layers;
 mod scalar;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use layers::SourceError;
 pub use scalar::{OneOrMany, Span};
 
 /// Everything that a test's options can say.

@@ -1,0 +1,118 @@
+//! Where every sample goes: files in k6's JSON and CSV forms.
+
+mod csv;
+mod json;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::metric::Sample;
+
+pub use csv::CsvOutput;
+pub use json::JsonOutput;
+
+/// Why an output cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It is not one of those there are.
+    #[error("--out {0:?}: write json=FILE or csv=FILE (other outputs of k6 are not supported)")]
+    Unknown(String),
+    /// Its file cannot be written.
+    #[error("--out: {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Takes every sample of a run.
+pub trait Output: Send {
+    /// Writes samples.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn write(&mut self, samples: &[Sample]) -> std::io::Result<()>;
+
+    /// Writes what is left, and the end.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn finish(self: Box<Self>) -> std::io::Result<()>;
+}
+
+/// The output that `json=FILE` or `csv=FILE` names; `-` is standard output, and a name that ends
+/// with `.gz` is compressed.
+///
+/// # Errors
+/// When there is no such output, or its file cannot be made.
+pub fn open(
+    text: &str,
+    thresholds: &[crate::thresholds::Threshold],
+) -> Result<Box<dyn Output>, OutputError> {
+    let (kind, file) = text.split_once('=').unwrap_or((text, ""));
+    match kind {
+        "json" => {
+            let sink = Sink::create(if file.is_empty() { "-" } else { file })?;
+            Ok(Box::new(JsonOutput::new(sink, thresholds)))
+        }
+        "csv" => {
+            let sink = Sink::create(if file.is_empty() { "file.csv" } else { file })?;
+            Ok(Box::new(CsvOutput::new(sink)))
+        }
+        _ => Err(OutputError::Unknown(text.to_owned())),
+    }
+}
+
+/// A file that is written in blocks, compressed or not.
+pub enum Sink {
+    /// As it is.
+    Plain(BufWriter<Box<dyn Write + Send>>),
+    /// Compressed.
+    Compressed(GzEncoder<BufWriter<File>>),
+}
+
+impl Sink {
+    fn create(file: &str) -> Result<Self, OutputError> {
+        if file == "-" {
+            return Ok(Self::Plain(BufWriter::new(Box::new(std::io::stdout()))));
+        }
+        let opened = File::create(file).map_err(|source| OutputError::File {
+            path: file.to_owned(),
+            source,
+        })?;
+        if Path::new(file).extension().is_some_and(|end| end == "gz") {
+            let compressed = GzEncoder::new(BufWriter::new(opened), Compression::default());
+            return Ok(Self::Compressed(compressed));
+        }
+        Ok(Self::Plain(BufWriter::new(Box::new(opened))))
+    }
+
+    fn finish(self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(mut file) => file.flush(),
+            Self::Compressed(encoder) => encoder.finish()?.flush(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Compressed(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Compressed(file) => file.flush(),
+        }
+    }
+}
