@@ -71,6 +71,8 @@ pub struct Run {
     plan: RunPlan,
     execution: Execution,
     collector: Arc<Collector>,
+    /// When everything was ready. k6 counts `setup` and `teardown` as part of the test.
+    ready: Instant,
 }
 
 // === impl Run ===
@@ -110,7 +112,14 @@ impl Run {
             plan,
             execution,
             collector: Arc::clone(collector),
+            ready: Instant::now(),
         })
+    }
+
+    /// The end of a run whose scenarios never began.
+    #[must_use]
+    pub fn give_up(self) -> RunEnd {
+        self.end(0.0)
     }
 
     /// Runs all scenarios. `watch` hears of every second.
@@ -120,7 +129,7 @@ impl Run {
         let state = Arc::clone(&self.execution.state);
         let sink = self.collector.sink();
         let scenarios: Mutex<Vec<Arc<ScenarioState>>> = Mutex::default();
-        let mut running = std::pin::pin!(self.run_scenarios(&scenarios));
+        let mut running = std::pin::pin!(self.run_scenarios(started, &scenarios));
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         seconds.tick().await;
@@ -165,7 +174,14 @@ impl Run {
                 self.stop_where_thresholds_say_so(elapsed);
             }
         }
-        let elapsed = started.elapsed();
+        let spent = processor_time().saturating_sub(processor_before);
+        #[expect(clippy::cast_precision_loss, reason = "few threads")]
+        let available = started.elapsed().as_secs_f64() * self.plan.threads.max(1) as f64;
+        self.end(spent.as_secs_f64() / available.max(1e-9))
+    }
+
+    fn end(&self, busy: f64) -> RunEnd {
+        let elapsed = self.ready.elapsed();
         let totals = self.collector.totals();
         let verdicts = self
             .plan
@@ -173,21 +189,19 @@ impl Run {
             .iter()
             .map(|threshold| threshold.judge(&totals, elapsed))
             .collect();
-        #[expect(clippy::cast_precision_loss, reason = "few threads")]
-        let available = elapsed.as_secs_f64() * self.plan.threads.max(1) as f64;
         RunEnd {
             elapsed,
             totals,
             verdicts,
-            stopped: state.stop_reason().cloned(),
+            stopped: self.execution.state.stop_reason().cloned(),
             lateness: self.execution.lateness(),
-            busy: (processor_time() - processor_before).as_secs_f64() / available.max(1e-9),
+            busy,
         }
     }
 
-    async fn run_scenarios(&self, known: &Mutex<Vec<Arc<ScenarioState>>>) {
+    async fn run_scenarios(&self, start: Instant, known: &Mutex<Vec<Arc<ScenarioState>>>) {
         let all = self.plan.scenarios.iter().map(|plan| {
-            execute(&self.execution, plan, |scenario| {
+            execute(&self.execution, plan, start, |scenario| {
                 let mut known = known.lock();
                 known.push(scenario);
                 known.sort_by(|one, other| one.name.cmp(&other.name));

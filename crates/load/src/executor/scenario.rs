@@ -105,13 +105,14 @@ struct Progress {
     iterations: Option<(Arc<Iterations>, u64)>,
 }
 
-/// Runs a scenario to its end; `known` is told of it before it starts.
+/// Runs a scenario of a test that `began` then to its end; `known` is told of it before it starts.
 pub async fn execute(
     execution: &Execution,
     plan: &ScenarioPlan,
+    began: Instant,
     known: impl FnOnce(Arc<ScenarioState>),
 ) {
-    let start = execution.state.started + plan.start_time;
+    let start = began + plan.start_time;
     let iterations = Arc::new(Iterations::of(match &plan.executor {
         Executor::SharedIterations { iterations, .. } => Pile::Shared {
             left: AtomicU64::new(*iterations),

@@ -1,0 +1,422 @@
+//! A script's test from its first line to its exit status.
+//!
+//! ```text
+//! load ─► options (script < K6_* < flags) ─► scenarios, thresholds ─► users ─► setup ─► scenarios ─► teardown ─► summary
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use springtide_machinery::clock::Clock;
+
+use crate::metric::{Collector, MetricRegistry, Tags};
+use crate::options::{Options, SourceError};
+use crate::output::{self, Output, OutputError};
+use crate::run::{Moment, Run, RunEnd, RunPlan};
+use crate::scenario::{ScenarioError, ScenarioPlan, latest_end, scenarios};
+use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
+use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
+use crate::thresholds::{Aggregation, Threshold, ThresholdError};
+use crate::user::{RunState, StopReason, UserError};
+
+/// k6's exit statuses.
+pub mod exit {
+    /// A threshold was crossed.
+    pub const THRESHOLDS: u8 = 99;
+    /// `setup` took too long.
+    pub const SETUP_TIMEOUT: u8 = 100;
+    /// `teardown` took too long.
+    pub const TEARDOWN_TIMEOUT: u8 = 101;
+    /// Options or flags are wrong.
+    pub const CONFIGURATION: u8 = 104;
+    /// Ended from outside.
+    pub const INTERRUPTED: u8 = 105;
+    /// The script threw an exception.
+    pub const EXCEPTION: u8 = 107;
+    /// The script ended the test.
+    pub const ABORTED: u8 = 108;
+}
+
+/// What a test is told besides its script.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The system's environment: `K6_*` are options, and all of it is in `__ENV`.
+    pub environment: BTreeMap<String, String>,
+    /// `__ENV` entries from flags.
+    pub env: BTreeMap<String, String>,
+    /// Options from flags, which win.
+    pub flags: Options,
+    /// `json=FILE`, `csv=FILE`.
+    pub outputs: Vec<String>,
+    /// Where k6's JSON summary is written.
+    pub summary_export: Option<PathBuf>,
+    /// Where JUnit's XML is written.
+    pub junit: Option<PathBuf>,
+    /// Thresholds are not looked at.
+    pub no_thresholds: bool,
+    /// Worker threads; as many as processors where it is not given.
+    pub threads: Option<usize>,
+    /// The summary is shown on a terminal.
+    pub terminal: bool,
+}
+
+/// Why a test could not begin, or ended with its script's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The script.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// A variable.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Scenarios.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// An executor wants a function that the script does not export.
+    #[error("There were problems with the specified script configuration:\n\t- executor {scenario}: function '{function}' not found in exports")]
+    Function {
+        /// The scenario.
+        scenario: String,
+        /// The function.
+        function: String,
+    },
+    /// Thresholds.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// A statistic of trends that there is not.
+    #[error("summaryTrendStats: {0:?} is not a statistic: use avg, min, med, max, count or p(N)")]
+    Statistic(String),
+    /// An output.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A file of results.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A user could not be made.
+    #[error(transparent)]
+    User(#[from] UserError),
+}
+
+/// A test that is ready to run.
+pub struct Session {
+    script: Script,
+    settings: Settings,
+    options: Options,
+    plans: Vec<ScenarioPlan>,
+    thresholds: Vec<Threshold>,
+    outputs: Vec<Box<dyn Output>>,
+    registry: Arc<MetricRegistry>,
+    state: Arc<RunState>,
+    clock: Clock,
+    log: Log,
+}
+
+/// What a test came to.
+#[derive(Debug)]
+pub struct Finished {
+    /// For the summary.
+    pub summary: Summary,
+    /// How the scenarios ended.
+    pub end: RunEnd,
+    /// What `handleSummary` returned: contents by file name.
+    pub handled: Option<BTreeMap<String, Vec<u8>>>,
+    /// The exit status.
+    pub status: u8,
+}
+
+// === impl SessionError ===
+
+impl SessionError {
+    /// The exit status that k6 has for it.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Script(ScriptError::Exception(_) | ScriptError::File(_)) | Self::User(_) => {
+                exit::EXCEPTION
+            }
+            Self::Script(ScriptError::Timeout { stage: "setup", .. }) => exit::SETUP_TIMEOUT,
+            Self::Script(ScriptError::Timeout { .. }) => exit::TEARDOWN_TIMEOUT,
+            Self::Script(ScriptError::Stopped) => exit::ABORTED,
+            Self::File { .. } => 1,
+            Self::Script(ScriptError::Options(_))
+            | Self::Source(_)
+            | Self::Scenario(_)
+            | Self::Function { .. }
+            | Self::Threshold(_)
+            | Self::Statistic(_)
+            | Self::Output(_) => exit::CONFIGURATION,
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Loads a script and finds out all that can be wrong before anything is sent.
+    ///
+    /// # Errors
+    /// What is wrong with the script, the options, or the outputs.
+    pub async fn load(
+        path: &Path,
+        settings: Settings,
+        log: Log,
+        state: Arc<RunState>,
+    ) -> Result<Self, SessionError> {
+        let registry = Arc::new(MetricRegistry::default());
+        let system = Clock::system();
+        // Times of samples follow the monotonic clock, so that a step of the wall clock does no harm.
+        let clock = Clock::simulated(system.now());
+        let mut env = settings.environment.clone();
+        env.extend(settings.env.clone());
+        let script = Script::load(
+            path,
+            ScriptSettings {
+                env,
+                log: Arc::clone(&log),
+                registry: Arc::clone(&registry),
+                clock: clock.clone(),
+                run: Arc::clone(&state),
+            },
+        )
+        .await?;
+        let options = script
+            .options()
+            .overlaid(Options::of_environment(&settings.environment)?)
+            .overlaid(settings.flags.clone());
+        script.configure(options.clone())?;
+        let (plans, warnings) = scenarios(&options)?;
+        for warning in &warnings {
+            log(LogLine {
+                level: "warning",
+                source: "",
+                message: warning,
+            });
+        }
+        for plan in &plans {
+            if !script.exports(&plan.exec) {
+                return Err(SessionError::Function {
+                    scenario: plan.name.clone(),
+                    function: plan.exec.clone(),
+                });
+            }
+        }
+        let thresholds = match &options.thresholds {
+            Some(thresholds) if !settings.no_thresholds => {
+                Threshold::of_options(thresholds, &registry)?
+            }
+            _ => Vec::new(),
+        };
+        // k6 always shows the times of expected answers apart.
+        registry
+            .metric_or_part("http_req_duration{expected_response:true}")
+            .map_err(|source| ThresholdError::Metric {
+                name: "http_req_duration".to_owned(),
+                source,
+            })?;
+        for statistic in options.summary_trend_stats.iter().flatten() {
+            if Aggregation::parse(statistic).is_none() {
+                return Err(SessionError::Statistic(statistic.clone()));
+            }
+        }
+        let outputs = settings
+            .outputs
+            .iter()
+            .map(|text| output::open(text, &thresholds))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            script,
+            settings,
+            options,
+            plans,
+            thresholds,
+            outputs,
+            registry,
+            state,
+            clock,
+            log,
+        })
+    }
+
+    /// The scenarios, sorted by name.
+    #[must_use]
+    pub fn scenarios(&self) -> &[ScenarioPlan] {
+        &self.plans
+    }
+
+    /// When the test ends at the latest.
+    #[must_use]
+    pub fn latest_end(&self) -> Duration {
+        latest_end(&self.plans)
+    }
+
+    /// Runs the test. `watch` hears of every second.
+    ///
+    /// # Errors
+    /// When users cannot be made, or `setup` or `teardown` fails; the outputs are complete all the same.
+    pub async fn run(
+        mut self,
+        mut watch: impl FnMut(&Moment<'_>),
+    ) -> Result<Finished, SessionError> {
+        let collector = Arc::new(Collector::new(
+            Arc::clone(&self.registry),
+            !self.outputs.is_empty(),
+        ));
+        let tags: Tags = self
+            .options
+            .tags
+            .iter()
+            .flatten()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let plan = RunPlan {
+            scenarios: self.plans.clone(),
+            thresholds: self.thresholds.clone(),
+            tags,
+            least: self
+                .options
+                .min_iteration_duration
+                .map_or(Duration::ZERO, |span| span.0),
+            threads: self.settings.threads.unwrap_or_else(|| {
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+            }),
+        };
+        let script = Arc::new(self.script.clone());
+        let run = Run::prepare(plan, &script, &self.state, &collector, &self.clock).await?;
+        let mut failure = None;
+        if self.options.no_setup != Some(true)
+            && let Err(error) = script.setup(collector.sink()).await
+        {
+            failure = Some(error);
+        }
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let log = Arc::clone(&self.log);
+        let end = if failure.is_none() {
+            let mut lost = false;
+            run.execute(|moment| {
+                lost |= write_out(&mut outputs, moment, &log, lost);
+                watch(moment);
+            })
+            .await
+        } else {
+            run.give_up()
+        };
+        if failure.is_none()
+            && self.options.no_teardown != Some(true)
+            && let Err(error) = script.teardown(collector.sink()).await
+        {
+            failure = Some(error);
+        }
+        let rest = collector.collect();
+        for output in &mut outputs {
+            if let Err(error) = output.write(&rest.samples) {
+                warn(&log, &format!("an output lost samples: {error}"));
+            }
+        }
+        for output in outputs {
+            if let Err(error) = output.finish() {
+                warn(&log, &format!("an output is not complete: {error}"));
+            }
+        }
+        if let Some(error) = failure
+            && self.state.stop_reason().is_none()
+        {
+            return Err(error.into());
+        }
+        self.finish(&collector, end).await
+    }
+
+    async fn finish(self, collector: &Collector, end: RunEnd) -> Result<Finished, SessionError> {
+        let mut summary = Summary::new(
+            &self.registry,
+            &collector.totals(),
+            collector.checks(),
+            end.verdicts.clone(),
+            end.elapsed,
+        );
+        summary.trend_statistics = self
+            .options
+            .summary_trend_stats
+            .clone()
+            .unwrap_or_else(|| TREND_STATISTICS.map(str::to_owned).to_vec());
+        summary.time_unit.clone_from(&self.options.summary_time_unit);
+        let data = summary_data(
+            &summary,
+            self.script.setup_data(),
+            !self.settings.terminal,
+            self.settings.terminal,
+        );
+        let handled = match self.script.handle_summary(&data).await {
+            Ok(handled) => handled,
+            Err(error) => {
+                // The results are worth more than the way in which they were to be shown.
+                (self.log)(LogLine {
+                    level: "error",
+                    source: "",
+                    message: &format!("handleSummary failed, the usual summary follows: {error}"),
+                });
+                None
+            }
+        };
+        if let Some(path) = &self.settings.summary_export {
+            let text = format!("{:#}\n", export(&summary));
+            write_file(path, text.as_bytes())?;
+        }
+        if let Some(path) = &self.settings.junit {
+            write_file(path, junit(&summary, "tide load").as_bytes())?;
+        }
+        let status = match &end.stopped {
+            Some(StopReason::Interrupted) => exit::INTERRUPTED,
+            Some(StopReason::Aborted(_)) => exit::ABORTED,
+            Some(StopReason::Script(_)) => exit::EXCEPTION,
+            Some(StopReason::Threshold(_)) => exit::THRESHOLDS,
+            None if !summary.crossed().is_empty() => exit::THRESHOLDS,
+            None => 0,
+        };
+        Ok(Finished {
+            summary,
+            end,
+            handled,
+            status,
+        })
+    }
+}
+
+fn warn(log: &Log, message: &str) {
+    log(LogLine {
+        level: "warning",
+        source: "",
+        message,
+    });
+}
+
+/// Writes a second's samples; true if some were lost, which is said once.
+fn write_out(outputs: &mut [Box<dyn Output>], moment: &Moment<'_>, log: &Log, said: bool) -> bool {
+    let mut lost = false;
+    for output in outputs {
+        if let Err(error) = output.write(&moment.interval.samples) {
+            lost = true;
+            if !said {
+                warn(log, &format!("an output loses samples: {error}"));
+            }
+        }
+    }
+    lost
+}
+
+/// Writes a file of results.
+///
+/// # Errors
+/// When it cannot be written; the file is named.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), SessionError> {
+    std::fs::write(path, content).map_err(|source| SessionError::File {
+        path: path.display().to_string(),
+        source,
+    })
+}
