@@ -27,8 +27,6 @@ pub struct RunPlan {
     pub thresholds: Vec<Threshold>,
     /// Tags of every sample.
     pub tags: Tags,
-    /// The least time of an iteration.
-    pub least: Duration,
     /// Worker threads.
     pub threads: usize,
 }
@@ -106,7 +104,6 @@ impl Run {
             Arc::clone(state),
             clock.clone(),
             plan.tags.clone(),
-            plan.least,
         );
         Ok(Self {
             plan,

@@ -75,7 +75,9 @@ pub enum SessionError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// An executor wants a function that the script does not export.
-    #[error("There were problems with the specified script configuration:\n\t- executor {scenario}: function '{function}' not found in exports")]
+    #[error(
+        "There were problems with the specified script configuration:\n\t- executor {scenario}: function '{function}' not found in exports"
+    )]
     Function {
         /// The scenario.
         scenario: String,
@@ -279,10 +281,6 @@ impl Session {
             scenarios: self.plans.clone(),
             thresholds: self.thresholds.clone(),
             tags,
-            least: self
-                .options
-                .min_iteration_duration
-                .map_or(Duration::ZERO, |span| span.0),
             threads: self.settings.threads.unwrap_or_else(|| {
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
             }),
@@ -345,7 +343,9 @@ impl Session {
             .summary_trend_stats
             .clone()
             .unwrap_or_else(|| TREND_STATISTICS.map(str::to_owned).to_vec());
-        summary.time_unit.clone_from(&self.options.summary_time_unit);
+        summary
+            .time_unit
+            .clone_from(&self.options.summary_time_unit);
         let data = summary_data(
             &summary,
             self.script.setup_data(),

@@ -36,7 +36,7 @@ pub trait UserFactory: Send + Sync + 'static {
 
 /// Someone who does the same thing again and again.
 pub trait VirtualUser: 'static {
-    /// Does it once. A future that is dropped before it is done interrupts the iteration; the
+    /// Does it once, and counts `iterations` and `iteration_duration` when it came to its end. A future that is dropped before it is done interrupts the iteration; the
     /// user can then be used again.
     fn iterate(&mut self, iteration: &Iteration) -> impl Future<Output = Outcome>;
 }

@@ -114,7 +114,6 @@ async fn try_run(options: &str, takes: Duration) -> Result<Ran, UserError> {
         scenarios: plans,
         thresholds,
         tags: Tags::default(),
-        least: Duration::ZERO,
         threads: 2,
     };
     let run = Run::prepare(plan, &factory, &state, &collector, &Clock::system()).await?;
@@ -139,7 +138,7 @@ async fn shared_iterations_are_done_once_each() {
     let ran = run(r#"{"vus": 5, "iterations": 57}"#, SHORT).await;
     assert_eq!(ran.iterations("default"), (0..57).collect::<Vec<_>>());
     assert_eq!(ran.ledger.len(), 5, "every user took part");
-    assert_eq!(ran.counter("iterations"), 57.0);
+    assert_eq!(ran.state.iterations_completed.load(Ordering::Relaxed), 57);
     assert_eq!(ran.state.vus_active.load(Ordering::Relaxed), 0);
 }
 
@@ -187,7 +186,7 @@ async fn what_is_under_way_at_the_end_of_the_graceful_time_is_interrupted() {
     let options = r#"{"scenarios": {"slow": {"executor": "constant-vus", "vus": 3, "duration": "1s", "gracefulStop": "0s"}}}"#;
     let ran = run(options, Duration::from_secs(3600)).await;
     assert_eq!(ran.state.iterations_interrupted.load(Ordering::Relaxed), 3);
-    assert_eq!(ran.counter("iterations"), 0.0);
+    assert_eq!(ran.state.iterations_completed.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
@@ -207,11 +206,11 @@ async fn an_abort_ends_all_scenarios() {
 
 #[tokio::test]
 async fn a_threshold_that_aborts_ends_the_run() {
-    let options = r#"{"vus": 1, "duration": "1h", "thresholds": {"iterations": [{"threshold": "count<1", "abortOnFail": true}]}}"#;
+    let options = r#"{"vus": 1, "duration": "1h", "thresholds": {"vus": [{"threshold": "value<1", "abortOnFail": true}]}}"#;
     let ran = run(options, SHORT).await;
     assert_eq!(
         ran.end.stopped,
-        Some(StopReason::Threshold("iterations".to_owned()))
+        Some(StopReason::Threshold("vus".to_owned()))
     );
     assert!(!ran.end.verdicts[0].met);
 }

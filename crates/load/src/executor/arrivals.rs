@@ -25,8 +25,6 @@ pub(super) struct ArrivalScenario {
     /// No iteration is meant to begin after this; one that is late still begins.
     pub(super) end: Instant,
     pub(super) lease: Lease,
-    /// The least time of an iteration.
-    pub(super) least: Duration,
     /// Iterations that were begun.
     pub(super) begun: AtomicU64,
     /// Users that may still be made.
@@ -148,7 +146,7 @@ impl<F: UserFactory> Share<F> {
             let shared = &share.shared;
             share
                 .worker
-                .iterate(&mut user, &iteration, &shared.lease, shared.least)
+                .iterate(&mut user, &iteration, &shared.lease)
                 .await;
             active.fetch_sub(1, Ordering::Relaxed);
             share.rest(number, user);

@@ -100,12 +100,6 @@ impl Lease {
         // The sender lives as long as `self`.
         let _ = word.wait_for(|word| *word == Word::Drop).await;
     }
-
-    /// Waits for any word but "go on".
-    pub(super) async fn finishing(&self) {
-        let mut word = self.0.subscribe();
-        let _ = word.wait_for(|word| *word != Word::GoOn).await;
-    }
 }
 
 #[cfg(test)]
@@ -130,7 +124,6 @@ mod tests {
         lease.finish();
         lease.drop_iteration();
         lease.dropped().await;
-        lease.finishing().await;
         assert!(!lease.may_begin());
     }
 }

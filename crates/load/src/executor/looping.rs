@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -39,8 +38,6 @@ pub(super) struct LoopOrder {
     pub(super) scenario: Arc<ScenarioState>,
     pub(super) iterations: Arc<Iterations>,
     pub(super) lease: Lease,
-    /// The least time of an iteration.
-    pub(super) least: Duration,
     /// Closed when the user has stopped.
     pub(super) done: mpsc::Sender<()>,
 }
@@ -93,10 +90,7 @@ impl LoopOrder {
                 number,
                 intended_start: None,
             };
-            if !worker
-                .iterate(&mut user, &iteration, &self.lease, self.least)
-                .await
-            {
+            if !worker.iterate(&mut user, &iteration, &self.lease).await {
                 break;
             }
             // An iteration that never waits must not keep the thread from the others.

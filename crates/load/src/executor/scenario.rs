@@ -31,8 +31,6 @@ pub struct Execution {
     pub clock: Clock,
     /// Tags of every sample.
     pub tags: Tags,
-    /// The least time of an iteration.
-    pub least: Duration,
     /// Users that no scenario holds.
     free: Mutex<BTreeSet<u64>>,
     /// The number of the next user that is made, by thread.
@@ -52,7 +50,6 @@ impl Execution {
         state: Arc<RunState>,
         clock: Clock,
         tags: Tags,
-        least: Duration,
     ) -> Self {
         let threads = crew.threads();
         let mut next_user = vec![0; threads];
@@ -64,7 +61,6 @@ impl Execution {
             state,
             clock,
             tags,
-            least,
             free: Mutex::new((1..=users).collect()),
             next_user: next_user.into_iter().map(AtomicU64::new).collect(),
             lateness: Mutex::default(),
@@ -322,7 +318,6 @@ impl Running<'_> {
             start: self.start,
             end: self.end,
             lease: lease.clone(),
-            least: self.execution.least,
             begun: AtomicU64::new(0),
             may_grow: AtomicU64::new(
                 self.plan.executor.max_users() - self.plan.executor.planned_users(),
@@ -376,7 +371,6 @@ impl Running<'_> {
             scenario: Arc::clone(&self.scenario),
             iterations: Arc::clone(iterations),
             lease: lease.clone(),
-            least: self.execution.least,
             done: done.clone(),
         };
         self.execution.crew.order(number, Order::Loop(order));

@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use springtide_machinery::clock::Clock;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep_until};
 
 use super::arrivals::{ArrivalOrder, dispatch};
 use super::lease::Lease;
@@ -142,54 +140,28 @@ impl<F: UserFactory> Worker<F> {
         Ok(())
     }
 
-    /// Lets a user do one iteration, and counts it. False if the user must not go on.
+    /// Lets a user do one iteration. False if the user must not go on.
     pub(super) async fn iterate(
         &self,
         user: &mut F::User,
         iteration: &Iteration,
         lease: &Lease,
-        least: Duration,
     ) -> bool {
-        let began = Instant::now();
         let outcome = tokio::select! {
             biased;
             () = lease.dropped() => None,
             outcome = user.iterate(iteration) => Some(outcome),
         };
-        let took = began.elapsed();
         match outcome {
-            None => {
+            None | Some(Outcome::Stopped) => {
                 self.state.count_interrupted();
-                return false;
+                false
             }
-            Some(Outcome::Stopped) => {
-                self.state.count_interrupted();
-                return false;
-            }
-            Some(Outcome::Completed | Outcome::Failed) => {}
-        }
-        self.state.count_completed();
-        self.count(&iteration.scenario, took);
-        if took < least {
-            tokio::select! {
-                biased;
-                () = lease.finishing() => {}
-                () = sleep_until(began + least) => {}
+            Some(Outcome::Completed | Outcome::Failed) => {
+                self.state.count_completed();
+                true
             }
         }
-        true
-    }
-
-    fn count(&self, scenario: &ScenarioState, took: Duration) {
-        let metrics = self.sink.registry().builtin();
-        self.sink.add_all(
-            [
-                (&metrics.iteration_duration, took.as_secs_f64() * 1000.0),
-                (&metrics.iterations, 1.0),
-            ],
-            &scenario.tags,
-            self.clock.now(),
-        );
     }
 
     /// Counts an arrival for which there was no user.

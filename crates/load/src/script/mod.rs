@@ -222,6 +222,14 @@ impl Script {
         Ok(())
     }
 
+    /// What `setup` returned.
+    #[must_use]
+    pub fn setup_data(&self) -> Option<serde_json::Value> {
+        let data = self.shared.setup_data.lock();
+        data.as_deref()
+            .and_then(|json| serde_json::from_str(json).ok())
+    }
+
     /// Runs `teardown`, if the script has it.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
-//! `tide load`: load on a URL, a line a second, a summary, thresholds.
+//! `tide load`: load on a URL, or a k6 script.
+
+mod script;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,15 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 /// The exit status when a threshold was not met, as k6 has it.
 const THRESHOLD_FAILED: u8 = 99;
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The most requests under way at once.
+const MAX_IN_FLIGHT: usize = 10_000;
 
-/// Put load on a URL.
+/// Put load on a URL, or run a k6 script.
 ///
-/// Users (--vus) send one request after the other; a rate (--rate) starts so many requests a second
+/// With a URL: users (--vus) send one request after the other; a rate (--rate) starts so many requests a second
 /// whatever the server does, and counts each request's time from when it was meant to start.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// Where to send requests: http://… or https://…
-    url: String,
+    /// Where to send requests (http://… or https://…), or a k6 script (load-test.js)
+    #[arg(value_name = "URL|SCRIPT")]
+    target: String,
     /// Users that each send one request after the other [default: 10 without --rate and --stage]
     #[arg(long, value_name = "N", conflicts_with = "rate")]
     vus: Option<f64>,
@@ -58,19 +65,27 @@ pub(crate) struct Load {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
     /// The most requests under way at once with --rate; those above it are dropped and counted
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = MAX_IN_FLIGHT)]
     max_in_flight: usize,
     /// Accept any certificate
     #[arg(long)]
     insecure_skip_tls_verify: bool,
+    #[command(flatten)]
+    script: script::ScriptFlags,
 }
 
 impl Load {
     /// Runs the load; the exit status is 99 when a threshold failed.
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if !self.target.contains("://") {
+            return self.execute_script();
+        }
+        if let Some(flag) = self.script.given() {
+            anyhow::bail!("{flag} is for scripts, and {} is a URL", self.target);
+        }
         let shape = self.shape()?;
         let target = TargetBuilder {
-            url: self.url,
+            url: self.target,
             method: self.method,
             headers: self.header,
             body: self.body.into(),
