@@ -1,6 +1,7 @@
 //! What scripts can call.
 
 mod bytes;
+mod calls;
 mod effective;
 mod execution;
 mod http;
@@ -19,23 +20,21 @@ use std::time::Duration;
 
 use futures::future::{AbortHandle, LocalBoxFuture, abortable};
 use futures::stream::{FuturesUnordered, Stream};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use ring::rand::SecureRandom;
-use rquickjs::function::{Args as CallArgs, Rest};
+use rquickjs::function::Args as CallArgs;
 use rquickjs::promise::PromiseState;
-use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Object, Persistent, Promise, Value};
+use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Persistent, Promise, Value};
 
 pub(super) use self::effective::Effective;
 use self::http::{HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
-use self::values::Arguments;
 use super::fiber::{Interrupted, Pause};
 use super::{LogLine, Shared};
 use crate::http::Client;
-use crate::metric::{Metric, MetricKind, SampleSink, Tags, ValueKind};
-use crate::user::{Iteration, StopReason};
+use crate::metric::{Metric, SampleSink, Tags};
+use crate::user::Iteration;
 
 /// What the script is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,8 +221,6 @@ impl Host {
         }
     }
 
-    // --- life cycle ---
-
     pub(super) fn set_phase(&self, phase: Phase) {
         self.phase.set(phase);
     }
@@ -388,8 +385,6 @@ impl Host {
         tags
     }
 
-    // --- waiting ---
-
     /// Waits on the fiber, and lets what was started go on meanwhile.
     fn wait<F>(self: &Rc<Self>, future: F) -> Result<F::Output, Interrupted>
     where
@@ -546,311 +541,4 @@ impl Host {
         };
         send().catch(ctx).map_err(Thrown::from)
     }
-
-    // --- calls ---
-
-    /// Makes the functions through which the runtime module reaches the host.
-    pub(super) fn install(self: &Rc<Self>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-        let functions = Object::new(ctx.clone())?;
-        let host = Rc::clone(self);
-        functions.set(
-            "sleep",
-            hosted(ctx, move |ctx, arguments| {
-                let seconds: f64 = arguments.number(0)?;
-                host.refuse_in_init(ctx, "sleep()")?;
-                // NaN and negative times do not wait.
-                let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                host.wait(tokio::time::sleep(time))
-                    .map_err(|_| values::interrupt(ctx))?;
-                Ok(Value::new_undefined(ctx.clone()))
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        functions.set(
-            "check",
-            hosted(ctx, move |ctx, arguments| {
-                host.add_check(arguments)?;
-                Ok(Value::new_undefined(ctx.clone()))
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        functions.set(
-            "add",
-            hosted(ctx, move |ctx, arguments| {
-                host.add_sample(ctx, arguments)?;
-                Ok(Value::new_undefined(ctx.clone()))
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        functions.set(
-            "request",
-            hosted(ctx, move |ctx, arguments| {
-                host.refuse_in_init(ctx, "making HTTP requests")?;
-                let order = host.order(ctx, arguments)?;
-                let outcome = host
-                    .wait(Rc::clone(&host).perform(order))
-                    .map_err(|_| values::interrupt(ctx))?;
-                host.response(ctx, outcome)
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        functions.set(
-            "call",
-            hosted(ctx, move |ctx, arguments| {
-                let name = arguments.text(0)?;
-                host.call(ctx, &name, &arguments.rest(1))
-            })?,
-        )?;
-        let globals = ctx.globals();
-        let environment = Object::new(ctx.clone())?;
-        for (name, value) in &self.shared.settings.env {
-            environment.set(name.as_str(), value.as_str())?;
-        }
-        globals.set("__ENV", environment)?;
-        globals.set("__VU", self.number)?;
-        globals.set("__springtide", functions)
-    }
-
-    /// Sets `__ITER` and what the scenario adds to `__ENV`.
-    pub(super) fn set_globals(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-        let globals = ctx.globals();
-        globals.set("__ITER", self.begun.get().saturating_sub(1))?;
-        let iteration = self.iteration.borrow();
-        let Some(iteration) = &*iteration else {
-            return Ok(());
-        };
-        if !iteration.scenario.env.is_empty() {
-            let environment: Object = globals.get("__ENV")?;
-            for (name, value) in &iteration.scenario.env {
-                environment.set(name.as_str(), value.as_str())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse_in_init(&self, ctx: &Ctx<'_>, what: &str) -> rquickjs::Result<()> {
-        match self.phase.get() {
-            Phase::Init => Err(values::throw(
-                ctx,
-                &format!("{what} in the init context is not supported"),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn only_in_init(&self, ctx: &Ctx<'_>, what: &str) -> rquickjs::Result<()> {
-        match self.phase.get() {
-            Phase::Init => Ok(()),
-            _ => Err(values::throw(
-                ctx,
-                &format!("{what} is only available in the init stage (i.e. the global scope)"),
-            )),
-        }
-    }
-
-    /// Everything that is not called for every request.
-    fn call<'js>(
-        self: &Rc<Self>,
-        ctx: &Ctx<'js>,
-        name: &str,
-        arguments: &Arguments<'_, 'js>,
-    ) -> rquickjs::Result<Value<'js>> {
-        let nothing = || Ok(Value::new_undefined(ctx.clone()));
-        match name {
-            "dispatch" => {
-                let function = arguments.function(0)?;
-                *self.dispatch.borrow_mut() = Some(Persistent::save(ctx, function));
-                nothing()
-            }
-            "log" => {
-                let level = match arguments.text(0)?.as_str() {
-                    "debug" => "debug",
-                    "warning" => "warning",
-                    "error" => "error",
-                    _ => "info",
-                };
-                self.log(LogLine {
-                    level,
-                    source: "console",
-                    message: &arguments.text(1)?,
-                });
-                nothing()
-            }
-            "timer" => {
-                self.refuse_in_init(ctx, "setting a timer")?;
-                let id: u64 = arguments.whole(0)?;
-                let time =
-                    Duration::try_from_secs_f64(arguments.number(1)? / 1000.0).unwrap_or_default();
-                let host = Rc::downgrade(self);
-                self.start(id, async move {
-                    tokio::time::sleep(time).await;
-                    if let Some(host) = host.upgrade() {
-                        host.push(Event::Timer(id));
-                    }
-                });
-                nothing()
-            }
-            "cancel" => {
-                if let Some(handle) = self.handles.borrow_mut().remove(&arguments.whole(0)?) {
-                    handle.abort();
-                }
-                nothing()
-            }
-            "seed" => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "any number is as good a seed as another"
-                )]
-                let seed = (arguments.number(0)? as i64).cast_unsigned();
-                *self.random.borrow_mut() = StdRng::seed_from_u64(seed);
-                nothing()
-            }
-            "random" => values::into(ctx, self.random.borrow_mut().random::<f64>()),
-            "random.bytes" => {
-                let size: usize = arguments.whole(0)?;
-                let mut bytes = vec![0; size.min(64 * 1024 * 1024)];
-                ring::rand::SystemRandom::new()
-                    .fill(&mut bytes)
-                    .map_err(|_| values::throw(ctx, "the system gives no random bytes"))?;
-                values::buffer(ctx, bytes)
-            }
-            "load" => {
-                let name = arguments.text(0)?;
-                if !name.starts_with("springtide:") && !super::loader::is_public(&name) {
-                    return Err(values::throw(
-                        ctx,
-                        &format!(
-                            "require({name:?}): only k6's modules can be required; write local files as ES modules and import them"
-                        ),
-                    ));
-                }
-                self.loads_module.set(true);
-                let imported = rquickjs::Module::import(ctx, name);
-                self.loads_module.set(false);
-                imported?.finish::<Value>()
-            }
-            "metric" => self.make_metric(ctx, arguments),
-            "metric.nan" => {
-                let message = arguments.text(1)?;
-                if self.effective.options.throw == Some(true) {
-                    return Err(values::throw(ctx, &message));
-                }
-                self.warn(&message);
-                values::into(ctx, false)
-            }
-            _ => match name.split_once('.').map_or(name, |(area, _)| area) {
-                "http" | "jar" | "url" => self.call_http(ctx, name, arguments),
-                "group" | "execution" | "tags" | "abort" | "test" | "shared" | "open" => {
-                    self.call_execution(ctx, name, arguments)
-                }
-                "html" => self.call_markup(ctx, name, arguments),
-                "socket" => self.call_socket(ctx, name, arguments),
-                _ => bytes::call(ctx, name, arguments),
-            },
-        }
-    }
-
-    fn make_metric<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        arguments: &Arguments<'_, 'js>,
-    ) -> rquickjs::Result<Value<'js>> {
-        if self.phase.get() != Phase::Init {
-            return Err(values::throw(
-                ctx,
-                "metrics must be declared in the init context",
-            ));
-        }
-        let kind = match arguments.text(0)?.as_str() {
-            "counter" => MetricKind::Counter,
-            "gauge" => MetricKind::Gauge,
-            "rate" => MetricKind::Rate,
-            _ => MetricKind::Trend,
-        };
-        let contains = if arguments.truth(2) {
-            ValueKind::Time
-        } else {
-            ValueKind::Default
-        };
-        let metric = self
-            .sink
-            .registry()
-            .register(&arguments.text(1)?, kind, contains)
-            .map_err(|error| values::throw(ctx, &error.to_string()))?;
-        let mut metrics = self.metrics.borrow_mut();
-        metrics.push(metric);
-        values::into(ctx, metrics.len() - 1)
-    }
-
-    fn add_sample(&self, ctx: &Ctx<'_>, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
-        self.refuse_in_init(ctx, "adding a value to a metric")?;
-        let index: usize = arguments.whole(0)?;
-        let Some(metric) = self.metrics.borrow().get(index).cloned() else {
-            return Err(values::throw(ctx, "the metric is of another user"));
-        };
-        let value = arguments.number(1)?;
-        let tags = self.with_tags(arguments, 2)?;
-        self.sink
-            .add(&metric, value, &tags, self.shared.settings.clock.now());
-        Ok(())
-    }
-
-    fn add_check(&self, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
-        let name: Arc<str> = arguments.text(0)?.into();
-        let passed = arguments.truth(1);
-        let tags = self.with_tags(arguments, 2)?;
-        let tags = if self.effective.has_system_tag("check") {
-            self.built_tags(&tags, "check", vec![name], |base, parts| {
-                base.with("check", Arc::clone(&parts[0]))
-            })
-        } else {
-            tags
-        };
-        self.sink.add(
-            &self.sink.registry().builtin().checks,
-            f64::from(u8::from(passed)),
-            &tags,
-            self.shared.settings.clock.now(),
-        );
-        Ok(())
-    }
-
-    /// The present tags with those of an argument that may be there.
-    fn with_tags(&self, arguments: &Arguments<'_, '_>, index: usize) -> rquickjs::Result<Tags> {
-        let more = arguments.texts_by_name(index)?;
-        let base = self.tags.borrow();
-        Ok(if more.is_empty() {
-            base.clone()
-        } else {
-            base.with_all(
-                more.into_iter()
-                    .map(|(name, value)| (name.into(), value.into())),
-            )
-        })
-    }
-
-    /// Ends the run, and what runs now.
-    fn stop(&self, ctx: &Ctx<'_>, reason: StopReason) -> rquickjs::Error {
-        let message = match &reason {
-            StopReason::Aborted(message) => message.clone(),
-            StopReason::Threshold(message) | StopReason::Script(message) => message.clone(),
-            StopReason::Interrupted => "interrupted".to_owned(),
-        };
-        self.stopped.set(true);
-        self.shared.settings.run.stop_because(reason);
-        values::throw(ctx, &message)
-    }
-}
-
-/// A JavaScript function that calls the host.
-fn hosted<'js, F>(ctx: &Ctx<'js>, function: F) -> rquickjs::Result<Function<'js>>
-where
-    F: Fn(&Ctx<'js>, &Arguments<'_, 'js>) -> rquickjs::Result<Value<'js>> + 'js,
-{
-    Function::new(
-        ctx.clone(),
-        move |ctx: Ctx<'js>, arguments: Rest<Value<'js>>| {
-            function(&ctx, &Arguments::new(&ctx, &arguments.0))
-        },
-    )
 }

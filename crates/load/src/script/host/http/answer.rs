@@ -1,0 +1,181 @@
+//! What the script sees of an answer.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderMap;
+use rquickjs::function::Args as CallArgs;
+use rquickjs::{Ctx, Result, Value};
+
+use super::super::Host;
+use super::super::values;
+use super::Outcome;
+use super::exchange::{error_code, proto};
+use super::order::ResponseType;
+use crate::http::Cookie;
+
+impl Host {
+    /// What the script sees of an outcome; throws where the order says so.
+    pub(in super::super) fn response<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        outcome: Outcome,
+    ) -> Result<Value<'js>> {
+        if let Err(error) = &outcome.result
+            && outcome.throw
+        {
+            return Err(values::throw(
+                ctx,
+                &format!(
+                    "{} \"{}\": {error}",
+                    go_method(&outcome.sent.method),
+                    outcome.url
+                ),
+            ));
+        }
+        let Some(make) = self.make_response.borrow().clone() else {
+            return Err(values::throw(ctx, "the module k6/http is not loaded"));
+        };
+        let make = make.restore(ctx)?;
+        let mut call = CallArgs::new(ctx.clone(), 26);
+        let (exchange, error) = match outcome.result {
+            Ok(exchange) => (Some(exchange), None),
+            Err(error) => (None, Some(error)),
+        };
+        let status = exchange.as_ref().map_or(0, |exchange| exchange.status);
+        let code = error_code(status, error.as_ref());
+        call.push_arg(&outcome.url)?;
+        call.push_arg(status)?;
+        match &exchange {
+            None => {
+                call.push_arg("")?;
+                call.push_arg("")?;
+                call.push_arg("")?;
+                call.push_arg(0)?;
+                call.push_arg("")?;
+            }
+            Some(exchange) => {
+                let reason = StatusCode::from_u16(status)
+                    .ok()
+                    .and_then(|status| status.canonical_reason());
+                call.push_arg(match reason {
+                    Some(reason) => format!("{status} {reason}"),
+                    None => status.to_string(),
+                })?;
+                call.push_arg(proto(exchange.version))?;
+                call.push_arg(exchange.remote.ip().to_string())?;
+                call.push_arg(exchange.remote.port())?;
+                call.push_arg(flat(&exchange.headers))?;
+            }
+        }
+        call.push_arg(if outcome.set_cookies.is_empty() {
+            String::new()
+        } else {
+            cookies_json(&outcome.set_cookies)
+        })?;
+        let tls = exchange.as_ref().and_then(|exchange| exchange.tls.clone());
+        match exchange {
+            Some(exchange) if outcome.response_type != ResponseType::Nothing => {
+                if outcome.response_type == ResponseType::Binary {
+                    call.push_arg(values::buffer(ctx, exchange.body)?)?;
+                } else {
+                    call.push_arg(text_of(exchange.body))?;
+                }
+            }
+            _ => call.push_arg(Value::new_null(ctx.clone()))?,
+        }
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let timings = outcome.timings;
+        for time in [
+            timings.duration(),
+            timings.blocked,
+            timings.connecting,
+            timings.tls_handshaking,
+            timings.sending,
+            timings.waiting,
+            timings.receiving,
+        ] {
+            call.push_arg(milliseconds(time))?;
+        }
+        call.push_arg(tls.as_ref().map_or("", |tls| tls.version))?;
+        call.push_arg(tls.as_ref().map_or("", |tls| tls.cipher_suite.as_str()))?;
+        call.push_arg(error.map(|error| error.message).unwrap_or_default())?;
+        call.push_arg(code)?;
+        let sent = outcome.sent;
+        call.push_arg(sent.method)?;
+        call.push_arg(sent.url)?;
+        call.push_arg(flat(&sent.headers))?;
+        call.push_arg(if sent.body.is_empty() {
+            String::new()
+        } else {
+            String::from_utf8_lossy(&sent.body).into_owned()
+        })?;
+        call.push_arg(if sent.cookies.is_empty() {
+            String::new()
+        } else {
+            let mut lists = serde_json::Map::new();
+            for (name, value, replace) in &sent.cookies {
+                let one = serde_json::json!({"name": name, "value": value, "replace": replace});
+                if let serde_json::Value::Array(list) = lists
+                    .entry(name.clone())
+                    .or_insert_with(|| serde_json::Value::Array(Vec::new()))
+                {
+                    list.push(one);
+                }
+            }
+            serde_json::Value::Object(lists).to_string()
+        })?;
+        call.apply(&make)
+    }
+}
+
+/// `Get`, as Go's errors write methods.
+pub(super) fn go_method(method: &str) -> String {
+    let mut letters = method.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{first}{}", letters.as_str().to_ascii_lowercase())
+    })
+}
+
+fn text_of(body: Vec<u8>) -> String {
+    String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Headers as `name\nvalue\n…`, which JavaScript takes apart when it is asked for them.
+fn flat(headers: &HeaderMap) -> String {
+    let mut text = String::with_capacity(headers.len() * 40);
+    for (name, value) in headers {
+        text.push_str(name.as_str());
+        text.push('\n');
+        match value.to_str() {
+            Ok(value) => text.push_str(value),
+            Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cookies_json(cookies: &[Cookie]) -> String {
+    let mut lists = serde_json::Map::new();
+    for cookie in cookies {
+        let one = serde_json::json!({
+            "name": cookie.name,
+            "value": cookie.value,
+            "domain": cookie.domain_as_given(),
+            "path": cookie.path,
+            "http_only": cookie.http_only,
+            "secure": cookie.secure,
+            "max_age": cookie.max_age.unwrap_or(0),
+            "expires": cookie.expires.map_or(0, jiff::Timestamp::as_millisecond),
+        });
+        if let serde_json::Value::Array(list) = lists
+            .entry(cookie.name.clone())
+            .or_insert_with(|| serde_json::Value::Array(Vec::new()))
+        {
+            list.push(one);
+        }
+    }
+    serde_json::Value::Object(lists).to_string()
+}

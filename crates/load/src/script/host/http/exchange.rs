@@ -1,0 +1,433 @@
+//! Sends what was ordered, follows redirects, and measures each request on the way.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Version};
+use url::Url;
+
+use super::super::{Host, LogLine, Phase};
+use super::answer::go_method;
+use super::order::{Order, ResponseType};
+use super::{Outcome, Sent};
+use crate::http::{Cookie, Encoding, Exchange, HttpError, Outgoing, Timings, TlsFacts, decompress};
+
+/// One request on the way.
+struct Hop {
+    started: tokio::time::Instant,
+    timings: Timings,
+    sent: Sent,
+    set_cookies: Vec<Cookie>,
+}
+
+impl Default for Hop {
+    fn default() -> Self {
+        Self {
+            started: tokio::time::Instant::now(),
+            timings: Timings::default(),
+            sent: Sent::default(),
+            set_cookies: Vec::new(),
+        }
+    }
+}
+
+// === impl Timings ===
+
+impl Timings {
+    /// Gives the time that nobody measured, because it ended early, to waiting.
+    fn complete(&mut self, started: tokio::time::Instant) {
+        let known = self.blocked + self.duration();
+        self.waiting += started.elapsed().saturating_sub(known);
+    }
+}
+
+impl Host {
+    /// Sends an order and follows redirects. Every request on the way is measured.
+    pub(in super::super) async fn perform(self: Rc<Self>, mut order: Order) -> Outcome {
+        let mut hop = Hop::default();
+        let timed = tokio::time::timeout(order.timeout, self.follow(&mut order, &mut hop)).await;
+        let result = timed.unwrap_or_else(|_| {
+            hop.timings.complete(hop.started);
+            Err(HttpError::timeout())
+        });
+        if let Err(error) = &result {
+            self.measure(&order, &hop, &Err(error.clone()));
+            if !order.throw {
+                self.warn(&format!(
+                    "Request Failed error=\"{} \\\"{}\\\": {error}\"",
+                    go_method(&hop.sent.method),
+                    hop.sent.url
+                ));
+            }
+        }
+        Outcome {
+            url: hop.sent.url.clone(),
+            result,
+            timings: hop.timings,
+            response_type: order.response_type,
+            throw: order.throw,
+            // The script sees the request that it made, not the last one that it was sent on to.
+            sent: order.first.take().unwrap_or(hop.sent),
+            set_cookies: hop.set_cookies,
+        }
+    }
+
+    async fn follow(&self, order: &mut Order, hop: &mut Hop) -> Result<Exchange, HttpError> {
+        let mut method = order.method.clone();
+        let mut url = order.url.clone();
+        let mut url_text = order.url_text.clone();
+        let mut headers = order.headers.clone();
+        let mut body = order.body.clone();
+        let mut followed = 0;
+        loop {
+            *hop = Hop::default();
+            hop.sent = Sent {
+                method: method.as_str().to_owned(),
+                url: url_text.clone(),
+                body: body.clone(),
+                ..Sent::default()
+            };
+            if let Some(error) = order.refused.clone() {
+                return Err(error);
+            }
+            self.effective.wait_for_rate().await;
+            let outgoing = Outgoing {
+                method: method.clone(),
+                url: url.clone(),
+                headers: self.headers_for(order, &url, &headers, hop),
+                body: body.clone(),
+                keep_body: order.response_type != ResponseType::Nothing,
+            };
+            hop.sent.headers = outgoing.headers.clone();
+            if order.first.is_none() {
+                order.first = Some(hop.sent.clone());
+            }
+            hop.started = tokio::time::Instant::now();
+            let exchange = self.client.send(&outgoing, &mut hop.timings).await?;
+            let exchange = restored(exchange)?;
+            self.take_cookies(order, &url, &exchange, hop);
+            self.debug(&outgoing, &exchange);
+            self.measure(order, hop, &Ok(&exchange));
+            let Some(location) = redirection(&exchange) else {
+                return Ok(exchange);
+            };
+            if followed >= order.redirects {
+                if !order.redirects_given {
+                    self.warn(&format!(
+                        "Stopped after {followed} redirects and returned the redirection; pass {{ redirects: n }} in request params or set global maxRedirects to silence this url={url_text}"
+                    ));
+                }
+                return Ok(exchange);
+            }
+            followed += 1;
+            let next = url
+                .join(location)
+                .map_err(|error| HttpError::invalid_url(location, &error.to_string()))?;
+            let keeps_body = matches!(exchange.status, 307 | 308);
+            if !keeps_body {
+                if method != Method::HEAD {
+                    method = Method::GET;
+                }
+                body = Bytes::new();
+                for name in [
+                    header::CONTENT_TYPE,
+                    header::CONTENT_LENGTH,
+                    header::CONTENT_ENCODING,
+                ] {
+                    headers.remove(name);
+                }
+            }
+            if next.host_str() != url.host_str() {
+                headers.remove(header::AUTHORIZATION);
+            }
+            headers.remove(header::HOST);
+            url = next;
+            url_text = url.to_string();
+        }
+    }
+
+    fn headers_for(
+        &self,
+        order: &Order,
+        url: &Url,
+        headers: &HeaderMap,
+        hop: &mut Hop,
+    ) -> HeaderMap {
+        let mut headers = headers.clone();
+        let state = self.http.borrow();
+        let jar = state.jars.get(&order.jar).filter(|jar| !jar.is_empty());
+        if jar.is_none() && order.cookies.is_empty() {
+            return headers;
+        }
+        let now = self.shared.settings.clock.now();
+        let mut cookies = Vec::new();
+        for cookie in jar.map(|jar| jar.for_url(url, now)).unwrap_or_default() {
+            let replaced = order
+                .cookies
+                .iter()
+                .any(|(name, _, replace)| *replace && *name == cookie.name);
+            if !replaced {
+                cookies.push((cookie.name.clone(), cookie.value.clone(), false));
+            }
+        }
+        cookies.extend(order.cookies.iter().cloned());
+        let line = cookies
+            .iter()
+            .map(|(name, value, _)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        if let Ok(line) = HeaderValue::from_str(&line)
+            && !line.is_empty()
+        {
+            headers.insert(header::COOKIE, line);
+        }
+        hop.sent.cookies = cookies;
+        headers
+    }
+
+    fn take_cookies(&self, order: &Order, url: &Url, exchange: &Exchange, hop: &mut Hop) {
+        if !exchange.headers.contains_key(header::SET_COOKIE) {
+            return;
+        }
+        let now = self.shared.settings.clock.now();
+        let mut state = self.http.borrow_mut();
+        let jar = state.jars.entry(order.jar).or_default();
+        for header in exchange.headers.get_all(header::SET_COOKIE) {
+            if let Some(cookie) =
+                Cookie::parse(&String::from_utf8_lossy(header.as_bytes()), url, now)
+            {
+                hop.set_cookies.push(cookie.clone());
+                jar.set(cookie, url, now);
+            }
+        }
+    }
+
+    fn debug(&self, outgoing: &Outgoing, exchange: &Exchange) {
+        let Some(kind) = &self.effective.options.http_debug else {
+            return;
+        };
+        let mut text = format!("Request:\n{} {}\n", outgoing.method, outgoing.url);
+        for (name, value) in &outgoing.headers {
+            text.push_str(&format!(
+                "{name}: {}\n",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
+        }
+        if kind == "full" {
+            text.push_str(&String::from_utf8_lossy(&outgoing.body));
+        }
+        text.push_str(&format!(
+            "\nResponse:\n{:?} {}\n",
+            exchange.version, exchange.status
+        ));
+        for (name, value) in &exchange.headers {
+            text.push_str(&format!(
+                "{name}: {}\n",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
+        }
+        if kind == "full" {
+            text.push_str(&String::from_utf8_lossy(&exchange.body));
+        }
+        self.log(LogLine {
+            level: "info",
+            source: "http-debug",
+            message: &text,
+        });
+    }
+
+    /// Adds the samples of one request.
+    fn measure(&self, order: &Order, hop: &Hop, result: &Result<&Exchange, HttpError>) {
+        let (status, proto, tls, error) = match result {
+            Ok(exchange) => (
+                exchange.status,
+                proto(exchange.version),
+                exchange.tls.as_ref(),
+                None,
+            ),
+            Err(error) => (0, "", None, Some(error)),
+        };
+        let expected = order.expected.judge(status);
+        let code = error_code(status, error);
+        let tags = self.built_tags(
+            &order.tags,
+            "http",
+            vec![
+                Arc::from(hop.sent.method.as_str()),
+                Arc::from(hop.sent.url.as_str()),
+                Arc::from(order.name.as_deref().unwrap_or_default()),
+                Arc::from(status.to_string()),
+                Arc::from(proto),
+                Arc::from(tls.map_or("", |tls: &TlsFacts| tls.version)),
+                Arc::from(error.map_or("", |error| error.message.as_str())),
+                Arc::from(code.to_string()),
+                Arc::from(match expected {
+                    None => "",
+                    Some(true) => "true",
+                    Some(false) => "false",
+                }),
+            ],
+            |base, parts| {
+                let [method, url, name, status, proto, tls, error, code, expected] = parts else {
+                    return base.clone();
+                };
+                let name = base.get("name").map_or_else(
+                    || {
+                        if name.is_empty() {
+                            Arc::clone(url)
+                        } else {
+                            Arc::clone(name)
+                        }
+                    },
+                    Arc::from,
+                );
+                let shown_url = if *name == **url {
+                    without_secrets(url)
+                } else {
+                    Arc::clone(&name)
+                };
+                let name = if *name == **url {
+                    Arc::clone(&shown_url)
+                } else {
+                    name
+                };
+                let all = [
+                    ("method", method),
+                    ("url", &shown_url),
+                    ("name", &name),
+                    ("status", status),
+                    ("proto", proto),
+                    ("tls_version", tls),
+                    ("error", error),
+                    ("expected_response", expected),
+                ];
+                let wanted = all
+                    .into_iter()
+                    .filter(|(tag, value)| !value.is_empty() && self.effective.has_system_tag(tag));
+                let mut tags =
+                    base.with_all(wanted.map(|(tag, value)| (Arc::from(tag), Arc::clone(value))));
+                if &**code != "0" && self.effective.has_system_tag("error_code") {
+                    tags = tags.with("error_code", Arc::clone(code));
+                }
+                tags
+            },
+        );
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let timings = &hop.timings;
+        let metrics = self.sink.registry().builtin();
+        let now = self.shared.settings.clock.now();
+        self.sink.add_all(
+            [
+                (&metrics.http_reqs, 1.0),
+                (&metrics.http_req_duration, milliseconds(timings.duration())),
+                (&metrics.http_req_blocked, milliseconds(timings.blocked)),
+                (
+                    &metrics.http_req_connecting,
+                    milliseconds(timings.connecting),
+                ),
+                (
+                    &metrics.http_req_tls_handshaking,
+                    milliseconds(timings.tls_handshaking),
+                ),
+                (&metrics.http_req_sending, milliseconds(timings.sending)),
+                (&metrics.http_req_waiting, milliseconds(timings.waiting)),
+                (&metrics.http_req_receiving, milliseconds(timings.receiving)),
+            ],
+            &tags,
+            now,
+        );
+        if let Some(expected) = expected {
+            self.sink.add(
+                &metrics.http_req_failed,
+                f64::from(u8::from(!expected)),
+                &tags,
+                now,
+            );
+        }
+        let intended = self
+            .iteration
+            .borrow()
+            .as_ref()
+            .and_then(|iteration| iteration.intended_start);
+        if let Some(intended) = intended
+            && self.phase.get() == Phase::Iteration
+        {
+            self.sink.add(
+                &metrics.http_req_response_time,
+                milliseconds(intended.elapsed()),
+                &tags,
+                now,
+            );
+        }
+    }
+}
+
+/// The URL without its password, as it may be shown.
+fn without_secrets(url: &Arc<str>) -> Arc<str> {
+    if !url.contains('@') {
+        return Arc::clone(url);
+    }
+    match Url::parse(url) {
+        Ok(mut parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            let hidden = parsed
+                .set_username("****")
+                .and_then(|()| parsed.set_password(Some("****")));
+            debug_assert!(hidden.is_ok(), "a URL with credentials has room for them");
+            parsed.as_str().into()
+        }
+        _ => Arc::clone(url),
+    }
+}
+
+/// k6's number for what went wrong; 0 where nothing did.
+pub(super) fn error_code(status: u16, error: Option<&HttpError>) -> u16 {
+    match error {
+        Some(error) => error.code,
+        None if status >= 400 => 1000 + status,
+        None => 0,
+    }
+}
+
+pub(super) fn proto(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Where the answer sends the request on to.
+fn redirection(exchange: &Exchange) -> Option<&str> {
+    if !matches!(exchange.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    exchange.headers.get(header::LOCATION)?.to_str().ok()
+}
+
+/// Undoes the body's compression.
+fn restored(mut exchange: Exchange) -> Result<Exchange, HttpError> {
+    let Some(encodings) = exchange.headers.get(header::CONTENT_ENCODING) else {
+        return Ok(exchange);
+    };
+    if exchange.body.is_empty() {
+        return Ok(exchange);
+    }
+    let encodings = String::from_utf8_lossy(encodings.as_bytes()).into_owned();
+    for name in encodings.rsplit(',') {
+        let failed = |reason: String| {
+            HttpError::new(
+                1701,
+                format!("failed to decompress response body: {reason}"),
+            )
+        };
+        let encoding = Encoding::named(name).map_err(failed)?;
+        if let Some(encoding) = encoding {
+            exchange.body =
+                decompress(encoding, &exchange.body).map_err(|error| failed(error.to_string()))?;
+        }
+    }
+    Ok(exchange)
+}

@@ -1,0 +1,351 @@
+//! What a script orders: `(method, url, body, params)`.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use rquickjs::{Array, Ctx, FromJs, Result, Value};
+use url::Url;
+
+use super::super::Host;
+use super::super::values::{self, Arguments};
+use super::{DEFAULT_TIMEOUT, Sent};
+use crate::http::{Encoding, HttpError, compress};
+use crate::metric::Tags;
+use crate::options::Span;
+
+/// Which statuses are no failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Those that k6 expects: 200 to 399.
+    Default,
+    /// Those of these ranges.
+    Ranges(Vec<(u16, u16)>),
+    /// Nobody asks.
+    Unjudged,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResponseType {
+    Text,
+    Binary,
+    Nothing,
+}
+
+/// A request as the script ordered it.
+pub(in super::super) struct Order {
+    pub(super) method: Method,
+    /// As it was written.
+    pub(super) url_text: String,
+    pub(super) url: Url,
+    /// The tag `name`, where it is not the URL.
+    pub(super) name: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Cookies of this request alone, and whether each replaces one of the jar.
+    pub(super) cookies: Vec<(String, String, bool)>,
+    pub(super) jar: u32,
+    pub(super) timeout: Duration,
+    pub(super) redirects: u64,
+    pub(super) redirects_given: bool,
+    pub(super) response_type: ResponseType,
+    pub(super) expected: Expected,
+    pub(super) throw: bool,
+    pub(super) tags: Tags,
+    /// The URL cannot be used; the request fails with this.
+    pub(super) refused: Option<HttpError>,
+    /// The first request of a chain of redirects.
+    pub(super) first: Option<Sent>,
+}
+
+// === impl Expected ===
+
+impl Expected {
+    pub(super) fn read<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Result<Self> {
+        if value.is_null() {
+            return Ok(Self::Unjudged);
+        }
+        let ranges: Option<Array> = value
+            .as_object()
+            .and_then(|object| object.get("__statuses").ok());
+        let Some(ranges) = ranges else {
+            return Err(values::throw(
+                ctx,
+                "responseCallback: unsupported argument, expected http.expectedStatuses",
+            ));
+        };
+        ranges
+            .iter::<Vec<u16>>()
+            .map(|range| {
+                let range = range?;
+                Ok((
+                    range.first().copied().unwrap_or(0),
+                    range.last().copied().unwrap_or(0),
+                ))
+            })
+            .collect::<Result<_>>()
+            .map(Self::Ranges)
+    }
+
+    /// True or false; `None` where nobody asks.
+    pub(super) fn judge(&self, status: u16) -> Option<bool> {
+        match self {
+            Self::Default => Some((200..400).contains(&status)),
+            Self::Ranges(ranges) => Some(
+                ranges
+                    .iter()
+                    .any(|(least, most)| (*least..=*most).contains(&status)),
+            ),
+            Self::Unjudged => None,
+        }
+    }
+}
+
+impl Host {
+    /// Reads a call `(method, url, body, params, name, content type)`.
+    pub(in super::super) fn order<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+    ) -> Result<Order> {
+        let options = &self.effective.options;
+        let method = arguments.text(0)?;
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| values::throw(ctx, &format!("{method:?} is not an HTTP method")))?;
+        let url_text = arguments.text(1)?;
+        let parsed = Url::parse(&url_text);
+        let refused = match &parsed {
+            Ok(url) if url.has_host() => None,
+            Ok(_) => Some(HttpError::invalid_url(&url_text, "no host")),
+            Err(error) => Some(HttpError::invalid_url(&url_text, &error.to_string())),
+        };
+        let Ok(url) = parsed.or_else(|_| Url::parse("http://invalid/")) else {
+            return Err(values::throw(ctx, "the URL cannot be read"));
+        };
+        let body = arguments
+            .get(2)
+            .map(|body| values::bytes(ctx, body))
+            .transpose()?
+            .unwrap_or_default();
+        let name = arguments.optional_text(4)?;
+        let mut order = Order {
+            method,
+            url_text,
+            url,
+            name: name.clone(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+            cookies: Vec::new(),
+            jar: 0,
+            timeout: DEFAULT_TIMEOUT,
+            redirects: self.effective.max_redirects,
+            redirects_given: false,
+            response_type: if options.discard_response_bodies == Some(true) {
+                ResponseType::Nothing
+            } else {
+                ResponseType::Text
+            },
+            expected: self.http.borrow().callback.clone(),
+            throw: options.throw == Some(true),
+            tags: self.tags.borrow().clone(),
+            refused,
+            first: None,
+        };
+        if let Ok(agent) = HeaderValue::from_str(&self.effective.user_agent)
+            && !agent.is_empty()
+        {
+            order.headers.insert(header::USER_AGENT, agent);
+        }
+        if let Some(kind) = arguments.optional_text(5)?
+            && let Ok(kind) = HeaderValue::from_str(&kind)
+        {
+            order.headers.insert(header::CONTENT_TYPE, kind);
+        }
+        let mut auth = None;
+        if let Some(params) = arguments.get(3).and_then(Value::as_object) {
+            for entry in params.props::<String, Value>() {
+                let (key, value) = entry?;
+                if value.is_undefined() || (value.is_null() && key != "responseCallback") {
+                    continue;
+                }
+                if key == "auth" {
+                    auth = Some(values::text(ctx, &value)?);
+                } else {
+                    order.read_param(ctx, &key, &value)?;
+                }
+            }
+        }
+        order.authenticate(ctx, auth.as_deref())?;
+        Ok(order)
+    }
+}
+
+// === impl Order ===
+
+impl Order {
+    fn read_param<'js>(&mut self, ctx: &Ctx<'js>, key: &str, value: &Value<'js>) -> Result<()> {
+        let wrong = |what: &str| values::throw(ctx, &format!("params.{key}: {what}"));
+        match key {
+            "headers" => {
+                for (name, value) in texts(ctx, value)? {
+                    let name: HeaderName = name
+                        .trim()
+                        .parse()
+                        .map_err(|_| wrong(&format!("{name:?} is not a header name")))?;
+                    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+                        wrong(&format!("the value of {name} has control characters"))
+                    })?;
+                    // What the transport decides by itself.
+                    if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+                        self.headers.insert(name, value);
+                    }
+                }
+            }
+            "cookies" => {
+                let object = value
+                    .as_object()
+                    .ok_or_else(|| wrong("an object is expected"))?;
+                for entry in object.props::<String, Value>() {
+                    let (name, value) = entry?;
+                    match value.as_object().filter(|_| !value.is_string()) {
+                        Some(cookie) => self.cookies.push((
+                            name,
+                            values::text(ctx, &cookie.get::<_, Value>("value")?)?,
+                            cookie.get::<_, Option<bool>>("replace")?.unwrap_or(false),
+                        )),
+                        None => self.cookies.push((name, values::text(ctx, &value)?, false)),
+                    }
+                }
+            }
+            "tags" => {
+                let tags = texts(ctx, value)?;
+                self.tags = self.tags.with_all(
+                    tags.into_iter()
+                        .map(|(name, value)| (name.into(), value.into())),
+                );
+            }
+            "timeout" => {
+                self.timeout = match value.as_number() {
+                    Some(milliseconds) => Duration::try_from_secs_f64(milliseconds / 1000.0)
+                        .map_err(|_| wrong("not a time"))?,
+                    None => {
+                        values::text(ctx, value)?
+                            .parse::<Span>()
+                            .map_err(|error| wrong(&error.to_string()))?
+                            .0
+                    }
+                };
+                if self.timeout.is_zero() {
+                    self.timeout = DEFAULT_TIMEOUT;
+                }
+            }
+            "redirects" => {
+                self.redirects = u64::from_js(ctx, value.clone())?;
+                self.redirects_given = true;
+            }
+            "responseType" => {
+                self.response_type = match values::text(ctx, value)?.as_str() {
+                    "text" => ResponseType::Text,
+                    "binary" => ResponseType::Binary,
+                    "none" => ResponseType::Nothing,
+                    other => return Err(wrong(&format!("{other:?} is not text, binary or none"))),
+                }
+            }
+            "compression" => {
+                let names = values::text(ctx, value)?;
+                let mut used = Vec::new();
+                for name in names.split(',') {
+                    let encoding = Encoding::named(name).map_err(|error| wrong(&error))?;
+                    if let Some(encoding) = encoding {
+                        self.body = compress(encoding, &self.body)
+                            .map_err(|error| wrong(&error.to_string()))?
+                            .into();
+                        used.push(encoding.name());
+                    }
+                }
+                if let Ok(line) = HeaderValue::from_str(&used.join(", ")) {
+                    self.headers.insert(header::CONTENT_ENCODING, line);
+                }
+            }
+            "jar" => {
+                let jar = value
+                    .as_object()
+                    .ok_or_else(|| wrong("a CookieJar is expected"))?;
+                self.jar = jar
+                    .get::<_, Option<u32>>("__jar")?
+                    .ok_or_else(|| wrong("a CookieJar is expected"))?;
+            }
+            "responseCallback" => self.expected = Expected::read(ctx, value)?,
+            "throw" => self.throw = value.as_bool().unwrap_or(false),
+            // As in k6, what is unknown has no effect.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn authenticate(&mut self, ctx: &Ctx<'_>, auth: Option<&str>) -> Result<()> {
+        match auth {
+            None | Some("" | "basic") => {}
+            Some(other) => {
+                return Err(values::throw(
+                    ctx,
+                    &format!("params.auth: {other:?} is not supported; basic is"),
+                ));
+            }
+        }
+        if self.url.username().is_empty() && self.url.password().is_none() {
+            return Ok(());
+        }
+        let plain = |text: &str| percent_decoded(text);
+        let credentials = format!(
+            "{}:{}",
+            plain(self.url.username()),
+            plain(self.url.password().unwrap_or_default())
+        );
+        // They are sent in the header alone.
+        let removed = self
+            .url
+            .set_username("")
+            .and_then(|()| self.url.set_password(None));
+        debug_assert!(
+            removed.is_ok(),
+            "a URL with a host has room for credentials"
+        );
+        let value = format!("Basic {}", STANDARD.encode(credentials));
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            self.headers.entry(header::AUTHORIZATION).or_insert(value);
+        }
+        Ok(())
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match hex {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn texts<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Result<Vec<(String, String)>> {
+    let list = [value.clone()];
+    Arguments::new(ctx, &list).texts_by_name(0)
+}
