@@ -88,10 +88,8 @@ pub fn api(
     clock: Clock,
     jobs: Vec<ScrapeConfig>,
 ) -> ApiParts {
-    let mut config = Config::default();
-    config.scrape_configs = jobs;
     let loaded = LoadedConfig {
-        config: Arc::new(config),
+        config: Arc::new(Config::of_jobs(jobs)),
         last_reload_succeeded: true,
         loaded_at: clock.now(),
     };

@@ -79,10 +79,10 @@ impl Rule {
         for filter in &config.series_filters {
             match (filter.is.as_str(), filter.is_not.as_str()) {
                 (is, "") if !is.is_empty() => {
-                    filters.push((expression(is, "seriesFilters")?, true))
+                    filters.push((expression(is, "seriesFilters")?, true));
                 }
                 ("", is_not) if !is_not.is_empty() => {
-                    filters.push((expression(is_not, "seriesFilters")?, false))
+                    filters.push((expression(is_not, "seriesFilters")?, false));
                 }
                 _ => {
                     return Err(wrong("seriesFilters")(

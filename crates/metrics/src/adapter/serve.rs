@@ -67,7 +67,6 @@ fn body(code: StatusCode, value: &Value) -> Response {
 
 impl Adapter {
     /// The paths below `/apis/custom.metrics.k8s.io/VERSION`.
-    #[must_use]
     pub fn custom(&self, version: &'static str) -> Router {
         let root = format!("/apis/{CUSTOM_GROUP}/{version}");
         Router::new()
@@ -90,7 +89,6 @@ impl Adapter {
     }
 
     /// The paths below `/apis/external.metrics.k8s.io/v1beta1`.
-    #[must_use]
     pub fn external(&self) -> Router {
         let path = format!(
             "/apis/{EXTERNAL_GROUP}/{EXTERNAL_VERSION}/namespaces/{{namespace}}/{{metric}}"

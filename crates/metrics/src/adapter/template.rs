@@ -62,13 +62,13 @@ impl Template {
                     filled.push_str(&format!("[{}]", values.group_by.join(" ")));
                 }
                 Piece::Field(name) => {
-                    filled.push_str(values.texts.get(name.as_str()).map_or("", String::as_str))
+                    filled.push_str(values.texts.get(name.as_str()).map_or("", String::as_str));
                 }
                 Piece::Entry(_, key) => {
-                    filled.push_str(values.label_values.get(key).map_or("", String::as_str))
+                    filled.push_str(values.label_values.get(key).map_or("", String::as_str));
                 }
                 Piece::Item(_, at) => {
-                    filled.push_str(values.group_by.get(*at).map_or("", String::as_str))
+                    filled.push_str(values.group_by.get(*at).map_or("", String::as_str));
                 }
             }
         }

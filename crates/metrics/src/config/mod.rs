@@ -311,6 +311,15 @@ impl Config {
         Ok(config)
     }
 
+    /// A configuration of these jobs alone.
+    #[must_use]
+    pub fn of_jobs(jobs: Vec<ScrapeConfig>) -> Config {
+        Config {
+            scrape_configs: jobs,
+            ..Config::default()
+        }
+    }
+
     /// The configuration as YAML, with defaults filled in and secrets hidden.
     #[must_use]
     pub fn to_yaml(&self) -> String {

@@ -76,7 +76,6 @@ impl Exporters {
     }
 
     /// Serves them.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/metrics", get(everything))

@@ -343,6 +343,9 @@ fn limits(all: &[Series<'_>], text: &mut Text) {
     );
 }
 
+/// A number of one direction of a link.
+type Part = fn(&Direction) -> u64;
+
 /// A pod's link is told of once, whichever of its containers it was read from.
 fn networks(pods: &[Snapshot], measured: &[Measured], text: &mut Text) {
     let mut links: BTreeMap<(&str, &str), (Traffic, Timestamp)> = BTreeMap::new();
@@ -361,7 +364,7 @@ fn networks(pods: &[Snapshot], measured: &[Measured], text: &mut Text) {
             Some((snapshot, *traffic, *at))
         })
         .collect();
-    let parts: [(&str, &str, fn(&Direction) -> u64); 4] = [
+    let parts: [(&str, &str, Part); 4] = [
         ("bytes", "bytes", |direction| direction.bytes),
         ("errors", "errors encountered while", |direction| {
             direction.errors

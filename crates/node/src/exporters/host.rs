@@ -118,6 +118,9 @@ struct FileSystem<'a> {
     size: rustix::fs::StatVfs,
 }
 
+/// A number of a file system.
+type Value = fn(&FileSystem<'_>) -> f64;
+
 /// The file systems of the text of `/proc/self/mounts`; of those mounted twice the first place.
 fn file_systems(mounts: &str, text: &mut Text) {
     let mut seen = std::collections::BTreeSet::new();
@@ -154,7 +157,7 @@ fn file_systems(mounts: &str, text: &mut Text) {
             size,
         });
     }
-    let values: [(&str, &str, fn(&FileSystem<'_>) -> f64); 6] = [
+    let values: [(&str, &str, Value); 6] = [
         (
             "avail_bytes",
             "Filesystem space available to non-root users in bytes.",

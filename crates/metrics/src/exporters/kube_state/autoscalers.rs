@@ -6,13 +6,13 @@ use k8s_openapi::api::autoscaling::v2::{
     HorizontalPodAutoscaler, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
 };
 
-use super::{amount, and, created, flag, gauge, named, seconds, some};
+use super::{WriteLabels, amount, and, created, flag, gauge, named, seconds, some};
 use crate::instruments::{FamilyText, Text};
 
 const KIND: &str = "horizontalpodautoscaler";
 
 pub(super) fn write(autoscalers: &[Arc<HorizontalPodAutoscaler>], text: &mut Text) {
-    let labels = |found: &HorizontalPodAutoscaler, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |found: &HorizontalPodAutoscaler, write: &mut WriteLabels<'_>| {
         write(&named(&found.metadata, KIND));
     };
     created(text, KIND, autoscalers, |found| &found.metadata, labels);

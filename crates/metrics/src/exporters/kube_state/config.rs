@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{and, created, gauge, named, some};
+use super::{WriteLabels, and, created, gauge, named, some};
 use crate::instruments::Text;
 
 fn version(metadata: &ObjectMeta) -> Option<f64> {
@@ -14,7 +14,7 @@ fn version(metadata: &ObjectMeta) -> Option<f64> {
 }
 
 pub(super) fn config_maps(maps: &[Arc<ConfigMap>], text: &mut Text) {
-    let labels = |map: &ConfigMap, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |map: &ConfigMap, write: &mut WriteLabels<'_>| {
         write(&named(&map.metadata, "configmap"));
     };
     created(text, "configmap", maps, |map| &map.metadata, labels);
@@ -44,7 +44,7 @@ pub(super) fn config_maps(maps: &[Arc<ConfigMap>], text: &mut Text) {
 }
 
 pub(super) fn secrets(secrets: &[Arc<Secret>], text: &mut Text) {
-    let labels = |secret: &Secret, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |secret: &Secret, write: &mut WriteLabels<'_>| {
         write(&named(&secret.metadata, "secret"));
     };
     created(text, "secret", secrets, |secret| &secret.metadata, labels);

@@ -194,13 +194,16 @@ fn and<'a>(labels: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Vec<(&
     labels.iter().chain(more).copied().collect()
 }
 
+/// Takes the labels of an object's sample.
+type WriteLabels<'w> = dyn FnMut(&[(&str, &str)]) + 'w;
+
 /// `<kind>_created` of every object.
 fn created<T>(
     text: &mut Text,
     kind: &str,
     objects: &[Arc<T>],
     metadata: impl Fn(&T) -> &ObjectMeta,
-    labels: impl Fn(&T, &mut dyn FnMut(&[(&str, &str)])),
+    labels: impl Fn(&T, &mut WriteLabels<'_>),
 ) {
     let name = format!("kube_{kind}_created");
     gauge(

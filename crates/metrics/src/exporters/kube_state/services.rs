@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{EndpointSubset, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::{and, created, gauge, named};
+use super::{WriteLabels, and, created, gauge, named};
 use crate::instruments::Text;
 
 pub(super) fn services(services: &[Arc<Service>], text: &mut Text) {
@@ -100,7 +100,7 @@ pub(super) fn services(services: &[Arc<Service>], text: &mut Text) {
 }
 
 pub(super) fn endpoints(endpoints: &[Arc<Endpoints>], text: &mut Text) {
-    let labels = |found: &Endpoints, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |found: &Endpoints, write: &mut WriteLabels<'_>| {
         write(&named(&found.metadata, "endpoint"));
     };
     created(text, "endpoint", endpoints, |found| &found.metadata, labels);
@@ -194,7 +194,7 @@ pub(super) fn endpoints(endpoints: &[Arc<Endpoints>], text: &mut Text) {
 }
 
 pub(super) fn endpoint_slices(slices: &[Arc<EndpointSlice>], text: &mut Text) {
-    let labels = |found: &EndpointSlice, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |found: &EndpointSlice, write: &mut WriteLabels<'_>| {
         write(&named(&found.metadata, "endpointslice"));
     };
     created(

@@ -6,11 +6,11 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{and, created, flag, gauge, named, owners, some};
+use super::{WriteLabels, and, created, flag, gauge, named, owners, some};
 use crate::instruments::Text;
 
 pub(super) fn deployments(deployments: &[Arc<Deployment>], text: &mut Text) {
-    let labels = |deployment: &Deployment, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |deployment: &Deployment, write: &mut WriteLabels<'_>| {
         write(&named(&deployment.metadata, "deployment"));
     };
     created(
@@ -164,7 +164,7 @@ fn share(told: &IntOrString, of: i32, up: bool) -> Option<f64> {
 }
 
 pub(super) fn replica_sets(sets: &[Arc<ReplicaSet>], text: &mut Text) {
-    let labels = |set: &ReplicaSet, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |set: &ReplicaSet, write: &mut WriteLabels<'_>| {
         write(&named(&set.metadata, "replicaset"));
     };
     created(text, "replicaset", sets, |set| &set.metadata, labels);
@@ -228,7 +228,7 @@ pub(super) fn replica_sets(sets: &[Arc<ReplicaSet>], text: &mut Text) {
 }
 
 pub(super) fn disruption_budgets(budgets: &[Arc<PodDisruptionBudget>], text: &mut Text) {
-    let labels = |budget: &PodDisruptionBudget, write: &mut dyn FnMut(&[(&str, &str)])| {
+    let labels = |budget: &PodDisruptionBudget, write: &mut WriteLabels<'_>| {
         write(&named(&budget.metadata, "poddisruptionbudget"));
     };
     created(
