@@ -120,7 +120,7 @@ pub fn api(
 pub fn write_stats(tsdb: &Tsdb, text: &mut Text) {
     let stats = tsdb.stats();
     let mut one = |name: &str, help: &str, kind: Kind, value: f64| {
-        text.family(name, help, kind).sample(&[], value)
+        text.family(name, help, kind).sample(&[], value);
     };
     one(
         "prometheus_tsdb_head_series",
