@@ -221,7 +221,7 @@ mod tests {
             memory(
                 "MemTotal:  16 kB\nActive(anon): 2 kB\nHugePages_Total: 3\n",
                 text,
-            )
+            );
         });
         for line in [
             "node_memory_MemTotal_bytes 16384",
@@ -242,7 +242,7 @@ mod tests {
                 "io",
                 "some avg10=0 avg60=0 avg300=0 total=2500000\nfull avg10=0 total=1000000\n",
                 text,
-            )
+            );
         });
         assert!(text.contains("node_pressure_io_waiting_seconds_total 2.5\n"));
         assert!(text.contains("node_pressure_io_stalled_seconds_total 1\n"));
