@@ -126,6 +126,7 @@ impl Copying {
                 Existing::Replace => OnExisting::Replace,
             },
             followed,
+            ..CopyOptions::default()
         }
     }
 
