@@ -13,6 +13,8 @@
 //! | [`discovery`] | where targets come from: written down, files, servers, the Kubernetes API |
 //! | [`relabel`] | rules that choose targets and samples and change their labels |
 //! | [`mod@scrape`] | scrapes targets at their intervals into the database |
+//! | [`server`] | all of it together, as a Prometheus server runs |
+//! | [`show`] | answers as tables and charts for people |
 //! | [`http_api`] | Prometheus' HTTP API |
 //! | [`remote_write`] | samples from other servers, and to them |
 //! | [`http_client`] | how servers are asked: authentication, TLS, compression |
@@ -52,6 +54,8 @@ pub mod scrape;
 mod series;
 pub mod series_store;
 mod serve;
+pub mod server;
+pub mod show;
 pub mod template;
 pub mod tsdb;
 mod usage;

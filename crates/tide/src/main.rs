@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    alerts, demo, down, kubeconfig, load, migrate, rules, sample, silence, status, up,
+    alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status, up,
 };
 
 /// Kubernetes on one machine, for multi-tier applications: pods as sandboxed processes, Services,
@@ -32,6 +32,8 @@ enum Command {
     Kubeconfig(kubeconfig::Kubeconfig),
     Load(load::Load),
     Migrate(Box<migrate::Migrate>),
+    Metrics(Box<metrics::Metrics>),
+    Query(query::Query),
     Demo(demo::Demo),
     Rules(rules::Rules),
     Alerts(alerts::Alerts),
@@ -63,6 +65,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kubeconfig(kubeconfig) => done(kubeconfig.execute()),
         Command::Load(load) => load.execute(),
         Command::Migrate(migrate) => migrate.execute(),
+        Command::Metrics(metrics) => done(metrics.execute()),
+        Command::Query(query) => done(query.execute()),
         Command::Demo(demo) => demo.execute(),
         Command::Rules(rules) => rules.execute(),
         Command::Alerts(alerts) => done(alerts.execute()),

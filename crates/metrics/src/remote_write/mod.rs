@@ -3,9 +3,12 @@
 //! | part | is |
 //! | --- | --- |
 //! | [`receive`] | takes a request's samples into the database |
+//! | [`RemoteWriter`] | sends what is committed to another database |
 //! | [`message`] | the messages, and their compressed form |
 
 pub mod message;
 mod receive;
+mod send;
 
 pub use receive::{ReceiveError, Received, receive};
+pub use send::{RemoteWriter, SendCounts};

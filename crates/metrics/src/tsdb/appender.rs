@@ -198,7 +198,19 @@ impl Appender {
     pub fn commit(mut self) -> Result<(), TsdbError> {
         let samples = std::mem::take(&mut self.samples);
         let late = std::mem::take(&mut self.late);
-        self.head.commit(samples, late, self.bounds)
+        let listeners = self.head.listeners.read().clone();
+        let told: Vec<(Labels, Sample)> = if listeners.is_empty() {
+            Vec::new()
+        } else {
+            let all = samples.iter().chain(&late);
+            all.map(|(series, sample)| (series.labels.clone(), *sample))
+                .collect()
+        };
+        self.head.commit(samples, late, self.bounds)?;
+        for listener in &listeners {
+            listener.committed(&told);
+        }
+        Ok(())
     }
 
     /// Forgets the samples.

@@ -34,6 +34,8 @@ pub(super) struct Head {
     /// The newest sample's time; the least number where there is none.
     pub(super) newest: AtomicI64,
     pub(super) appenders: AtomicU64,
+    /// Who is told of what was committed.
+    pub(super) listeners: RwLock<Vec<Arc<dyn super::CommitListener>>>,
     pub(super) counts: Counts,
 }
 
@@ -121,6 +123,7 @@ impl Head {
             sealed: Sealed::default(),
             newest: AtomicI64::new(i64::MIN),
             appenders: AtomicU64::new(0),
+            listeners: RwLock::default(),
             counts: Counts::default(),
         }
     }

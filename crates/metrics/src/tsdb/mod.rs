@@ -61,6 +61,12 @@ use head::Head;
 /// The value that says a series ended here, by its exact bits.
 pub const STALE_NAN: f64 = f64::from_bits(crate::series_store::STALE_BITS);
 
+/// Is told of samples that were committed, such as remote write.
+pub trait CommitListener: Send + Sync + std::fmt::Debug {
+    /// Takes note of samples; must not wait.
+    fn committed(&self, samples: &[(Labels, crate::series_store::Sample)]);
+}
+
 /// A time series database. Cheap to clone; clones are the same database.
 #[derive(Debug, Clone)]
 pub struct Tsdb(Arc<Inner>);
@@ -111,6 +117,11 @@ impl Tsdb {
             maintenance: Mutex::default(),
             metadata: RwLock::default(),
         }))
+    }
+
+    /// Makes these the listeners that are told of every commit from now on.
+    pub fn set_listeners(&self, listeners: Vec<Arc<dyn CommitListener>>) {
+        *self.0.head.listeners.write() = listeners;
     }
 
     /// Collects samples to commit together.

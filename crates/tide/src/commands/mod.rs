@@ -7,6 +7,8 @@ pub(crate) mod kubeconfig;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod rules;
+pub(crate) mod metrics;
+pub(crate) mod query;
 pub(crate) mod sample;
 pub(crate) mod silence;
 pub(crate) mod status;
