@@ -62,9 +62,9 @@ impl Form {
     pub(super) fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.get(name) {
             "" => Ok(None),
-            text => parse_time(text)
-                .map(Some)
-                .map_err(|reason| invalid(name, &reason)),
+            text => parse_time(text).map(Some).map_err(|reason| {
+                invalid(name, &format!("invalid time value for '{name}': {reason}"))
+            }),
         }
     }
 
@@ -104,8 +104,20 @@ impl Form {
 }
 
 fn selector(text: &str, name: &str) -> Result<Vec<Matcher>, ApiError> {
-    let query = Query::parse(text, crate::promql::Options::default())
-        .map_err(|error| invalid(name, &error.to_string()))?;
+    let takes_all = || {
+        invalid(
+            name,
+            &format!("{name} must contain at least one non-empty matcher"),
+        )
+    };
+    let query = Query::parse(text, crate::promql::Options::default()).map_err(|error| {
+        let reason = error.to_string();
+        if reason.ends_with("must contain at least one non-empty matcher") {
+            takes_all()
+        } else {
+            invalid(name, &reason)
+        }
+    })?;
     let Some(matchers) = query.as_selector() else {
         return Err(invalid(name, &format!("{text:?} is no series selector")));
     };
@@ -113,8 +125,7 @@ fn selector(text: &str, name: &str) -> Result<Vec<Matcher>, ApiError> {
         .iter()
         .any(|matcher| !matcher.accepts_series(&Labels::empty()));
     if !narrows {
-        let reason = format!("{name} must contain at least one non-empty matcher");
-        return Err(invalid(name, &reason));
+        return Err(takes_all());
     }
     Ok(matchers.to_vec())
 }

@@ -10,7 +10,7 @@ use crate::scrape::{Health, TargetReport};
 use crate::series_store::{Labels, METRIC_NAME, Matcher};
 
 use super::Api;
-use super::answer::{ApiError, ErrorType, Reply};
+use super::answer::{ApiError, Reply};
 use super::form::{Form, invalid};
 
 /// Go's time that was never set.
@@ -154,12 +154,6 @@ pub(super) async fn metadata(State(api): State<Api>, form: Form) -> Result<Reply
                 });
             }
         }
-    }
-    if views.is_empty() {
-        return Err(ApiError::new(
-            ErrorType::NotFound,
-            "specified metadata not found",
-        ));
     }
     Reply::of(&views)
 }

@@ -9,6 +9,8 @@
 pub mod message;
 mod receive;
 mod send;
+#[cfg(test)]
+mod send_tests;
 
 pub use receive::{ReceiveError, Received, receive};
 pub use send::{RemoteWriter, SendCounts};

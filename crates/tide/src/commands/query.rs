@@ -17,7 +17,7 @@ use crate::data_folder::DataFolderArgument;
 /// How long an answer is waited for.
 const LIMIT: Duration = Duration::from_mins(2);
 /// Where the running platform serves Prometheus' API, through its own.
-const OWN: &str = "/api/v1/namespaces/kube-system/services/prometheus/proxy";
+const OWN: &str = "/api/v1/namespaces/kube-system/services/prometheus:9090/proxy";
 /// Where a server is looked for when no platform runs.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:9090";
 /// Points of a chart, where no step is said.

@@ -13,10 +13,10 @@ impl Evaluator<'_> {
             Function::Time => return self.scalars(steps, |time| time as f64 / 1000.0),
             Function::Pi => return self.scalars(steps, |_| std::f64::consts::PI),
             Function::Start => return self.scalars(steps, |_| self.query.start as f64 / 1000.0),
-            Function::End => return self.scalars(steps, |_| self.query.last() as f64 / 1000.0),
+            Function::End => return self.scalars(steps, |_| self.query.end as f64 / 1000.0),
             Function::Step => return self.scalars(steps, |_| self.query.step as f64 / 1000.0),
             Function::Range => {
-                let range = self.query.last() - self.query.start;
+                let range = self.query.end - self.query.start;
                 return self.scalars(steps, |_| range as f64 / 1000.0);
             }
             Function::MaxOf => return self.zip_scalars(arguments, steps, greater),

@@ -37,6 +37,8 @@ pub(crate) struct Steps {
     /// Zero for an instant.
     pub(crate) step: i64,
     pub(crate) count: usize,
+    /// The end that was asked for, which need not be a step: what `end()` means.
+    pub(crate) end: i64,
 }
 
 // === impl Steps ===
@@ -47,6 +49,7 @@ impl Steps {
             start: at,
             step: 0,
             count: 1,
+            end: at,
         }
     }
 
@@ -61,6 +64,7 @@ impl Steps {
             start: span.start,
             step: span.step,
             count: usize::try_from(count).unwrap_or(usize::MAX),
+            end: span.end,
         }
     }
 

@@ -163,7 +163,7 @@ impl<'a> Evaluator<'a> {
         pin.map(|pin| match pin {
             Pin::At(time) => time,
             Pin::Start => self.query.start,
-            Pin::End => self.query.last(),
+            Pin::End => self.query.end,
         })
     }
 
@@ -185,7 +185,7 @@ impl<'a> Evaluator<'a> {
         Ok(match length {
             Length::Fixed(milliseconds) => seconds(*milliseconds),
             Length::Step => seconds(self.query.step),
-            Length::QueryRange => seconds(self.query.last() - self.query.start),
+            Length::QueryRange => seconds(self.query.end - self.query.start),
             Length::Negative(length) => -self.seconds(length)?,
             Length::Least(left, right) => self.seconds(left)?.min(self.seconds(right)?),
             Length::Greatest(left, right) => self.seconds(left)?.max(self.seconds(right)?),
