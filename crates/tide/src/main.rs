@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status, up,
+    alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status,
+    up,
 };
 
 /// Kubernetes on one machine, for multi-tier applications: pods as sandboxed processes, Services,
