@@ -37,6 +37,8 @@ pub mod exit {
     pub const EXCEPTION: u8 = 107;
     /// The script ended the test.
     pub const ABORTED: u8 = 108;
+    /// The script marked the test as failed.
+    pub const MARKED_AS_FAILED: u8 = 110;
 }
 
 /// What a test is told besides its script.
@@ -377,6 +379,7 @@ impl Session {
             Some(StopReason::Script(_)) => exit::EXCEPTION,
             Some(StopReason::Threshold(_)) => exit::THRESHOLDS,
             None if !summary.crossed().is_empty() => exit::THRESHOLDS,
+            None if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
             None => 0,
         };
         Ok(Finished {

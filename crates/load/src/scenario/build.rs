@@ -232,7 +232,7 @@ impl Reading<'_> {
                 };
                 if scenario.rate.is_none() {
                     self.fault("the iteration rate isn't specified");
-                } else if !(rate.count > 0.0) {
+                } else if rate.count <= 0.0 {
                     self.fault("the iteration rate must be more than 0");
                 }
                 Executor::ConstantArrivalRate {
@@ -246,7 +246,7 @@ impl Reading<'_> {
                     count: scenario.start_rate.unwrap_or(0.0),
                     per: self.time_unit(),
                 };
-                if !(start.count >= 0.0) {
+                if start.count < 0.0 {
                     self.fault("the startRate value can't be negative");
                 }
                 let stages = self.stages();

@@ -1,0 +1,408 @@
+//! `tide load SCRIPT.js` beside the real k6: the same script, the same server, the same verdicts.
+
+// Every test uses a part of it.
+#[allow(dead_code, unreachable_pub, unused_imports)]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use support::{Outcome, run, wait::PATIENCE};
+
+/// A server on a free port that answers every request at once: `/missing` with 404, all else with 200.
+fn serve() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(&stream));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Answers requests until the client goes.
+fn answer(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if !reader.read_line(&mut first).is_ok_and(|read| read > 0) {
+            return;
+        }
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            if !reader.read_line(&mut header).is_ok_and(|read| read > 2) {
+                break;
+            }
+            let header = header.to_ascii_lowercase();
+            if let Some(value) = header.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let status = if first.contains("/missing") {
+            "404 Not Found"
+        } else {
+            "200 OK"
+        };
+        let mut writer = stream;
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+        if writer.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A folder with a script, and both programs.
+struct Stage {
+    folder: tempfile::TempDir,
+    url: String,
+    k6: Option<PathBuf>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let k6 = std::env::var_os("SPRINGTIDE_K6").map(PathBuf::from);
+        if k6.is_none() {
+            support::skip("SPRINGTIDE_K6 names no k6 to compare with");
+        }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            url: serve(),
+            k6,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn script(&self, text: &str) -> PathBuf {
+        let path = self.file("script.js");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Runs a script by `tide load`.
+    fn tide(&self, script: &Path, flags: &[&str]) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+        command.arg("load").arg(script).args(flags);
+        self.run(command)
+    }
+
+    /// Runs a script by k6, where there is one.
+    fn k6(&self, script: &Path, flags: &[&str]) -> Option<Outcome> {
+        let mut command = Command::new(self.k6.as_ref()?);
+        command
+            .args(["run", "--no-color", "--address", "127.0.0.1:0"])
+            .env("K6_NO_USAGE_REPORT", "true")
+            .arg(script)
+            .args(flags);
+        Some(self.run(command))
+    }
+
+    fn run(&self, mut command: Command) -> Outcome {
+        command
+            .current_dir(self.folder.path())
+            .env("URL", &self.url);
+        run(&mut command, PATIENCE)
+    }
+
+    /// The exit statuses of both, and what `tide` said.
+    fn both(&self, text: &str, flags: &[&str]) -> (Outcome, Option<i32>) {
+        let script = self.script(text);
+        let ours = self.tide(&script, flags);
+        let theirs = self.k6(&script, flags).and_then(|outcome| outcome.status);
+        (ours, theirs)
+    }
+}
+
+/// Options or code of a script, and the exit status that it has.
+const STATUSES: &[(&str, &str, i32)] = &[
+    (
+        "a plain run",
+        "export const options = {iterations: 3}; export default function () { http.get(url); }",
+        0,
+    ),
+    (
+        "an exception of an iteration",
+        "export default function () { throw new Error('x'); }",
+        0,
+    ),
+    (
+        "an exception of the init code",
+        "throw new Error('x'); export default function () {}",
+        107,
+    ),
+    (
+        "an exception of setup",
+        "export function setup() { throw new Error('x'); } export default function () {}",
+        107,
+    ),
+    (
+        "an aborted test",
+        "export default function () { exec.test.abort('enough'); }",
+        108,
+    ),
+    (
+        "a test marked as failed",
+        "export default function () { exec.test.fail('bad'); }",
+        110,
+    ),
+    (
+        "a setup that takes too long",
+        "export const options = {setupTimeout: '100ms'}; export function setup() { sleep(60); } export default function () {}",
+        100,
+    ),
+    (
+        "a teardown that takes too long",
+        "export const options = {teardownTimeout: '100ms'}; export function teardown() { sleep(60); } export default function () {}",
+        101,
+    ),
+    (
+        "a threshold that is crossed",
+        "export const options = {iterations: 2, thresholds: {http_reqs: ['count>5']}}; export default function () { http.get(url); }",
+        99,
+    ),
+    (
+        "a threshold that aborts",
+        "export const options = {vus: 1, duration: '10m', thresholds: {http_reqs: [{threshold: 'count<1', abortOnFail: true}]}}; export default function () { http.get(url); sleep(0.1); }",
+        99,
+    ),
+    (
+        "a threshold of a sub-metric",
+        "export const options = {iterations: 2, thresholds: {'http_reqs{status:404}': ['count>0']}}; export default function () { http.get(url); }",
+        99,
+    ),
+    (
+        "a threshold that is none",
+        "export const options = {iterations: 1, thresholds: {http_reqs: ['p(95)<5']}}; export default function () {}",
+        104,
+    ),
+    (
+        "a threshold on nothing",
+        "export const options = {iterations: 1, thresholds: {nothing: ['count>5']}}; export default function () {}",
+        104,
+    ),
+    (
+        "a duration that is too short",
+        "export const options = {duration: '10ms'}; export default function () {}",
+        104,
+    ),
+    (
+        "two shortcuts at once",
+        "export const options = {iterations: 1, stages: [{duration: '1s', target: 1}]}; export default function () {}",
+        104,
+    ),
+    (
+        "an executor without its function",
+        "export const options = {scenarios: {a: {executor: 'per-vu-iterations', exec: 'nope'}}}; export default function () {}",
+        104,
+    ),
+    (
+        "an unknown option",
+        "export const options = {iterations: 1, nonsense: 3}; export default function () {}",
+        0,
+    ),
+];
+
+#[test]
+fn exit_statuses_are_those_of_k6() {
+    let stage = Stage::new();
+    let head = "import http from 'k6/http'; import exec from 'k6/execution'; import { sleep } from 'k6'; const url = __ENV.URL;\n";
+    for (what, text, status) in STATUSES {
+        let (ours, theirs) = stage.both(&format!("{head}{text}"), &["--quiet"]);
+        assert_eq!(ours.status, Some(*status), "{what}: {ours:#?}");
+        if let Some(theirs) = theirs {
+            assert_eq!(theirs, *status, "{what}: k6 itself");
+        }
+    }
+}
+
+/// A script with groups, checks, own metrics, tags, and fixed numbers of iterations.
+const COUNTED: &str = r#"
+import http from 'k6/http';
+import { check, group } from 'k6';
+import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
+
+const orders = new Counter('orders'), size = new Gauge('size'), good = new Rate('good'), took = new Trend('took', true);
+
+export const options = {
+  summaryTrendStats: ['avg', 'max', 'p(99)', 'count'],
+  tags: { team: 'blue' },
+  scenarios: {
+    shared: { executor: 'shared-iterations', vus: 3, iterations: 20 },
+    each: { executor: 'per-vu-iterations', vus: 2, iterations: 5, exec: 'each', tags: { kind: 'each' } },
+    rate: { executor: 'constant-arrival-rate', rate: 20, duration: '1s', preAllocatedVUs: 20, exec: 'each' },
+  },
+  thresholds: {
+    orders: ['count==20'],
+    checks: ['rate>0.9'],
+    'http_reqs{kind:each}': ['count==10'],
+    'took{team:blue}': ['max<=5'],
+  },
+};
+
+export function setup() { return { url: __ENV.URL }; }
+
+export default function (data) {
+  group('order', () => {
+    const answer = http.get(`${data.url}/menu`);
+    check(answer, { 'is there': (r) => r.status === 200, 'is not there': (r) => r.status === 404 });
+    group('pay', () => { check(http.post(`${data.url}/pay`, { sum: 5 }), { 'paid': (r) => r.body === 'ok' }); });
+  });
+  orders.add(1); size.add(7); good.add(true); took.add(5);
+}
+
+export function each(data) { http.get(`${data.url}/missing`, { tags: { name: 'nowhere' } }); }
+"#;
+
+/// What does not depend on time, of k6's `--summary-export`.
+fn timeless(path: &Path) -> BTreeMap<String, Value> {
+    let summary: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let mut found = BTreeMap::new();
+    for (name, metric) in summary["metrics"].as_object().unwrap() {
+        for field in ["count", "passes", "fails", "thresholds"] {
+            let is_data = name.starts_with("data_");
+            if let Some(value) = metric.get(field)
+                && !is_data
+            {
+                found.insert(format!("{name} {field}"), value.clone());
+            }
+        }
+    }
+    found.insert("groups".to_owned(), summary["root_group"].clone());
+    found
+}
+
+#[test]
+fn a_script_counts_the_same_under_both_programs() {
+    let stage = Stage::new();
+    let script = stage.script(COUNTED);
+    let ours = stage.tide(
+        &script,
+        &[
+            "--summary-export",
+            "ours.json",
+            "--out",
+            "json=ours.ndjson",
+            "--junit",
+            "ours.xml",
+        ],
+    );
+    assert_eq!(ours.status, Some(99), "{ours:#?}");
+    let ours_counted = timeless(&stage.file("ours.json"));
+    assert_eq!(ours_counted["orders count"], 20);
+    assert_eq!(ours_counted["http_reqs{kind:each} count"], 10);
+    assert_eq!(ours_counted["iterations count"], 50);
+    let junit = fs::read_to_string(stage.file("ours.xml")).unwrap();
+    assert!(junit.contains("failures=\"2\""), "{junit}");
+    let Some(theirs) = stage.k6(
+        &script,
+        &[
+            "--summary-export",
+            "theirs.json",
+            "--out",
+            "json=theirs.ndjson",
+        ],
+    ) else {
+        return;
+    };
+    assert_eq!(theirs.status, Some(99), "{theirs:#?}");
+    assert_eq!(ours_counted, timeless(&stage.file("theirs.json")));
+    assert_eq!(
+        points(&stage.file("ours.ndjson")),
+        points(&stage.file("theirs.ndjson"))
+    );
+}
+
+/// How many points of each metric there are with each set of tags; times and values left out.
+fn points(path: &Path) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let metric = line["metric"].as_str().unwrap();
+        // How often users are counted depends on time; bytes are counted at other moments.
+        let depends_on_time = metric.starts_with("vus") || metric.starts_with("data_");
+        if line["type"] == "Point" && !depends_on_time && metric != "http_req_response_time" {
+            *counts
+                .entry(format!("{metric} {}", line["data"]["tags"]))
+                .or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn flags_and_variables_win_over_the_script() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "export const options = {vus: 3, duration: '10m'}; export default function () { console.log(`env ${__ENV.WHO} ${__VU}`); }",
+    );
+    let ours = stage.tide(
+        &script,
+        &["--vus", "2", "--iterations", "2", "-e", "WHO=me", "--quiet"],
+    );
+    assert_eq!(ours.status, Some(0), "{ours:#?}");
+    ours.expect_said(&["env me", "iterations", "vus_max"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+    command
+        .arg("load")
+        .arg(&script)
+        .env("K6_ITERATIONS", "3")
+        .env("K6_VUS", "1");
+    let by_variable = stage.run(command);
+    assert_eq!(by_variable.status, Some(0), "{by_variable:#?}");
+    by_variable.expect_said(&["3 complete and 0 interrupted iterations"]);
+}
+
+#[test]
+fn a_script_writes_its_own_summary() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "export const options = {iterations: 4}; export default function () {}\n\
+         export function handleSummary(data) { return { stdout: `did ${data.metrics.iterations.values.count}\\n`, 'own.txt': 'kept' }; }",
+    );
+    let ours = stage.tide(&script, &[]);
+    assert_eq!(ours.status, Some(0), "{ours:#?}");
+    ours.expect_said(&["did 4"]);
+    assert!(!ours.has_said("TOTAL RESULTS"));
+    assert_eq!(fs::read_to_string(stage.file("own.txt")).unwrap(), "kept");
+}
+
+#[test]
+fn what_cannot_be_is_said_with_the_right_status() {
+    let stage = Stage::new();
+    let script = stage.script("export default function () {}");
+    for (flags, status, said) in [
+        (&["--rate", "5"][..], 1, "--rate is for a URL"),
+        (&["--vus", "1.5"], 1, "a whole number of users"),
+        (&["--out", "influxdb=x"], 104, "write json=FILE or csv=FILE"),
+        (&["--out", "json=/nowhere/at/all"], 104, "/nowhere/at/all"),
+        (&["--env", "NOTHING"], 1, "NAME=VALUE"),
+        (&["--summary-trend-stats", "p95"], 104, "is not a statistic"),
+        (&["--iterations", "many"], 2, "invalid value"),
+    ] {
+        stage.tide(&script, flags).expect_failure(status, &[said]);
+    }
+    let missing = stage.file("missing.js");
+    stage
+        .tide(&missing, &[])
+        .expect_failure(107, &["missing.js"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+    command.args(["load", &stage.url, "--iterations", "3"]);
+    stage
+        .run(command)
+        .expect_failure(1, &["--iterations is for scripts"]);
+}
