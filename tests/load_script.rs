@@ -116,7 +116,7 @@ impl Stage {
         command
             .current_dir(self.folder.path())
             .env("URL", &self.url);
-        run(&mut command, PATIENCE)
+        run(command, PATIENCE)
     }
 
     /// The exit statuses of both, and what `tide` said.
