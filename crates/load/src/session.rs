@@ -195,7 +195,8 @@ impl Session {
             .overlaid(Options::of_environment(&settings.environment)?)
             .overlaid(settings.flags.clone());
         script.configure(options.clone())?;
-        let (plans, warnings) = scenarios(&options)?;
+        let (plans, mut warnings) = scenarios(&options)?;
+        warnings.extend(without_effect(&options));
         for warning in &warnings {
             log(LogLine {
                 level: "warning",
@@ -389,6 +390,24 @@ impl Session {
             status,
         })
     }
+}
+
+/// Warnings for options of k6 that do nothing here.
+fn without_effect(options: &Options) -> Vec<String> {
+    [
+        ("executionSegment", options.execution_segment.is_some()),
+        (
+            "executionSegmentSequence",
+            options.execution_segment_sequence.is_some(),
+        ),
+        ("paused", options.paused == Some(true)),
+        ("ext", options.ext.is_some()),
+        ("cloud", options.cloud.is_some()),
+    ]
+    .into_iter()
+    .filter(|(_, given)| *given)
+    .map(|(name, _)| format!("the option `{name}` has no effect: this program does not support it"))
+    .collect()
 }
 
 fn warn(log: &Log, message: &str) {
