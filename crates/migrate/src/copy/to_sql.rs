@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::complete::{foreign_key_steps, key_steps, orphans};
@@ -21,7 +22,7 @@ use super::progress::{Counters, Event};
 use super::quarantine::{COPY_HEADER, COPY_TRAILER, Refused};
 use super::range::Range;
 use super::read::{Limits, ReadError, TableReader};
-use super::{CopyError, refused_error};
+use super::{CopyError, PROGRESS_INTERVAL, refused_error};
 use crate::ddl::{self, Phase};
 use crate::plan::{Plan, TablePlan, quote_literal, quote_name};
 use crate::snapshot::{Reader, Snapshot, SourceError};
@@ -32,17 +33,18 @@ const QUARANTINE: &str = "springtide_files.quarantine";
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesReport {
-    /// Rows in the files of data.
+    /// Rows in the files of data. `psql` finds those that break a key, a check or a foreign key.
     pub rows: u64,
     /// Tables, by their names in the source, with rows that cannot be converted, and how many.
     pub quarantined: Vec<(String, u64)>,
 }
 
-/// Writes a plan and its rows as files for `psql` into a folder, which is made if need be.
+/// Writes a plan and its rows as files for `psql` into a folder, which is made if need be. The file that
+/// runs the others is written last: it is there only when they are complete.
 ///
 /// # Errors
-/// When the source cannot be read or a file not be written; under `strict` at the first row that cannot
-/// be converted.
+/// When the folder holds something already, the source cannot be read or a file not be written; under
+/// `strict` at the first row that cannot be converted.
 pub async fn write_files(
     folder: &Path,
     snapshot: &Arc<Snapshot>,
@@ -51,11 +53,19 @@ pub async fn write_files(
     events: mpsc::Sender<Event>,
     cancel: CancellationToken,
 ) -> Result<FilesReport, CopyError> {
+    refuse_used(folder).await?;
     let data = folder.join("data");
     tokio::fs::create_dir_all(&data)
         .await
         .map_err(|error| unwritable(&data, &error))?;
     let total: u64 = plan.tables.iter().map(|table| table.rows).sum();
+    let started = Event::Started {
+        tables: plan.tables.len(),
+        rows: total,
+        bytes: plan.tables.iter().map(|table| table.bytes).sum(),
+        resumed_rows: 0,
+    };
+    let _ = events.send(started).await;
     let counters = Arc::new(Counters::new(0, total));
     let mut reader = Some(
         snapshot
@@ -73,9 +83,6 @@ pub async fn write_files(
          storage_class text, value bytea, row text, row_hash bigint, row_number bigint);\n"
     );
     for (index, table) in plan.tables.iter().enumerate() {
-        if cancel.is_cancelled() {
-            return Err(CopyError::Cancelled);
-        }
         let name = format!("data/{:04}.copy", index + 1);
         let columns: Vec<String> = table
             .copied()
@@ -93,7 +100,11 @@ pub async fn write_files(
             table,
             &mut reader,
             strict,
-            &counters,
+            &Told {
+                counters: &counters,
+                events: &events,
+                cancel: &cancel,
+            },
         )
         .await?;
         for row in &refused {
@@ -182,12 +193,12 @@ pub async fn write_files(
                  \\ir 1-tables.sql\n\\ir 2-data.sql\n\\ir 3-quarantine.sql\n\\ir 4-keys.sql\n\\ir 5-rest.sql\nCOMMIT;\n\
                  SELECT table_name, count(*) AS quarantined FROM springtide_files.quarantine GROUP BY 1 ORDER BY 1;\n";
     let files = [
-        ("migrate.sql", order.to_owned()),
         ("1-tables.sql", phases(&|phase| phase <= Phase::Tables)),
         ("2-data.sql", copies),
         ("3-quarantine.sql", quarantine),
         ("4-keys.sql", keys),
         ("5-rest.sql", rest),
+        ("migrate.sql", order.to_owned()),
     ];
     for (name, text) in files {
         let path = folder.join(name);
@@ -202,6 +213,31 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CopyError {
     CopyError::Refused(format!("cannot write {}: {error}", path.display()))
 }
 
+/// Files of an earlier run, or of somebody else, are neither mixed with new ones nor overwritten.
+async fn refuse_used(folder: &Path) -> Result<(), CopyError> {
+    let mut inside = match tokio::fs::read_dir(folder).await {
+        Ok(inside) => inside,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unwritable(folder, &error)),
+    };
+    match inside.next_entry().await {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(CopyError::Refused(format!(
+            "the folder {} is not empty (it holds {}); name a new or empty one, or remove what an earlier run left there",
+            folder.display(),
+            found.file_name().to_string_lossy()
+        ))),
+        Err(error) => Err(unwritable(folder, &error)),
+    }
+}
+
+/// How the caller hears of the writing, and ends it.
+struct Told<'a> {
+    counters: &'a Arc<Counters>,
+    events: &'a mpsc::Sender<Event>,
+    cancel: &'a CancellationToken,
+}
+
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
@@ -213,13 +249,14 @@ async fn write_table(
     table: &TablePlan,
     reader: &mut Option<Reader>,
     strict: bool,
-    counters: &Arc<Counters>,
+    told: &Told<'_>,
 ) -> Result<(u64, Vec<Refused>), CopyError> {
     let failed = |error: std::io::Error| unwritable(path, &error);
     let file = tokio::fs::File::create(path).await.map_err(failed)?;
     let mut file = tokio::io::BufWriter::new(file);
     file.write_all(COPY_HEADER).await.map_err(failed)?;
     let table_reader = Arc::new(TableReader::new(table, false));
+    let mut at = Instant::now();
     let (mut range, mut rows, mut refused) = (Range::WHOLE, 0, Vec::new());
     loop {
         let (rows_to, mut rows_from) = mpsc::channel(4);
@@ -229,7 +266,7 @@ async fn write_table(
         let (this, that, counters) = (
             Arc::clone(&table_reader),
             range.clone(),
-            Arc::clone(counters),
+            Arc::clone(told.counters),
         );
         let limits = Limits {
             rows: u64::MAX,
@@ -241,6 +278,17 @@ async fn write_table(
             (taken, read)
         });
         while let Some(bytes) = rows_from.recv().await {
+            if told.cancel.is_cancelled() {
+                // The reader ends by itself when nobody takes what it reads.
+                return Err(CopyError::Refused(
+                    "interrupted: the files are not complete".to_owned(),
+                ));
+            }
+            if at.elapsed() >= PROGRESS_INTERVAL {
+                at = Instant::now();
+                let progress = told.counters.progress();
+                let _ = told.events.try_send(Event::Progress(progress));
+            }
             file.write_all(&bytes).await.map_err(failed)?;
         }
         let (taken, read) = reading

@@ -102,6 +102,7 @@ impl Plan {
             },
         };
         maker.skip_what_cannot_come(&schema, &chosen);
+        maker.doubt_encoding();
         let mixed: Vec<String> = (chosen.iter().zip(&profiles))
             .flat_map(|(table, profile)| table.columns.iter().zip(&profile.columns))
             .filter_map(|(column, profile)| mixed_type(column, profile))
@@ -247,6 +248,20 @@ impl Maker {
                 object.line,
             );
         }
+    }
+
+    /// SQLite hands out UTF-8, and makes it of UTF-16 without saying what was no valid UTF-16.
+    fn doubt_encoding(&mut self) {
+        let encoding = &self.plan.source.encoding;
+        if !encoding.starts_with("UTF-16") {
+            return;
+        }
+        let message = format!(
+            "the database stores text as {encoding}: where a text holds half of a surrogate pair, which is no character, \
+             SQLite itself makes another character of it and the next one while reading; no program can see that, \
+             so such a text arrives changed and its row is not quarantined (all other text is exact)"
+        );
+        self.doubt(DoubtKind::Meaning, None, None, message);
     }
 
     pub(super) fn skip(

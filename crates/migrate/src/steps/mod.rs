@@ -4,6 +4,7 @@
 //! plan ─▶ copy ─▶ verify                      without writers, or with a stop of them
 //! plan ─▶ record ─▶ copy ─▶ follow ─▶ finish  with writers at work
 //!                      └──────▶ rollback
+//! plan ─▶ to_sql                              files instead of a connection
 //! ```
 //! Any step can be given up and taken again, from another terminal too: what was done is kept in
 //! the target's state, and what is recorded in the source says for which target.
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{ConnectionError, Environment, Session, Target};
-use crate::copy::{self, CopyError, CopyOptions, CopyReport, Event};
+use crate::copy::{self, CopyError, CopyOptions, CopyReport, Event, FilesReport};
 use crate::follow::{FollowError, change_log, position};
 use crate::plan::{Plan, PlanError, PlanOptions};
 use crate::snapshot::{Mode, Snapshot, SourceError};
@@ -184,12 +185,28 @@ pub async fn copy(
         true => Some(record(places, plan).await?),
         false => None,
     };
-    let snapshot = snapshot(places, options.jobs).await?;
+    let snapshot = snapshot(&places.path, options.jobs).await?;
     let report = copy::copy(&places.target, &snapshot, plan, options, events, cancel).await?;
     if let Some(token) = token {
         note_recording(places, report.migration, &token).await?;
     }
     Ok(report)
+}
+
+/// Writes the plan and the rows of the source as files for `psql` into a folder; no server is asked.
+///
+/// # Errors
+/// Says what cannot be read or written. Nothing is resumed: what was written can be removed.
+pub async fn to_sql(
+    path: &Path,
+    plan: &Plan,
+    folder: &Path,
+    strict: bool,
+    events: mpsc::Sender<Event>,
+    cancel: CancellationToken,
+) -> Result<FilesReport, StepError> {
+    let snapshot = snapshot(path, 1).await?;
+    Ok(copy::write_files(folder, &snapshot, plan, strict, events, cancel).await?)
 }
 
 /// Whether following can begin: there is a whole copy whose changes are recorded, and it is not to be
@@ -223,7 +240,7 @@ pub async fn verify(
 ) -> Result<VerifyReport, StepError> {
     let session = places.target.connect_first().await?;
     let migration = places.find_existing(&session).await?;
-    let snapshot = snapshot(places, options.jobs).await?;
+    let snapshot = snapshot(&places.path, options.jobs).await?;
     let plan = &migration.plan;
     Ok(verify::verify(
         &places.target,
@@ -237,8 +254,8 @@ pub async fn verify(
     .await?)
 }
 
-async fn snapshot(places: &Places, readers: usize) -> Result<Arc<Snapshot>, StepError> {
-    let path = places.path.clone();
+async fn snapshot(path: &Path, readers: usize) -> Result<Arc<Snapshot>, StepError> {
+    let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || Snapshot::open(&path, readers, Mode::Copied));
     Ok(opened.await.map_err(|_| StepError::Interrupted)??)
 }

@@ -3,6 +3,7 @@
 mod options;
 mod show;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -37,8 +38,14 @@ pub(crate) struct Migrate {
 /// The bare form.
 #[derive(Debug, Args)]
 struct Whole {
+    /// The SQLite database: sqlite:FILE
+    #[arg(required = true)]
+    source: Option<String>,
+    /// The PostgreSQL database: postgres://… or keywords, as psql takes them
+    #[arg(required_unless_present_any = ["to_sql", "dry_run", "ddl"])]
+    target: Option<String>,
     #[command(flatten)]
-    ends: Ends,
+    format: Format,
     #[command(flatten)]
     planning: Planning,
     #[command(flatten)]
@@ -51,6 +58,13 @@ struct Whole {
     /// Print the SQL of the plan and change nothing
     #[arg(long)]
     ddl: bool,
+    /// Write files for psql into this folder instead of connecting; no target is named then
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["target", "dry_run", "ddl", "on_existing", "jobs", "sample"]
+    )]
+    to_sql: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -212,16 +226,26 @@ fn interruption() -> CancellationToken {
 
 impl Whole {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (source, target) = self.ends.both()?;
+        let source = self.source.unwrap_or_default();
         let path = steps::parse_source(&source)?;
+        // A target that is not understood is refused before the source is scanned.
+        let place = &self.planning.place.schema;
+        let places = (self.target.as_deref())
+            .map(|target| Places::parse(&source, target, place))
+            .transpose()?;
         let plan = steps::plan(&path, &self.planning.options()).await?;
         if self.dry_run || self.ddl {
-            print_plan(&plan, self.ddl, self.ends.format.is_json())?;
+            print_plan(&plan, self.ddl, self.format.is_json())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let places = Places::parse(&source, &target, &plan.schema)?;
-        let show = Show::new(&self.ends.format);
+        let show = Show::new(&self.format);
         show.doubts(&plan);
+        if let Some(folder) = &self.to_sql {
+            return write_files(&path, &plan, folder, self.copying.is_strict(), &show).await;
+        }
+        let Some(places) = places else {
+            anyhow::bail!("name the target (postgres://…), or a folder with --to-sql");
+        };
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
         verify_report(
@@ -270,12 +294,29 @@ async fn copy(
     Ok(report)
 }
 
+/// Files instead of a connection.
+async fn write_files(
+    path: &Path,
+    plan: &Plan,
+    folder: &Path,
+    strict: bool,
+    show: &Show,
+) -> anyhow::Result<ExitCode> {
+    let (events, shown) = show.copy_events();
+    let report = steps::to_sql(path, plan, folder, strict, events, interruption()).await;
+    shown.await?;
+    let report = report?;
+    show.written(&report, folder);
+    Ok(status_of(
+        report.quarantined.iter().map(|(_, rows)| rows).sum(),
+    ))
+}
+
 impl CopyStep {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let (source, target) = self.ends.both()?;
-        let path = steps::parse_source(&source)?;
-        let plan = steps::plan(&path, &self.planning.options()).await?;
-        let places = Places::parse(&source, &target, &plan.schema)?;
+        let places = Places::parse(&source, &target, &self.planning.place.schema)?;
+        let plan = steps::plan(&places.path, &self.planning.options()).await?;
         let show = Show::new(&self.ends.format);
         show.doubts(&plan);
         let cancel = interruption();
@@ -338,7 +379,8 @@ impl FollowStep {
         } else {
             Until::Stopped(cancel.clone())
         };
-        let (ended, lag) = steps::follow(&places, &until, |lag| show.lag(lag)).await?;
+        let mut told = None;
+        let (ended, lag) = steps::follow(&places, &until, |lag| show.lag(lag, &mut told)).await?;
         show.followed(ended, lag);
         match ended {
             Ended::Current | Ended::Stopped | Ended::Relieved => Ok(status_of(lag.quarantined)),

@@ -130,6 +130,11 @@ impl Copying {
         }
     }
 
+    /// Whether the first row that cannot be taken is an error.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Whether what is in the target is to be replaced.
     pub(super) fn replaces(&self) -> bool {
         self.on_existing == Existing::Replace

@@ -1,11 +1,12 @@
 //! What the user sees: a bar on a terminal, lines otherwise, JSON for programs.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::json;
-use springtide_migrate::copy::{CopyReport, Event, Progress};
+use springtide_migrate::copy::{CopyReport, Event, FilesReport, Progress};
 use springtide_migrate::follow::{Ended, FinishStep, Finished, Lag};
 use springtide_migrate::plan::Plan;
 use springtide_migrate::steps::Status;
@@ -169,6 +170,29 @@ impl Show {
         }
     }
 
+    pub(super) fn written(&self, report: &FilesReport, folder: &Path) {
+        let run = format!("cd {} && psql -X -f migrate.sql", quoted(folder));
+        self.object(&json!({
+            "event": "written", "folder": folder, "rows": report.rows,
+            "quarantined": report.quarantined, "run": run,
+        }));
+        self.line(&format!(
+            "written: {} rows, and the statements around them",
+            HumanCount(report.rows)
+        ));
+        for (table, rows) in &report.quarantined {
+            self.line(&format!(
+                "quarantined: {} rows of {table}",
+                HumanCount(*rows)
+            ));
+        }
+        self.line(&format!("run them with: {run} postgres://…"));
+        self.line(
+            "all is one transaction; rows that are refused are in springtide_files.quarantine then, \
+             those too that break a key, a check or a foreign key, which only the server finds",
+        );
+    }
+
     pub(super) fn verify_events(&self) -> (mpsc::Sender<VerifyEvent>, JoinHandle<()>) {
         let (sender, mut events) = mpsc::channel(WAITING);
         let show = self.clone();
@@ -232,12 +256,16 @@ impl Show {
         }
     }
 
-    pub(super) fn lag(&self, lag: Lag) {
+    pub(super) fn lag(&self, lag: Lag, told: &mut Option<Instant>) {
         self.object(&json!({
             "event": "lag", "entries": lag.entries, "seconds": lag.time.as_secs_f64(),
             "replayed": lag.replayed, "quarantined": lag.quarantined,
         }));
         if self.bar.is_hidden() {
+            if told.is_none_or(|at| at.elapsed() >= LINES) {
+                *told = Some(Instant::now());
+                self.line(&lag_words(&lag));
+            }
             return;
         }
         self.bar.set_style(ProgressStyle::default_spinner());
@@ -340,6 +368,17 @@ fn words(progress: &Progress) -> String {
         HumanBytes(progress.bytes),
         HumanCount(progress.rows_per_second as u64)
     )
+}
+
+/// A folder as a shell takes it.
+fn quoted(folder: &Path) -> String {
+    let text = folder.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@".contains(letter);
+    if text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn lag_words(lag: &Lag) -> String {
