@@ -126,14 +126,7 @@ pub async fn write_files(
     }
 
     let statements = ddl::statements(plan);
-    let phases = |wanted: &dyn Fn(Phase) -> bool| {
-        let chosen = statements
-            .iter()
-            .filter(|statement| wanted(statement.phase));
-        chosen
-            .map(|statement| format!("{};\n", statement.sql))
-            .collect::<String>()
-    };
+    let phases = |wanted: &dyn Fn(Phase) -> bool| script(&statements, wanted);
     let place = (QUARANTINE, 0);
     let mut keys = String::new();
     for table in &plan.tables {
@@ -207,6 +200,30 @@ pub async fn write_files(
             .map_err(|error| unwritable(&path, &error))?;
     }
     Ok(report)
+}
+
+/// The statements of some phases. An index, view or trigger holds no data: when one fails, psql tells of it
+/// and goes on, as the copy does.
+fn script(statements: &[ddl::Statement], wanted: &dyn Fn(Phase) -> bool) -> String {
+    const GO_ON: &str = "\\set ON_ERROR_ROLLBACK on\n\\set ON_ERROR_STOP off\n";
+    const STOP: &str = "\\set ON_ERROR_ROLLBACK off\n\\set ON_ERROR_STOP on\n";
+    let (mut text, mut goes_on) = (String::new(), false);
+    let chosen = statements
+        .iter()
+        .filter(|statement| wanted(statement.phase));
+    for statement in chosen {
+        let may_fail = !statement.required || statement.phase == Phase::Indexes;
+        if may_fail != goes_on {
+            text.push_str(if may_fail { GO_ON } else { STOP });
+            goes_on = may_fail;
+        }
+        text.push_str(&statement.sql);
+        text.push_str(";\n");
+    }
+    if goes_on {
+        text.push_str(STOP);
+    }
+    text
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CopyError {
