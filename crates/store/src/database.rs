@@ -56,7 +56,7 @@ pub(crate) struct Database {
     connection: Connection,
     file: PathBuf,
     /// Held until the connection above is closed.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// What a database held when it was opened.
@@ -252,8 +252,21 @@ fn read_pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
 
 // === files ===
 
-/// Takes the data folder's lock, which the system gives back when the process ends.
-fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+/// The data folder's lock. The system gives it back when the process ends.
+#[derive(Debug)]
+struct FolderLock(File);
+
+impl Drop for FolderLock {
+    /// Closing the file alone would not do: a child process that is about to be executed holds a
+    /// copy of the descriptor for a moment, and the lock with it.
+    fn drop(&mut self) {
+        // A lock that cannot be given back now is given back with the last copy.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the data folder's lock.
+fn lock_folder(folder: &Path) -> Result<FolderLock, OpenError> {
     let path = folder.join(LOCK_FILE);
     let opened = OpenOptions::new()
         .read(true)
@@ -280,7 +293,7 @@ fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     let _ = lock
         .set_len(0)
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
-    Ok(lock)
+    Ok(FolderLock(lock))
 }
 
 /// Makes a file for its owner alone, if it does not exist. SQLite gives the files it
