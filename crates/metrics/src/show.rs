@@ -234,9 +234,11 @@ fn draw(series: &ShownSeries, width: usize, height: usize, chart: &mut String) {
             &series.name
         }
     );
-    let (Some((_, last)), Some((from, _)), Some((until, _))) =
-        (finite().last(), series.points.first(), series.points.last())
-    else {
+    let (Some((_, last)), Some((from, _)), Some((until, _))) = (
+        finite().next_back(),
+        series.points.first(),
+        series.points.last(),
+    ) else {
         chart.push_str("no finite values\n");
         return;
     };

@@ -70,7 +70,7 @@ impl fmt::Display for PromDuration {
         }
         for (unit, millis, only_exact) in UNITS {
             let count = rest / millis;
-            if count > 0 && !(only_exact && !rest.is_multiple_of(millis)) {
+            if count > 0 && (!only_exact || rest.is_multiple_of(millis)) {
                 write!(f, "{count}{unit}")?;
                 rest -= count * millis;
             }

@@ -262,9 +262,7 @@ fn parse_value(text: &str) -> Option<f64> {
 
 /// Where the series' text ends: after the closing brace, or after the name.
 fn series_end(line: &str) -> Result<usize, String> {
-    let name_end = line
-        .find(|char: char| char == '{' || char == ' ' || char == '\t')
-        .unwrap_or(line.len());
+    let name_end = line.find(['{', ' ', '\t']).unwrap_or(line.len());
     let gap = line[name_end..].trim_start_matches([' ', '\t']);
     let Some(inside) = gap.strip_prefix('{') else {
         return Ok(name_end);

@@ -39,7 +39,7 @@ pub(super) async fn delete_series(
 /// `/api/v1/admin/tsdb/clean_tombstones`
 pub(super) async fn clean_tombstones(State(api): State<Api>) -> Result<Response, ApiError> {
     check_allowed(&api)?;
-    blocking(&api, |tsdb| tsdb.clean_tombstones()).await?;
+    blocking(&api, crate::tsdb::Tsdb::clean_tombstones).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

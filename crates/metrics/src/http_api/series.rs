@@ -151,7 +151,7 @@ pub(super) async fn metadata(State(api): State<Api>, form: Form) -> Result<Reply
         .parts
         .scrapes
         .iter()
-        .flat_map(|scrapes| scrapes.metadata())
+        .flat_map(crate::scrape::ScrapeManager::metadata)
     {
         for report in reports
             .into_iter()

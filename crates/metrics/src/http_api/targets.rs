@@ -138,7 +138,7 @@ pub(super) async fn metadata(State(api): State<Api>, form: Form) -> Result<Reply
         .parts
         .scrapes
         .iter()
-        .flat_map(|scrapes| scrapes.metadata())
+        .flat_map(crate::scrape::ScrapeManager::metadata)
     {
         if !accepts(&matchers, &target.target.labels) {
             continue;
@@ -173,7 +173,9 @@ struct PoolsView {
 /// `/api/v1/scrape_pools`
 pub(super) async fn scrape_pools(State(api): State<Api>) -> Result<Reply, ApiError> {
     let scrapes = api.parts.scrapes.as_ref();
-    let scrape_pools = scrapes.map(|scrapes| scrapes.pools()).unwrap_or_default();
+    let scrape_pools = scrapes
+        .map(crate::scrape::ScrapeManager::pools)
+        .unwrap_or_default();
     Reply::of(&PoolsView { scrape_pools })
 }
 

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use crate::config::{NameValidation, ScrapeConfig};
 use crate::exposition::{
     Entry, Format, MetricKind, ParseError, SampleEntry, is_legacy_label_name,
@@ -82,10 +80,10 @@ pub(super) fn take(
                 take_sample(sample, rules, cache, appender, time, &mut counts)?;
             }
             Entry::Type { family, kind } => {
-                told.begin(&family, cache, tsdb).kind = kind.name().to_owned()
+                told.begin(&family, cache, tsdb).kind = kind.name().to_owned();
             }
             Entry::Help { family, text } => {
-                told.begin(&family, cache, tsdb).help = text.into_owned()
+                told.begin(&family, cache, tsdb).help = text.into_owned();
             }
             Entry::Unit { family, unit } => told.begin(&family, cache, tsdb).unit = unit.to_owned(),
         }
@@ -102,15 +100,10 @@ struct Told {
 }
 
 impl Told {
-    fn begin(
-        &mut self,
-        family: &Cow<'_, str>,
-        cache: &mut SeriesCache,
-        tsdb: &Tsdb,
-    ) -> &mut Metadata {
-        if self.family != *family {
+    fn begin(&mut self, family: &str, cache: &mut SeriesCache, tsdb: &Tsdb) -> &mut Metadata {
+        if self.family != family {
             self.finish(cache, tsdb);
-            self.family = family.clone().into_owned();
+            self.family = family.to_owned();
             self.metadata = Metadata {
                 kind: MetricKind::Unknown.name().to_owned(),
                 ..Metadata::default()

@@ -206,7 +206,7 @@ fn same(left: &ScrapeConfig, right: &ScrapeConfig) -> bool {
         let servers: Vec<_> = job
             .http_sd_configs
             .iter()
-            .map(|sd| sd.http_client())
+            .map(crate::config::HttpSdConfig::http_client)
             .collect();
         (job.http_client(), servers)
     };
