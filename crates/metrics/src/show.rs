@@ -325,7 +325,7 @@ mod tests {
         );
         assert_eq!(
             shown.table(),
-            "SERIES        VALUE\nup{job=\"a\"}  1\n{}            0.333333\n"
+            "SERIES       VALUE\nup{job=\"a\"}  1\n{}           0.333333\n"
         );
         assert_eq!(shown.remarks, ["note"]);
         let shown = read(
@@ -357,8 +357,8 @@ mod tests {
         let chart = shown.chart(25, 2);
         let lines: Vec<&str> = chart.lines().collect();
         assert_eq!(lines[0], "up");
-        assert_eq!(lines[1], "20 │           ▁▂▃▄▄▅▆▇▇█");
-        assert_eq!(lines[2], " 0 │▁▁▂▂▃▄▅▆▆▇██████████");
+        assert_eq!(lines[1], "20 │           ▁▂▂▃▄▅▆▆▇█");
+        assert_eq!(lines[2], " 0 │▁▁▂▂▃▄▅▆▆▇███████████");
         assert!(lines[3].ends_with("min 0  max 20  last 20"), "{}", lines[3]);
     }
 

@@ -75,12 +75,11 @@ const OF_VECTORS: [&str; 18] = [
     "sort_desc",
     "clamp_max( , 3)",
 ];
-const OPERATORS: [&str; 24] = [
+const OPERATORS: [&str; 23] = [
     "+",
     "-",
     "*",
     "/",
-    "%",
     "^",
     "atan2",
     "==",
@@ -223,11 +222,14 @@ impl Grammar {
             0 => self.pick(&SELECTORS).to_owned(),
             1..=3 => {
                 let name = self.pick(&AGGREGATIONS);
-                // Which of equal values is chosen is left to chance.
-                let inner = if name.starts_with("topk") || name.starts_with("bottomk") {
-                    "rate(m_total[2m])".to_owned()
-                } else {
-                    self.vector(depth - 1)
+                let inner = match name.split('(').next() {
+                    // Which of equal values is chosen is left to chance.
+                    Some("topk" | "bottomk") => "rate(m_total[2m])".to_owned(),
+                    // What is left of nearly equal numbers depends on the order in which they are added.
+                    Some("stddev" | "stdvar") => self.pick(&["g", "n", "m_total"]).to_owned(),
+                    // The last digits of a computed value would be a label's.
+                    Some("count_values") => self.pick(&SELECTORS).to_owned(),
+                    _ => self.vector(depth - 1),
                 };
                 let grouping = self.pick(&GROUPINGS);
                 match name.split_once('(') {
@@ -251,11 +253,15 @@ impl Grammar {
                     "2",
                     "0.5",
                     "-1",
-                    "time()",
+                    "(time() - 1600000000)",
                     "scalar(n{a=\"x\",b=\"1\"})",
                     "NaN",
                 ]);
                 let operator = self.pick(&["+", "-", "*", "/", "%", "^", ">", "<= bool"]);
+                if operator == "%" {
+                    // A remainder keeps the last digits only.
+                    return format!("({} % {scalar})", self.pick(&SELECTORS));
+                }
                 format!("({} {operator} {scalar})", self.vector(depth - 1))
             }
             _ => match self.entropy.below(3) {

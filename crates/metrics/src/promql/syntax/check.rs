@@ -63,14 +63,14 @@ fn check_binary(start: usize, binary: &Binary, experimental: bool) -> Result<(),
         return fault("comparisons between scalars must use BOOL modifier".to_owned());
     }
     let one_is_scalar = left == ValueType::Scalar || right == ValueType::Scalar;
+    if one_is_scalar && !matching.labels.is_empty() {
+        return fault("vector matching only allowed between instant vectors".to_owned());
+    }
     if operator.is_set() && one_is_scalar {
         let symbol = operator.symbol();
         return fault(format!(
             "set operator {symbol:?} not allowed in binary scalar expression"
         ));
-    }
-    if one_is_scalar && !matching.labels.is_empty() {
-        return fault("vector matching only allowed between instant vectors".to_owned());
     }
     let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
     if fills && !experimental {
