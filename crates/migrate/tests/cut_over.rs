@@ -121,6 +121,15 @@ async fn four_writers_lose_nothing_through_copy_follow_and_finish() {
         .unwrap()
         .execute_batch("DELETE FROM event")
         .expect("is open again");
+    let drop = RollbackOptions {
+        drop_target: true,
+        ..RollbackOptions::default()
+    };
+    let error = steps::rollback(&path, Some(&places), drop)
+        .await
+        .expect_err("the target's tables are the application's");
+    assert!(error.to_string().contains("taken over"), "{error}");
+    expect_equal(&database, &again).await;
 }
 
 /// Not a test of its own: the follower that the next test kills.

@@ -31,7 +31,7 @@ enum Command {
     Down(down::Down),
     Status(status::Status),
     Kubeconfig(kubeconfig::Kubeconfig),
-    Load(load::Load),
+    Load(Box<load::Load>),
     Migrate(Box<migrate::Migrate>),
     Metrics(Box<metrics::Metrics>),
     Query(query::Query),

@@ -179,4 +179,9 @@ pub enum FollowError {
         "the migration is finished: the target has taken over, and rolling back would lose what was written there since; to let writers into the source again all the same, use --unseal"
     )]
     FinishedRollback,
+    /// The tables of the target belong to the application now.
+    #[error(
+        "the target has taken over from the source, so its tables are not dropped: they may hold what is nowhere else; drop them by hand if that is really meant"
+    )]
+    TargetTookOver,
 }

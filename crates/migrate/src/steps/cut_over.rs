@@ -100,6 +100,9 @@ async fn take_over(
     Ok(lock?)
 }
 
+/// The setting of a migration whose target took over once: its tables are the application's now.
+const TOOK_OVER: &str = "took over";
+
 /// What a rollback removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RollbackOptions {
@@ -138,6 +141,10 @@ pub async fn rollback(
             if is_finished && !options.unseal {
                 return Err(FollowError::FinishedRollback.into());
             }
+            let took_over = state::setting(&session, migration.id, TOOK_OVER).await?;
+            if options.drop_target && (is_finished || took_over.is_some()) {
+                return Err(FollowError::TargetTookOver.into());
+            }
             let lock = take_over(places, &session, &migration).await?;
             target = Some((session, migration, is_finished, lock));
         }
@@ -147,8 +154,11 @@ pub async fn rollback(
         tokio::task::spawn_blocking(move || change_log::remove(&mut change_log::open(&path)?));
     done.source_objects = removed.await.map_err(|_| StepError::Interrupted)??;
     if let Some((session, migration, is_finished, _lock)) = target {
+        if is_finished {
+            state::set_setting(&session, migration.id, TOOK_OVER, Some("true")).await?;
+        }
         position::forget(&session, migration.id).await?;
-        if options.drop_target && !is_finished {
+        if options.drop_target {
             done.target_tables = drop_tables(&session, &migration).await?;
             state::forget(&session, migration.id).await?;
         } else if migration.phase == Phase::Following {
