@@ -269,7 +269,7 @@ fn draw(series: &ShownSeries, width: usize, height: usize, chart: &mut String) {
         *count += 1;
     }
     let span = greatest - floor;
-    let eighths: Vec<Option<usize>> = sums
+    let mut eighths: Vec<Option<usize>> = sums
         .iter()
         .map(|(sum, count)| {
             let mean = sum / f64::from((*count).max(1));
@@ -282,6 +282,7 @@ fn draw(series: &ShownSeries, width: usize, height: usize, chart: &mut String) {
             (*count > 0).then(|| ((part * (height * 8) as f64).round() as usize).max(1))
         })
         .collect();
+    hold(&mut eighths, columns.div_ceil(series.points.len().max(1)));
     for line in 0..height {
         let below = (height - 1 - line) * 8;
         let mark = match line {
@@ -307,6 +308,22 @@ fn draw(series: &ShownSeries, width: usize, height: usize, chart: &mut String) {
         number(greatest),
         number(*last)
     );
+}
+
+/// Holds each value until the next where points are fewer than columns; a longer gap stays one.
+fn hold(columns: &mut [Option<usize>], longest: usize) {
+    let mut last = None;
+    let mut held = 0;
+    for column in columns {
+        match column {
+            Some(value) => (last, held) = (Some(*value), 0),
+            None if held < longest => {
+                *column = last;
+                held += 1;
+            }
+            None => {}
+        }
+    }
 }
 
 #[cfg(test)]
