@@ -186,7 +186,7 @@ async fn arrivals(
     requests: &mut JoinSet<()>,
 ) {
     let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
-    for intended in (0..).map_while(|index| shape.arrival(index)) {
+    for intended in shape.arrivals() {
         let intended = start + intended;
         tokio::select! {
             biased;

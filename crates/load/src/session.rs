@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use springtide_machinery::clock::Clock;
 
@@ -15,7 +14,7 @@ use crate::metric::{Collector, MetricRegistry, Tags};
 use crate::options::{Options, SourceError};
 use crate::output::{self, Output, OutputError};
 use crate::run::{Moment, Run, RunEnd, RunPlan};
-use crate::scenario::{ScenarioError, ScenarioPlan, latest_end, scenarios};
+use crate::scenario::{ScenarioError, ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
 use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
@@ -253,12 +252,6 @@ impl Session {
     #[must_use]
     pub fn scenarios(&self) -> &[ScenarioPlan] {
         &self.plans
-    }
-
-    /// When the test ends at the latest.
-    #[must_use]
-    pub fn latest_end(&self) -> Duration {
-        latest_end(&self.plans)
     }
 
     /// Runs the test. `watch` hears of every second.

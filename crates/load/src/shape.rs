@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::schedule::Arrivals;
 use crate::{Error, parse_duration};
 
 /// What the numbers of a [`Shape`] mean.
@@ -129,41 +130,15 @@ impl Shape {
         0.0
     }
 
-    /// When the arrival with this index (from 0) is meant to start, by inverting the integral of
-    /// the rate; `None` when the run is over before.
-    ///
-    /// Arrival `n` starts when the integral reaches `n`, so the first one starts at once and the
-    /// gaps of a constant rate are all equal.
+    /// When arrivals are meant to start: the first one at once, and with equal gaps at a constant rate.
     #[must_use]
-    pub fn arrival(&self, index: u64) -> Option<Duration> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "runs have far fewer than 2^52 arrivals"
-        )]
-        let mut wanted = index as f64;
-        let mut from = self.start;
-        let mut passed = Duration::ZERO;
-        for stage in &self.stages {
-            let length = stage.duration.as_secs_f64();
-            let whole = (from + stage.target) / 2.0 * length;
-            if wanted < whole {
-                let slope = (stage.target - from) / length;
-                // Solves from·t + slope·t²/2 = wanted for the first t, in the form that stays exact
-                // when the slope is zero or negative.
-                let root = (from * from + 2.0 * slope * wanted).max(0.0).sqrt();
-                let denominator = from + root;
-                let seconds = if denominator > 0.0 {
-                    2.0 * wanted / denominator
-                } else {
-                    0.0
-                };
-                return Some(passed + Duration::from_secs_f64(seconds.min(length)));
-            }
-            wanted -= whole;
-            from = stage.target;
-            passed += stage.duration;
-        }
-        None
+    pub fn arrivals(&self) -> Arrivals {
+        let stages: Vec<_> = self
+            .stages
+            .iter()
+            .map(|stage| (stage.duration, stage.target))
+            .collect();
+        Arrivals::from_the_start(self.start, &stages)
     }
 
     /// The highest level of the run.
@@ -189,7 +164,8 @@ mod tests {
     #[test]
     fn a_constant_rate_has_equal_gaps_and_starts_at_once() {
         let shape = Shape::constant(Level::ArrivalsPerSecond, 4.0, seconds(1.0)).unwrap();
-        let starts: Vec<_> = (0..6).map(|index| shape.arrival(index)).collect();
+        let mut arrivals = shape.arrivals();
+        let starts: Vec<_> = (0..6).map(|_| arrivals.next()).collect();
         assert_eq!(
             starts,
             [
@@ -250,7 +226,7 @@ mod tests {
                 from = stage.target;
             }
             let Ok(shape) = Shape::staged(Level::ArrivalsPerSecond, start, stages) else { return Ok(()) };
-            let arrivals: Vec<_> = (0..).map_while(|index| shape.arrival(index)).collect();
+            let arrivals: Vec<_> = shape.arrivals().collect();
             prop_assert!(arrivals.is_sorted());
             prop_assert!(arrivals.last().is_none_or(|last| *last <= shape.duration()));
             #[expect(clippy::cast_precision_loss, reason = "small counts")]

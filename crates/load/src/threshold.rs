@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::thresholds::Comparison;
 use crate::{Error, Summary};
 
 /// A condition such as `http_req_duration=p(95)<500` or `http_req_failed=rate<0.01`.
@@ -36,16 +37,6 @@ enum Measure {
     DroppedCount,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Equal,
-    NotEqual,
-}
-
 // === impl Threshold ===
 
 impl Threshold {
@@ -72,26 +63,12 @@ impl std::str::FromStr for Threshold {
         let (metric, condition) = text
             .split_once('=')
             .ok_or_else(|| wrong("there is no metric before a ="))?;
-        // Longer signs first, so that `<=` is not read as `<`.
-        let signs = [
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("==", Comparison::Equal),
-            ("!=", Comparison::NotEqual),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ];
-        let (sign, comparison) = signs
-            .into_iter()
-            .find(|(sign, _)| condition.contains(sign))
+        let (measure, comparison, limit) = Comparison::split(condition)
             .ok_or_else(|| wrong("there is no <, <=, >, >=, == or !="))?;
-        let (measure, limit) = condition.split_once(sign).unwrap_or_default();
         let limit: f64 = limit
-            .trim()
             .parse()
             .map_err(|_| wrong("the limit is not a number"))?;
-        let measure =
-            Measure::named(metric.trim(), measure.trim()).map_err(|reason| wrong(&reason))?;
+        let measure = Measure::named(metric.trim(), measure).map_err(|reason| wrong(&reason))?;
         Ok(Self {
             text: text.to_owned(),
             measure,
@@ -142,22 +119,6 @@ impl Measure {
             Self::RequestCount => summary.requests as f64,
             Self::RequestRate => summary.rate(),
             Self::DroppedCount => summary.dropped as f64,
-        }
-    }
-}
-
-// === impl Comparison ===
-
-impl Comparison {
-    #[expect(clippy::float_cmp, reason = "the user asked for exactly this")]
-    fn holds(self, value: f64, limit: f64) -> bool {
-        match self {
-            Self::Less => value < limit,
-            Self::LessOrEqual => value <= limit,
-            Self::Greater => value > limit,
-            Self::GreaterOrEqual => value >= limit,
-            Self::Equal => value == limit,
-            Self::NotEqual => value != limit,
         }
     }
 }

@@ -77,8 +77,9 @@ pub enum Aggregation {
     Percentile(f64),
 }
 
+/// How a value is compared with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
+pub(crate) enum Comparison {
     Less,
     LessOrEqual,
     Greater,
@@ -196,23 +197,9 @@ impl std::str::FromStr for Condition {
 
     fn from_str(text: &str) -> Result<Self, ThresholdError> {
         let wrong = || ThresholdError::Expression(text.to_owned());
-        // Longer signs first, so that `<=` is not read as `<`.
-        let signs = [
-            ("===", Comparison::Equal),
-            ("==", Comparison::Equal),
-            ("!=", Comparison::NotEqual),
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ];
-        let (aggregation, comparison, limit) = signs
-            .iter()
-            .find_map(|(sign, comparison)| {
-                text.split_once(sign)
-                    .map(|(before, after)| (before.trim(), *comparison, after.trim()))
-            })
-            .ok_or_else(wrong)?;
+        // k6 writes equality as === too.
+        let plain = text.replacen("===", "==", 1);
+        let (aggregation, comparison, limit) = Comparison::split(&plain).ok_or_else(wrong)?;
         Ok(Self {
             text: text.to_owned(),
             aggregation: Aggregation::parse(aggregation).ok_or_else(wrong)?,
@@ -232,8 +219,27 @@ impl std::fmt::Display for Condition {
     }
 }
 
+// === impl Comparison ===
+
 impl Comparison {
-    fn holds(self, value: f64, limit: f64) -> bool {
+    /// Parts `p(95)<500` into what is before the sign, the sign, and what is after it.
+    pub(crate) fn split(text: &str) -> Option<(&str, Self, &str)> {
+        // Longer signs first, so that `<=` is not read as `<`.
+        let signs = [
+            ("==", Self::Equal),
+            ("!=", Self::NotEqual),
+            ("<=", Self::LessOrEqual),
+            (">=", Self::GreaterOrEqual),
+            ("<", Self::Less),
+            (">", Self::Greater),
+        ];
+        signs.into_iter().find_map(|(sign, comparison)| {
+            let (before, after) = text.split_once(sign)?;
+            Some((before.trim(), comparison, after.trim()))
+        })
+    }
+
+    pub(crate) fn holds(self, value: f64, limit: f64) -> bool {
         match self {
             Self::Less => value < limit,
             Self::LessOrEqual => value <= limit,

@@ -4,7 +4,8 @@
 //! [`quantity`] computes with amounts such as `250m` and `1.5Gi`. [`selector`]s choose objects by
 //! [`labels`] and fields. [`names`] says what may be called how. [`patch`] applies the three kinds
 //! of patches, [`protobuf`] turns protobuf request bodies into JSON, and [`error`] is what the API
-//! answers when it refuses. [`instruments`] are what a part counts of itself.
+//! answers when it refuses. [`instruments`] are what a part counts of itself, and [`tls`] takes any
+//! certificate for those who were told to.
 //!
 //! **Kinds.** The [`registry`] is one table with a row for each kind that is served: its names, its
 //! schema, its defaults, its rules, and the columns it is shown with ([`table`]).
@@ -17,6 +18,7 @@ pub mod clock;
 mod defaults;
 pub mod entropy;
 pub mod error;
+pub mod hex;
 pub mod instruments;
 pub mod labels;
 mod members;
@@ -30,4 +32,5 @@ pub mod schema;
 pub mod selector;
 mod strategy;
 pub mod table;
+pub mod tls;
 pub mod validation;

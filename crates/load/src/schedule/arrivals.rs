@@ -53,7 +53,14 @@ impl Arrivals {
     #[must_use]
     pub fn constant(rate: Rate, length: Duration) -> Self {
         let per_second = rate.per_second();
-        Self::over(per_second, &[(length, per_second)], 0.0)
+        Self::from_the_start(per_second, &[(length, per_second)])
+    }
+
+    /// From `start` (a second) in straight lines through stages, as [`Arrivals::ramping`], but the
+    /// first arrival is at once.
+    #[must_use]
+    pub fn from_the_start(start: f64, stages: &[(Duration, f64)]) -> Self {
+        Self::over(start, stages, 0.0)
     }
 
     /// From `start` (a second) in straight lines through stages: length, and the rate a second at its end.

@@ -1,6 +1,7 @@
 //! A summary as JSON: what `handleSummary` is given, and what `--summary-export` writes.
 
 use serde_json::{Map, Value, json};
+use springtide_machinery::hex::hexadecimal;
 
 use super::{Summary, kind_name};
 use crate::metric::{CheckCount, Measured, ValueKind};
@@ -164,10 +165,5 @@ fn check(check: &CheckCount) -> Value {
 /// k6 names groups and checks by the MD5 of their path.
 fn id(path: &str) -> String {
     use md5::Digest as _;
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(32);
-    for byte in md5::Md5::digest(path.as_bytes()) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hexadecimal(&md5::Md5::digest(path.as_bytes()))
 }

@@ -2,12 +2,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
+use springtide_machinery::tls::AnyCertificate;
 
 use super::HttpError;
 use crate::config::{TlsConfig, TlsVersion};
@@ -31,7 +31,7 @@ pub(super) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, HttpError> 
         .map_err(|error| refused(&error))?;
     let verifier: Arc<dyn ServerCertVerifier> =
         match text_of(tls.ca.as_deref(), tls.ca_file.as_deref())? {
-            _ if tls.insecure_skip_verify => Arc::new(TakesAny(provider)),
+            _ if tls.insecure_skip_verify => Arc::new(AnyCertificate::new(&provider)),
             Some(pem) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(&pem)? {
@@ -87,46 +87,5 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
         )),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(HttpError::Config(format!("TLS: no certificate: {error}"))),
-    }
-}
-
-/// `insecure_skip_verify`: any certificate will do; the handshake itself is still checked.
-#[derive(Debug)]
-struct TakesAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for TakesAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

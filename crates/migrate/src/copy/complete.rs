@@ -521,6 +521,21 @@ impl Completion {
         Ok(())
     }
 
+    /// Begins the transaction of a step, and notes in it that the step is made; false if it was
+    /// made before.
+    async fn begin(&self, session: &Session, step: &str) -> Result<bool, tokio_postgres::Error> {
+        session
+            .batch_execute(&format!("BEGIN; {}", self.fence))
+            .await?;
+        let noted = session
+            .execute_typed(
+                "INSERT INTO springtide_migrate.step (migration, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                &[(&self.migration, Type::INT8), (&step, Type::TEXT)],
+            )
+            .await?;
+        Ok(noted > 0)
+    }
+
     /// Makes a step in one transaction, unless it is made; answers why it could not be, if that is the
     /// step's own fault.
     async fn attempt(
@@ -531,20 +546,10 @@ impl Completion {
     ) -> Result<Option<QueryError>, CopyError> {
         let doing = format!("making {}", step.name);
         let failed = |error: tokio_postgres::Error| QueryError::while_doing(&doing, &error);
-        session
-            .batch_execute(&format!("BEGIN; {}", self.fence))
-            .await
-            .map_err(failed)?;
-        let noted = session
-            .execute_typed(
-                "INSERT INTO springtide_migrate.step (migration, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                &[(&self.migration, Type::INT8), (&step.name, Type::TEXT)],
-            )
-            .await
-            .map_err(failed)?;
+        let is_new = self.begin(session, &step.name).await.map_err(failed)?;
         let mut moved = 0;
         let outcome = async {
-            if noted == 0 {
+            if !is_new {
                 return Ok(());
             }
             let (first, rest) = step
@@ -565,7 +570,7 @@ impl Completion {
         }
         .await;
         match outcome {
-            Ok(()) if noted == 0 => {
+            Ok(()) if !is_new => {
                 session.batch_execute("ROLLBACK").await.map_err(failed)?;
                 Ok(None)
             }
@@ -617,21 +622,14 @@ impl Completion {
         if keys.is_empty() {
             return Ok(());
         }
-        session
-            .batch_execute(&format!("BEGIN; {}", self.fence))
-            .await
-            .map_err(failed)?;
-        let noted = session
-            .execute_typed(
-                "INSERT INTO springtide_migrate.step (migration, name) VALUES ($1, 'rows without a parent') ON CONFLICT DO NOTHING",
-                &[(&self.migration, Type::INT8)],
-            )
+        let is_new = self
+            .begin(session, "rows without a parent")
             .await
             .map_err(failed)?;
         let mut moved = vec![0; keys.len()];
         loop {
             let mut any = false;
-            for (index, orphans) in keys.iter().enumerate().filter(|_| noted > 0) {
+            for (index, orphans) in keys.iter().enumerate().filter(|_| is_new) {
                 let row = session
                     .query_typed_one(&orphans.statement, &[])
                     .await

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use springtide_machinery::hex::hexadecimal;
 
 /// The key of one row: its rowid, or the columns of its primary key.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,16 +118,6 @@ pub(crate) fn literal(value: ValueRef<'_>) -> String {
         },
         ValueRef::Blob(bytes) => format!("x'{}'", hexadecimal(bytes)),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
 }
 
 fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {

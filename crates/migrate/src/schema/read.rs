@@ -186,11 +186,7 @@ fn identity(
         application_id: number("application_id")?,
         user_version: number("user_version")?,
         encoding: source.query_row("PRAGMA encoding", [], |row| row.get(0))?,
-        schema_digest: digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        schema_digest: springtide_machinery::hex::hexadecimal(&digest.finalize()),
     })
 }
 

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use hmac::{Hmac, KeyInit, Mac};
 use rquickjs::{Ctx, Result, Value};
 use sha2::Digest;
+use springtide_machinery::hex::hexadecimal;
 
 use super::values::{self, Arguments};
 
@@ -31,7 +32,7 @@ pub(super) fn call<'js>(
             }
             values::buffer(ctx, whole)
         }
-        "hex" => values::into(ctx, hex(&arguments.bytes(0)?)),
+        "hex" => values::into(ctx, hexadecimal(&arguments.bytes(0)?)),
         "base64.encode" => {
             let engine = engine(ctx, &arguments.text(1)?)?;
             values::into(ctx, engine(&arguments.bytes(0)?))
@@ -83,16 +84,6 @@ fn engine(ctx: &Ctx<'_>, name: &str) -> Result<fn(&[u8]) -> String> {
             ));
         }
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
 }
 
 fn digest(algorithm: &str, data: &[u8]) -> Option<Vec<u8>> {
@@ -153,13 +144,13 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                hex(&digest(algorithm, b"abc").unwrap()),
+                hexadecimal(&digest(algorithm, b"abc").unwrap()),
                 expected,
                 "{algorithm}"
             );
         }
         assert_eq!(
-            hex(&keyed("md5", b"Jefe", b"what do ya want for nothing?").unwrap()),
+            hexadecimal(&keyed("md5", b"Jefe", b"what do ya want for nothing?").unwrap()),
             "750c783e6ab0b503eaa86e310a5db738"
         );
         assert_eq!(digest("sha3", b""), None);
