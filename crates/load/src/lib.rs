@@ -1,9 +1,9 @@
-//! The load generator and its report.
+//! The load generator: plain requests to a URL, and k6 scripts.
 //!
-//! A [`Shape`] says how much load there is at any moment: so many users who each send one request
-//! after the other (closed model), or so many arrivals a second whatever the server does (open
-//! model). [`run`] drives it against a [`Target`], over connections that it keeps open, and hands
-//! every finished request to a [`Recorder`]. Once a second the recorder gives what happened in
+//! **A URL.** A [`Shape`] says how much load there is at any moment: so many users who each send one
+//! request after the other (closed model), or so many arrivals a second whatever the server does
+//! (open model). [`run`](fn@run) drives it against a [`Target`], over connections that it keeps open, and
+//! hands every finished request to a [`Recorder`]. Once a second the recorder gives what happened in
 //! that second, and at the end the whole [`Summary`], which [`Threshold`]s judge.
 //!
 //! ```text
@@ -15,6 +15,15 @@
 //!
 //! In the open model a request's time counts from when it was meant to start, so a server that
 //! stalls cannot hide its stall by holding back the next request ("coordinated omission").
+//!
+//! **A script.** A [`session`] is a script's test from its first line to its exit status. Its
+//! [`options`] become [`scenario`]s; the [`schedule`] says when what is to happen (pure), the
+//! [`executor`]s let virtual [`user`]s do it on worker threads, and a [`mod@run`] holds it together.
+//! Users are [`script`]s, which send by [`http`]; what they measure goes to a [`metric`] sink of
+//! their thread, is added up once a second, and is judged by [`thresholds`], written by [`output`]s
+//! and told by the [`summary`].
+//!
+//! [`replay`] reads recordings of load; nothing plays them on the command line yet.
 
 mod connection;
 mod duration;

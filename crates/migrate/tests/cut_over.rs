@@ -12,7 +12,7 @@ use springtide_migrate::follow::{Ended, FinishOptions, FollowError, Until, chang
 use springtide_migrate::plan::PlanOptions;
 use springtide_migrate::steps::{self, Places, RollbackOptions, StepError};
 use springtide_migrate::verify::VerifyOptions;
-use support::writers::{self, Writers};
+use support::writers::{self, Writers, expect_equal};
 use support::{postgres, rows};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,20 +49,6 @@ async fn copy(places: &Places, followed: bool, on_existing: OnExisting) -> Resul
     let report = steps::copy(places, &plan, &options, events, CancellationToken::new()).await;
     drain.await.expect("drains");
     report.map(|_| ())
-}
-
-async fn expect_equal(database: &postgres::Database, source: &Connection) {
-    let client = rows::connect(database).await;
-    for (table, query, kinds) in writers::CONTENTS {
-        let (expected, found) = (
-            rows::of_source(source, query),
-            rows::of_target(&client, query, kinds).await,
-        );
-        assert_eq!(found.len(), expected.len(), "rows of {table}");
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found, expected, "a row of {table}");
-        }
-    }
 }
 
 async fn is_written(writers: &Writers, more: u64) {

@@ -17,7 +17,7 @@ use springtide_migrate::plan::{
     ReferentialAction, RowKey, TablePlan, TargetType,
 };
 use springtide_migrate::state::{self, Migration};
-use support::writers::{self, Writers};
+use support::writers::{self, Writers, expect_equal};
 use support::{postgres, rows};
 use tokio_util::sync::CancellationToken;
 
@@ -158,20 +158,6 @@ impl Followed {
     fn replay(&self, path: &Path) -> Replay {
         let source = change_log::open(&path.display().to_string()).expect("opens");
         Replay::new(source, &self.migration, &self.token).expect("is recorded")
-    }
-}
-
-async fn expect_equal(database: &postgres::Database, source: &Connection) {
-    let client = rows::connect(database).await;
-    for (table, query, kinds) in writers::CONTENTS {
-        let (expected, found) = (
-            rows::of_source(source, query),
-            rows::of_target(&client, query, kinds).await,
-        );
-        assert_eq!(found.len(), expected.len(), "rows of {table}");
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found, expected, "a row of {table}");
-        }
     }
 }
 

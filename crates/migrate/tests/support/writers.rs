@@ -9,6 +9,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use rusqlite::Connection;
 
+use super::postgres::Database;
+use super::rows;
+
 /// Tables with every way in which SQLite changes rows: cascades, REPLACE over unique columns, rowid
 /// changes, a table without a rowid and one whose rowid is no column.
 pub(crate) const SCHEMA: &str = "
@@ -38,6 +41,21 @@ pub(crate) const CONTENTS: [(&str, &str, &str); 6] = [
     ("place", "SELECT region, code, label FROM place", "tit"),
     ("tally", "SELECT account, entries FROM tally", "ii"),
 ];
+
+/// Checks that the target holds what this source holds, row by row.
+pub(crate) async fn expect_equal(database: &Database, source: &Connection) {
+    let client = rows::connect(database).await;
+    for (table, query, kinds) in CONTENTS {
+        let (expected, found) = (
+            rows::of_source(source, query),
+            rows::of_target(&client, query, kinds).await,
+        );
+        assert_eq!(found.len(), expected.len(), "rows of {table}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "a row of {table}");
+        }
+    }
+}
 
 /// A transaction that was acknowledged: its turn among all, and its statements.
 pub(crate) type Done = (i64, Vec<String>);
