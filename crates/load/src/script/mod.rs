@@ -2,7 +2,7 @@
 //!
 //! A [`Script`] is loaded once: its init code runs, its options and exported functions become
 //! known, and its modules are compiled. Then every virtual user gets a JavaScript runtime of its
-//! own, on a stack of its own ([`fiber`]), and runs the init code again, as k6 does it. What
+//! own, on a stack of its own (`fiber`), and runs the init code again, as k6 does it. What
 //! scripts can call is in `host/`, and the modules they import are in `modules/`: thin JavaScript
 //! over the host.
 //!
