@@ -49,7 +49,7 @@ mod target;
 mod threshold;
 pub mod thresholds;
 pub mod user;
-mod watch;
+pub mod watch;
 
 pub use connection::{Connection, RequestError};
 pub use duration::parse_duration;
@@ -59,7 +59,6 @@ pub use report::{second_line, summary_text};
 pub use shape::{Level, Shape, Stage};
 pub use target::{Target, TargetBuilder};
 pub use threshold::{Threshold, Verdict};
-pub use watch::{Autoscaler, watch_autoscaler};
 
 /// What can be wrong with an order for load, each with a sentence that says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +108,4 @@ pub enum Error {
     /// The operating system's certificates could not be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
-    /// What to watch cannot be read.
-    #[error("--watch {0:?}: only hpa/NAME can be watched")]
-    Watch(String),
 }

@@ -49,6 +49,8 @@ pub struct Moment<'run> {
 /// How a run ended.
 #[derive(Debug)]
 pub struct RunEnd {
+    /// When its scenarios began; moments count from here.
+    pub started: Instant,
     /// How long it took.
     pub elapsed: Duration,
     /// Everything that was measured.
@@ -116,7 +118,7 @@ impl Run {
     /// The end of a run whose scenarios never began.
     #[must_use]
     pub fn give_up(self) -> RunEnd {
-        self.end(0.0)
+        self.end(Instant::now(), 0.0)
     }
 
     /// Runs all scenarios. `watch` hears of every second.
@@ -174,10 +176,10 @@ impl Run {
         let spent = processor_time().saturating_sub(processor_before);
         #[expect(clippy::cast_precision_loss, reason = "few threads")]
         let available = started.elapsed().as_secs_f64() * self.plan.threads.max(1) as f64;
-        self.end(spent.as_secs_f64() / available.max(1e-9))
+        self.end(started, spent.as_secs_f64() / available.max(1e-9))
     }
 
-    fn end(&self, busy: f64) -> RunEnd {
+    fn end(&self, started: Instant, busy: f64) -> RunEnd {
         let elapsed = self.ready.elapsed();
         let totals = self.collector.totals();
         let verdicts = self
@@ -187,6 +189,7 @@ impl Run {
             .map(|threshold| threshold.judge(&totals, elapsed))
             .collect();
         RunEnd {
+            started,
             elapsed,
             totals,
             verdicts,

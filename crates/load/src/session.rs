@@ -19,6 +19,7 @@ use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
 use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
 use crate::user::{RunState, StopReason, UserError};
+use crate::watch::{Watch, WatchTimeline};
 
 /// k6's exit statuses.
 pub mod exit {
@@ -119,6 +120,7 @@ pub struct Session {
     state: Arc<RunState>,
     clock: Clock,
     log: Log,
+    watched: Option<Arc<Watch>>,
 }
 
 /// What a test came to.
@@ -128,6 +130,8 @@ pub struct Finished {
     pub summary: Summary,
     /// How the scenarios ended.
     pub end: RunEnd,
+    /// What the autoscalers did that were watched.
+    pub watched: Option<WatchTimeline>,
     /// What `handleSummary` returned: contents by file name.
     pub handled: Option<BTreeMap<String, Vec<u8>>>,
     /// The exit status.
@@ -245,7 +249,15 @@ impl Session {
             state,
             clock,
             log,
+            watched: None,
         })
+    }
+
+    /// Keeps what these autoscalers do while the test runs.
+    #[must_use]
+    pub fn watching(mut self, watched: Arc<Watch>) -> Self {
+        self.watched = Some(watched);
+        self
     }
 
     /// The scenarios, sorted by name.
@@ -376,8 +388,10 @@ impl Session {
             None if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
             None => 0,
         };
+        let watched = self.watched.map(|watched| watched.timeline(end.started));
         Ok(Finished {
             summary,
+            watched,
             end,
             handled,
             status,

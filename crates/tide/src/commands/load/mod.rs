@@ -3,13 +3,15 @@
 mod script;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use springtide_load::watch::Watch;
 use springtide_load::{
     Level, Options, Shape, Stage, TargetBuilder, Threshold, parse_duration, run, second_line,
-    summary_text, watch_autoscaler,
+    summary_text,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,12 +48,12 @@ pub(crate) struct Load {
     /// http_req_failed=rate<0.01; can be repeated
     #[arg(long, value_name = "METRIC=CONDITION")]
     threshold: Vec<Threshold>,
-    /// Show an autoscaler's replicas and utilisation beside the load
-    #[arg(long, value_name = "hpa/NAME")]
-    watch: Option<String>,
-    /// The namespace of what --watch names
-    #[arg(long, short = 'n', value_name = "NAMESPACE", default_value = "default")]
-    namespace: String,
+    /// Show autoscalers' replicas and utilisation beside the load, and keep their decisions for the report
+    #[arg(long, value_name = "hpa/NAME", value_delimiter = ',')]
+    watch: Vec<String>,
+    /// The namespace of what --watch names [default: the kubeconfig's]
+    #[arg(long, short = 'n', value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// The HTTP method
     #[arg(long, short = 'X', value_name = "METHOD", default_value = "GET")]
     method: String,
@@ -85,10 +87,10 @@ impl Load {
         }
         let shape = self.shape()?;
         let target = TargetBuilder {
-            url: self.target,
-            method: self.method,
-            headers: self.header,
-            body: self.body.into(),
+            url: self.target.clone(),
+            method: self.method.clone(),
+            headers: self.header.clone(),
+            body: self.body.clone().into(),
             timeout: self.timeout,
             insecure: self.insecure_skip_tls_verify,
         }
@@ -102,25 +104,12 @@ impl Load {
             .build()?;
         runtime.block_on(async {
             let stop = CancellationToken::new();
-            let watched = match &self.watch {
-                Some(what) => {
-                    let client = kube::Client::try_default().await.context(
-                        "--watch needs a cluster: set KUBECONFIG to what `tide up` printed",
-                    )?;
-                    Some(watch_autoscaler(
-                        client,
-                        &self.namespace,
-                        what,
-                        stop.clone(),
-                    )?)
-                }
-                None => None,
-            };
+            let watched = self.start_watch().await?;
             stop_on_interrupt(stop.clone());
             let summary = run(shape, target, options, stop.clone(), |elapsed, second| {
                 let line = watched
                     .as_ref()
-                    .map(springtide_load::Autoscaler::line)
+                    .map(|watch| watch.line())
                     .unwrap_or_default();
                 println!("{}", second_line(elapsed, second, &line));
             })
@@ -139,6 +128,22 @@ impl Load {
                 ExitCode::from(THRESHOLD_FAILED)
             })
         })
+    }
+
+    /// Begins to watch what --watch names.
+    async fn start_watch(&self) -> anyhow::Result<Option<Arc<Watch>>> {
+        if self.watch.is_empty() {
+            return Ok(None);
+        }
+        let client = kube::Client::try_default()
+            .await
+            .context("--watch needs a cluster: set KUBECONFIG to what `tide up` printed")?;
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| client.default_namespace().to_owned());
+        let watch = Watch::start(&client, &namespace, &self.watch).await?;
+        Ok(Some(Arc::new(watch)))
     }
 
     fn shape(&self) -> Result<Shape, springtide_load::Error> {

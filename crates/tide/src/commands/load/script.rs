@@ -14,6 +14,7 @@ use springtide_load::script::{Log, LogLine};
 use springtide_load::session::{Finished, Session, SessionError, Settings, exit};
 use springtide_load::summary::{Detail, text};
 use springtide_load::user::{RunState, StopReason};
+use springtide_load::watch::Watch;
 
 use super::Load;
 
@@ -166,7 +167,6 @@ impl Load {
         [
             ("--rate", self.rate.is_some()),
             ("--threshold", !self.threshold.is_empty()),
-            ("--watch", self.watch.is_some()),
             ("--method", self.method != "GET"),
             ("--header", !self.header.is_empty()),
             ("--body", !self.body.is_empty()),
@@ -199,7 +199,10 @@ impl Load {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let outcome = runtime.block_on(run(&path, settings, quiet));
+        let outcome = runtime.block_on(async {
+            let watched = self.start_watch().await?;
+            anyhow::Ok(run(&path, settings, quiet, watched).await)
+        })?;
         match outcome {
             Ok(finished) => {
                 report(&finished, shows_summary, detail)?;
@@ -293,11 +296,19 @@ fn pairs(flag: &str, given: &[String]) -> anyhow::Result<BTreeMap<String, String
         .collect()
 }
 
-async fn run(path: &Path, settings: Settings, quiet: bool) -> Result<Finished, SessionError> {
+async fn run(
+    path: &Path,
+    settings: Settings,
+    quiet: bool,
+    watched: Option<Arc<Watch>>,
+) -> Result<Finished, SessionError> {
     let log: Log = Arc::new(print_line);
     let state = Arc::new(RunState::default());
     stop_on_interrupt(Arc::clone(&state));
-    let session = Session::load(path, settings, log, state).await?;
+    let mut session = Session::load(path, settings, log, state).await?;
+    if let Some(watched) = &watched {
+        session = session.watching(Arc::clone(watched));
+    }
     let plans = session.scenarios().to_vec();
     if !quiet {
         println!("script: {}", path.display());
@@ -313,7 +324,8 @@ async fn run(path: &Path, settings: Settings, quiet: bool) -> Result<Finished, S
             if quiet {
                 return;
             }
-            let lines = progress_lines(moment, &plans);
+            let mut lines = progress_lines(moment, &plans);
+            lines.extend(watched.as_ref().map(|watched| watched.line()));
             if on_terminal && drawn > 0 {
                 // Draws over the lines of the second before.
                 print!("\x1b[{drawn}A\x1b[J");
