@@ -48,6 +48,7 @@ pub mod summary;
 mod target;
 mod threshold;
 pub mod thresholds;
+pub mod timeline;
 pub mod user;
 pub mod watch;
 

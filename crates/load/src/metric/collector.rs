@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::{CheckTally, Metric, MetricId, MetricKind, MetricRegistry, Sample, Tags, Trend};
+use super::{
+    CheckTally, FailureTally, Metric, MetricId, MetricKind, MetricRegistry, ReplicaTally, Sample,
+    Tags, Trend,
+};
 
 /// What the values of one metric came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +52,10 @@ pub struct Interval {
     pub measured: Totals,
     /// Every sample, in the order of each thread, where the collector keeps them.
     pub samples: Vec<Sample>,
+    /// Failed requests by kind.
+    pub failures: FailureTally,
+    /// Requests by the replica that answered, where the collector counts them.
+    pub replicas: ReplicaTally,
 }
 
 /// Takes the samples of one thread. Its lock is contended only while the collector looks.
@@ -55,6 +63,7 @@ pub struct Interval {
 pub struct SampleSink {
     state: Arc<Mutex<ThreadSamples>>,
     registry: Arc<MetricRegistry>,
+    replica_header: Option<HeaderName>,
 }
 
 /// Adds up what all threads measured.
@@ -62,6 +71,7 @@ pub struct SampleSink {
 pub struct Collector {
     registry: Arc<MetricRegistry>,
     keep_samples: bool,
+    replica_header: Option<HeaderName>,
     threads: Mutex<Vec<Arc<Mutex<ThreadSamples>>>>,
     totals: Mutex<Totals>,
     checks: Mutex<CheckTally>,
@@ -76,6 +86,8 @@ struct ThreadSamples {
     version: Option<usize>,
     samples: Option<Vec<Sample>>,
     checks: CheckTally,
+    failures: FailureTally,
+    replicas: ReplicaTally,
 }
 
 // === impl SampleSink ===
@@ -101,8 +113,17 @@ impl SampleSink {
                 state.checks.count(tags, value != 0.0);
             } else if metric.id == builtin.group_duration.id {
                 state.checks.see_group(tags);
+            } else if metric.id == builtin.http_req_failed.id && value != 0.0 {
+                state.failures.count(tags);
             }
             state.add(metric, value, tags, time);
+        }
+    }
+
+    /// Takes note of the replica that answered, where the collector counts them.
+    pub fn answered(&self, headers: &HeaderMap) {
+        if let Some(header) = &self.replica_header {
+            self.state.lock().replicas.count(headers, header);
         }
     }
 
@@ -173,10 +194,18 @@ impl Collector {
         Self {
             registry,
             keep_samples,
+            replica_header: None,
             threads: Mutex::default(),
             totals: Mutex::default(),
             checks: Mutex::default(),
         }
+    }
+
+    /// Counts requests by the replica that answered, which answers name in this header.
+    #[must_use]
+    pub fn counting_replicas(mut self, header: HeaderName) -> Self {
+        self.replica_header = Some(header);
+        self
     }
 
     /// A sink for one more thread.
@@ -188,11 +217,14 @@ impl Collector {
             version: None,
             samples: self.keep_samples.then(Vec::new),
             checks: CheckTally::default(),
+            failures: FailureTally::default(),
+            replicas: ReplicaTally::default(),
         }));
         self.threads.lock().push(Arc::clone(&state));
         SampleSink {
             state,
             registry: Arc::clone(&self.registry),
+            replica_header: self.replica_header.clone(),
         }
     }
 
@@ -206,6 +238,12 @@ impl Collector {
                 self.checks
                     .lock()
                     .merge(&std::mem::take(&mut thread.checks));
+                interval
+                    .failures
+                    .merge(&std::mem::take(&mut thread.failures));
+                interval
+                    .replicas
+                    .merge(&std::mem::take(&mut thread.replicas));
                 (
                     std::mem::replace(&mut thread.measured, fresh),
                     thread.samples.as_mut().map(std::mem::take),

@@ -11,15 +11,19 @@
 
 mod checks;
 mod collector;
+mod failures;
 mod registry;
+mod replicas;
 mod tags;
 mod trend;
 
 pub use checks::{CheckCount, CheckTally};
 pub use collector::{Collector, Interval, Measured, SampleSink, Totals};
+pub use failures::{FailureKind, FailureTally};
 pub use registry::{
     BuiltinMetrics, Metric, MetricError, MetricId, MetricKind, MetricRegistry, ValueKind,
 };
+pub use replicas::ReplicaTally;
 pub use tags::{TagFilter, Tags};
 pub use trend::Trend;
 

@@ -315,6 +315,9 @@ impl Host {
                 tags
             },
         );
+        if let Ok(exchange) = result {
+            self.sink.answered(&exchange.headers);
+        }
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         let timings = &hop.timings;
         let metrics = self.sink.registry().builtin();
