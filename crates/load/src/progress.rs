@@ -69,6 +69,7 @@ fn target(plan: &ScenarioPlan) -> String {
             format!("{:.2} iters/s  {}", rate.per_second(), clock(length))
         }
         Executor::RampingArrivalRate { .. } => format!("ramping rate  {}", clock(length)),
+        Executor::Scheduled { .. } => format!("scheduled rate  {}", clock(length)),
     }
 }
 

@@ -10,13 +10,18 @@ use springtide_machinery::clock::Clock;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::executor::{Crew, Execution, execute};
-use crate::metric::{Collector, Interval, Tags, Totals, Trend};
+use crate::metric::{Collector, FailureTally, Interval, Tags, Totals, Trend};
 use crate::scenario::{ScenarioPlan, users_at_peak};
 use crate::thresholds::{Threshold, Verdict};
 use crate::user::{RunState, ScenarioState, StopReason, UserError, UserFactory};
 
 /// How often thresholds are judged while the test runs, as in k6.
 const JUDGE_EVERY: u64 = 2;
+
+/// How late iterations may begin, and threads wake, at the 99th percentile before it is said; milliseconds.
+const LATE: f64 = 20.0;
+/// How much of its threads' time the generator may take before it is said.
+const BUSY: f64 = 0.9;
 
 /// What is to be run.
 #[derive(Debug)]
@@ -59,8 +64,12 @@ pub struct RunEnd {
     pub verdicts: Vec<Verdict>,
     /// Why it ended early, if it did.
     pub stopped: Option<StopReason>,
+    /// Failed requests by kind.
+    pub failures: FailureTally,
     /// How late iterations of arrival rates began although a user was free, in milliseconds.
     pub lateness: Trend,
+    /// How late worker threads woke while scenarios ran, in milliseconds.
+    pub lag: Trend,
     /// Processor time of this process over the time that its worker threads had, from 0 to 1.
     pub busy: f64,
 }
@@ -73,6 +82,35 @@ pub struct Run {
     collector: Arc<Collector>,
     /// When everything was ready. k6 counts `setup` and `teardown` as part of the test.
     ready: Instant,
+}
+
+// === impl RunEnd ===
+
+impl RunEnd {
+    /// What speaks against the numbers: that the generator, and not the target, was the limit. A
+    /// sentence each; none where there is nothing to say.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let late = self.lateness.percentile(99.0);
+        let lag = self.lag.percentile(99.0);
+        if late > LATE {
+            doubts.push(format!(
+                "iterations began up to {late:.0} ms late (99th percentile) although users were free: the generator was the limit, not the target"
+            ));
+        } else if lag > LATE {
+            doubts.push(format!(
+                "the generator's threads woke up to {lag:.0} ms late (99th percentile): the generator, or the machine it shares, was the limit"
+            ));
+        }
+        if self.busy > BUSY {
+            doubts.push(format!(
+                "the generator took {:.0} % of its processors: the numbers may be the generator's, not the target's",
+                self.busy * 100.0
+            ));
+        }
+        doubts
+    }
 }
 
 // === impl Run ===
@@ -118,7 +156,7 @@ impl Run {
     /// The end of a run whose scenarios never began.
     #[must_use]
     pub fn give_up(self) -> RunEnd {
-        self.end(Instant::now(), 0.0)
+        self.end(Instant::now(), 0.0, FailureTally::default())
     }
 
     /// Runs all scenarios. `watch` hears of every second.
@@ -133,6 +171,7 @@ impl Run {
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         seconds.tick().await;
         let mut second = 0;
+        let mut failures = FailureTally::default();
         loop {
             let last = tokio::select! {
                 biased;
@@ -157,6 +196,7 @@ impl Run {
                 sink.add_all(users, &self.plan.tags, now);
             }
             let interval = self.collector.collect();
+            failures.merge(&interval.failures);
             let elapsed = started.elapsed();
             let known = scenarios.lock().clone();
             watch(&Moment {
@@ -176,10 +216,11 @@ impl Run {
         let spent = processor_time().saturating_sub(processor_before);
         #[expect(clippy::cast_precision_loss, reason = "few threads")]
         let available = started.elapsed().as_secs_f64() * self.plan.threads.max(1) as f64;
-        self.end(started, spent.as_secs_f64() / available.max(1e-9))
+        let busy = spent.as_secs_f64() / available.max(1e-9);
+        self.end(started, busy, failures)
     }
 
-    fn end(&self, started: Instant, busy: f64) -> RunEnd {
+    fn end(&self, started: Instant, busy: f64, failures: FailureTally) -> RunEnd {
         let elapsed = self.ready.elapsed();
         let totals = self.collector.totals();
         let verdicts = self
@@ -194,7 +235,9 @@ impl Run {
             totals,
             verdicts,
             stopped: self.execution.state.stop_reason().cloned(),
+            failures,
             lateness: self.execution.lateness(),
+            lag: self.execution.state.lag.lock().clone(),
             busy,
         }
     }

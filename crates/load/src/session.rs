@@ -1,7 +1,8 @@
-//! A script's test from its first line to its exit status.
+//! A test from its first line to its exit status: a script's, or one of requests without a script.
 //!
 //! ```text
-//! load ─► options (script < K6_* < flags) ─► scenarios, thresholds ─► users ─► setup ─► scenarios ─► teardown ─► summary
+//! script ─► options (script < K6_* < flags) ─► scenarios, thresholds ─► users ─► setup ─► scenarios ─► teardown ─► summary
+//! requests, plan ──────────────────────────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 
 use springtide_machinery::clock::Clock;
 
-use crate::metric::{Collector, MetricRegistry, Tags};
+use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
 use crate::options::{Options, SourceError};
 use crate::output::{self, Output, OutputError};
+use crate::plain::{PlainUsers, Requests};
 use crate::run::{Moment, Run, RunEnd, RunPlan};
 use crate::scenario::{ScenarioError, ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
@@ -108,9 +110,15 @@ pub enum SessionError {
     User(#[from] UserError),
 }
 
+/// Who does what is to be done.
+enum Subject {
+    Script(Arc<Script>),
+    Requests(Arc<PlainUsers>),
+}
+
 /// A test that is ready to run.
 pub struct Session {
-    script: Script,
+    subject: Subject,
     settings: Settings,
     options: Options,
     plans: Vec<ScenarioPlan>,
@@ -177,9 +185,7 @@ impl Session {
         state: Arc<RunState>,
     ) -> Result<Self, SessionError> {
         let registry = Arc::new(MetricRegistry::default());
-        let system = Clock::system();
-        // Times of samples follow the monotonic clock, so that a step of the wall clock does no harm.
-        let clock = Clock::simulated(system.now());
+        let clock = steady_clock();
         let mut env = settings.environment.clone();
         env.extend(settings.env.clone());
         let script = Script::load(
@@ -215,12 +221,6 @@ impl Session {
                 });
             }
         }
-        let thresholds = match &options.thresholds {
-            Some(thresholds) if !settings.no_thresholds => {
-                Threshold::of_options(thresholds, &registry)?
-            }
-            _ => Vec::new(),
-        };
         // k6 always shows the times of expected answers apart.
         registry
             .metric_or_part("http_req_duration{expected_response:true}")
@@ -228,6 +228,56 @@ impl Session {
                 name: "http_req_duration".to_owned(),
                 source,
             })?;
+        let subject = Subject::Script(Arc::new(script));
+        Self::ready(
+            subject, options, plans, settings, registry, clock, log, state,
+        )
+    }
+
+    /// A test of requests without a script: an iteration sends one.
+    ///
+    /// # Errors
+    /// What is wrong with the thresholds or the outputs.
+    pub fn of_requests(
+        requests: Requests,
+        plan: ScenarioPlan,
+        settings: Settings,
+        log: Log,
+        state: Arc<RunState>,
+    ) -> Result<Self, SessionError> {
+        let registry = Arc::new(MetricRegistry::default());
+        let clock = steady_clock();
+        let users = PlainUsers::new(Arc::new(requests), clock.clone());
+        let options = settings.flags.clone();
+        Self::ready(
+            Subject::Requests(Arc::new(users)),
+            options,
+            vec![plan],
+            settings,
+            registry,
+            clock,
+            log,
+            state,
+        )
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a session is made of")]
+    fn ready(
+        subject: Subject,
+        options: Options,
+        plans: Vec<ScenarioPlan>,
+        settings: Settings,
+        registry: Arc<MetricRegistry>,
+        clock: Clock,
+        log: Log,
+        state: Arc<RunState>,
+    ) -> Result<Self, SessionError> {
+        let thresholds = match &options.thresholds {
+            Some(thresholds) if !settings.no_thresholds => {
+                Threshold::of_options(thresholds, &registry)?
+            }
+            _ => Vec::new(),
+        };
         for statistic in options.summary_trend_stats.iter().flatten() {
             if Aggregation::parse(statistic).is_none() {
                 return Err(SessionError::Statistic(statistic.clone()));
@@ -239,7 +289,7 @@ impl Session {
             .map(|text| output::open(text, &thresholds))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            script,
+            subject,
             settings,
             options,
             plans,
@@ -264,6 +314,12 @@ impl Session {
     #[must_use]
     pub fn scenarios(&self) -> &[ScenarioPlan] {
         &self.plans
+    }
+
+    /// The metrics that every test has.
+    #[must_use]
+    pub fn metrics(&self) -> BuiltinMetrics {
+        self.registry.builtin().clone()
     }
 
     /// Runs the test. `watch` hears of every second.
@@ -293,11 +349,13 @@ impl Session {
                 std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
             }),
         };
-        let script = Arc::new(self.script.clone());
-        let run = Run::prepare(plan, &script, &self.state, &collector, &self.clock).await?;
+        let run = self
+            .subject
+            .prepare(plan, &self.state, &collector, &self.clock)
+            .await?;
         let mut failure = None;
         if self.options.no_setup != Some(true)
-            && let Err(error) = script.setup(collector.sink()).await
+            && let Err(error) = self.subject.setup(collector.sink()).await
         {
             failure = Some(error);
         }
@@ -315,7 +373,7 @@ impl Session {
         };
         if failure.is_none()
             && self.options.no_teardown != Some(true)
-            && let Err(error) = script.teardown(collector.sink()).await
+            && let Err(error) = self.subject.teardown(collector.sink()).await
         {
             failure = Some(error);
         }
@@ -354,23 +412,9 @@ impl Session {
         summary
             .time_unit
             .clone_from(&self.options.summary_time_unit);
-        let data = summary_data(
-            &summary,
-            self.script.setup_data(),
-            !self.settings.terminal,
-            self.settings.terminal,
-        );
-        let handled = match self.script.handle_summary(&data).await {
-            Ok(handled) => handled,
-            Err(error) => {
-                // The results are worth more than the way in which they were to be shown.
-                (self.log)(LogLine {
-                    level: "error",
-                    source: "",
-                    message: &format!("handleSummary failed, the usual summary follows: {error}"),
-                });
-                None
-            }
+        let handled = match &self.subject {
+            Subject::Script(script) => self.handle_summary(script, &summary).await,
+            Subject::Requests(_) => None,
         };
         if let Some(path) = &self.settings.summary_export {
             let text = format!("{:#}\n", export(&summary));
@@ -379,14 +423,16 @@ impl Session {
         if let Some(path) = &self.settings.junit {
             write_file(path, junit(&summary, "tide load").as_bytes())?;
         }
+        let is_script = matches!(self.subject, Subject::Script(_));
         let status = match &end.stopped {
-            Some(StopReason::Interrupted) => exit::INTERRUPTED,
+            // Who stops plain load has seen enough of it; what was measured until then counts.
+            Some(StopReason::Interrupted) if is_script => exit::INTERRUPTED,
             Some(StopReason::Aborted(_)) => exit::ABORTED,
             Some(StopReason::Script(_)) => exit::EXCEPTION,
             Some(StopReason::Threshold(_)) => exit::THRESHOLDS,
-            None if !summary.crossed().is_empty() => exit::THRESHOLDS,
-            None if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
-            None => 0,
+            _ if !summary.crossed().is_empty() => exit::THRESHOLDS,
+            _ if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
+            _ => 0,
         };
         let watched = self.watched.map(|watched| watched.timeline(end.started));
         Ok(Finished {
@@ -397,6 +443,70 @@ impl Session {
             status,
         })
     }
+}
+
+impl Session {
+    /// What the script's `handleSummary` makes of the summary.
+    async fn handle_summary(
+        &self,
+        script: &Script,
+        summary: &Summary,
+    ) -> Option<BTreeMap<String, Vec<u8>>> {
+        let data = summary_data(
+            summary,
+            script.setup_data(),
+            !self.settings.terminal,
+            self.settings.terminal,
+        );
+        match script.handle_summary(&data).await {
+            Ok(handled) => handled,
+            Err(error) => {
+                // The results are worth more than the way in which they were to be shown.
+                (self.log)(LogLine {
+                    level: "error",
+                    source: "",
+                    message: &format!("handleSummary failed, the usual summary follows: {error}"),
+                });
+                None
+            }
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    async fn prepare(
+        &self,
+        plan: RunPlan,
+        state: &Arc<RunState>,
+        collector: &Arc<Collector>,
+        clock: &Clock,
+    ) -> Result<Run, UserError> {
+        match self {
+            Self::Script(script) => Run::prepare(plan, script, state, collector, clock).await,
+            Self::Requests(users) => Run::prepare(plan, users, state, collector, clock).await,
+        }
+    }
+
+    async fn setup(&self, sink: SampleSink) -> Result<(), ScriptError> {
+        match self {
+            Self::Script(script) => script.setup(sink).await,
+            Self::Requests(_) => Ok(()),
+        }
+    }
+
+    async fn teardown(&self, sink: SampleSink) -> Result<(), ScriptError> {
+        match self {
+            Self::Script(script) => script.teardown(sink).await,
+            Self::Requests(_) => Ok(()),
+        }
+    }
+}
+
+/// A clock whose times follow the monotonic clock, so that a step of the wall clock does no harm.
+fn steady_clock() -> Clock {
+    Clock::simulated(Clock::system().now())
 }
 
 /// Warnings for options of k6 that do nothing here.

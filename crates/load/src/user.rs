@@ -11,15 +11,20 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metric::{SampleSink, Tags};
+use crate::metric::{SampleSink, Tags, Trend};
 
 /// Makes users for every worker thread.
 pub trait UserFactory: Send + Sync + 'static {
     /// The users it makes.
     type User: VirtualUser;
+
+    /// True where a user is made at once and costs next to nothing: an arrival that finds none free
+    /// then gets a new one, if there may be more, instead of being dropped while one is made.
+    const AT_ONCE: bool = false;
 
     /// Makes the user of this number, counted from 1, on the thread that will run it. Its samples
     /// go to `sink`.
@@ -68,7 +73,8 @@ pub enum Outcome {
 pub struct Iteration {
     /// The scenario it belongs to.
     pub scenario: Arc<ScenarioState>,
-    /// Its number within the scenario over all users, counted from 0.
+    /// Its number within the scenario over all users, counted from 0, of those that began. Under a
+    /// schedule that is not k6's: the place of its arrival in the schedule.
     pub number: u64,
     /// When the schedule meant it to start, for arrival rates.
     pub intended_start: Option<Instant>,
@@ -105,6 +111,8 @@ pub struct RunState {
     pub iterations_completed: AtomicU64,
     /// Iterations that were interrupted.
     pub iterations_interrupted: AtomicU64,
+    /// How late worker threads woke while scenarios ran, milliseconds: the generator's own lag.
+    pub lag: Mutex<Trend>,
     /// Cancelled when the run is to end early; the reason is in `stop_reason`.
     pub stop: CancellationToken,
     stop_reason: OnceLock<StopReason>,
@@ -147,6 +155,7 @@ impl Default for RunState {
             vus_initialized: AtomicU64::new(0),
             iterations_completed: AtomicU64::new(0),
             iterations_interrupted: AtomicU64::new(0),
+            lag: Mutex::default(),
             stop: CancellationToken::new(),
             stop_reason: OnceLock::new(),
             failure: OnceLock::new(),

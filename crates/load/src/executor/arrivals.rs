@@ -25,8 +25,7 @@ pub(super) struct ArrivalScenario {
     /// No iteration is meant to begin after this; one that is late still begins.
     pub(super) end: Instant,
     pub(super) lease: Lease,
-    /// Iterations that were begun.
-    pub(super) begun: AtomicU64,
+    pub(super) numbering: Numbering,
     /// Users that may still be made.
     pub(super) may_grow: AtomicU64,
     /// The number of the next user that is made, by thread.
@@ -34,11 +33,28 @@ pub(super) struct ArrivalScenario {
     /// Users that were made.
     pub(super) grown: Mutex<Vec<u64>>,
     /// Arrivals that a thread without a free user hands to the others, by thread.
-    pub(super) handed: Vec<mpsc::UnboundedSender<Instant>>,
+    pub(super) handed: Vec<mpsc::UnboundedSender<Arrival>>,
     /// Free users, by thread.
     pub(super) free: Vec<AtomicU64>,
     /// How late iterations began although a user was free, milliseconds: the generator's own fault.
     pub(super) lateness: Mutex<Trend>,
+}
+
+/// How iterations get their numbers.
+pub(super) enum Numbering {
+    /// In the order in which they begin.
+    Begun(AtomicU64),
+    /// By the place of their arrival in the schedule.
+    Place,
+}
+
+/// An arrival of the schedule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// When its iteration is meant to begin.
+    intended: Instant,
+    /// Its place in the schedule, counted from 0.
+    place: u64,
 }
 
 /// "Take this share of the arrivals."
@@ -48,7 +64,7 @@ pub(super) struct ArrivalOrder {
     pub(super) thread: usize,
     /// Every arrival of the scenario, in order; this thread's are every `threads`th.
     pub(super) arrivals: Box<dyn Iterator<Item = Duration> + Send>,
-    pub(super) handed: mpsc::UnboundedReceiver<Instant>,
+    pub(super) handed: mpsc::UnboundedReceiver<Arrival>,
     /// The users of this thread.
     pub(super) users: Vec<u64>,
     /// Closed when the last iteration has ended.
@@ -93,24 +109,33 @@ pub(super) async fn dispatch<F: UserFactory>(
         done: order.done,
     });
     let mut handed = order.handed;
-    let mut own = order.arrivals.skip(thread).step_by(threads).peekable();
+    let mut own = (0..)
+        .zip(order.arrivals)
+        .skip(thread)
+        .step_by(threads)
+        .peekable();
     loop {
-        let next = own.peek().map(|at| share.shared.start + *at);
+        let next = own.peek().map(|(place, at)| Arrival {
+            intended: share.shared.start + *at,
+            place: *place,
+        });
         tokio::select! {
             biased;
             () = share.worker.state().stop.cancelled() => break,
-            Some(intended) = handed.recv() => {
-                if !share.begin(intended) {
+            Some(arrival) = handed.recv() => {
+                if !share.begin(arrival) {
                     share.no_user();
                 }
             }
-            () = sleep_until(next.unwrap_or(share.shared.end)) => {
-                let Some(intended) = next.filter(|at| *at <= share.shared.end) else {
+            () = sleep_until(next.map_or(share.shared.end, |next| next.intended)) => {
+                let Some(arrival) = next.filter(|next| next.intended <= share.shared.end) else {
                     // The time is over, for this thread's arrivals and for those of others.
                     break;
                 };
                 own.next();
-                if !share.begin(intended) && !share.hand_over(intended) {
+                let begun = share.begin(arrival)
+                    || F::AT_ONCE && share.grow().await && share.begin(arrival);
+                if !begun && !share.hand_over(arrival) {
                     share.no_user();
                 }
             }
@@ -120,7 +145,7 @@ pub(super) async fn dispatch<F: UserFactory>(
 
 impl<F: UserFactory> Share<F> {
     /// Begins an iteration with a free user of this thread; false if there is none.
-    fn begin(self: &Rc<Self>, intended: Instant) -> bool {
+    fn begin(self: &Rc<Self>, arrival: Arrival) -> bool {
         // The user that rested longest comes first, as in k6: load spreads over all.
         let Some(number) = self.free.borrow_mut().pop_front() else {
             return false;
@@ -129,15 +154,18 @@ impl<F: UserFactory> Share<F> {
             return false;
         };
         self.shared.free[self.thread].fetch_sub(1, Ordering::Relaxed);
-        let late = intended.elapsed();
+        let late = arrival.intended.elapsed();
         self.shared
             .lateness
             .lock()
             .record(late.as_secs_f64() * 1000.0);
         let iteration = Iteration {
             scenario: Arc::clone(&self.shared.scenario),
-            number: self.shared.begun.fetch_add(1, Ordering::Relaxed),
-            intended_start: Some(intended),
+            number: match &self.shared.numbering {
+                Numbering::Begun(begun) => begun.fetch_add(1, Ordering::Relaxed),
+                Numbering::Place => arrival.place,
+            },
+            intended_start: Some(arrival.intended),
         };
         let share = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -161,20 +189,32 @@ impl<F: UserFactory> Share<F> {
     }
 
     /// Gives the arrival to a thread that has a free user; false if none has.
-    fn hand_over(&self, intended: Instant) -> bool {
+    fn hand_over(&self, arrival: Arrival) -> bool {
         let other = self
             .shared
             .free
             .iter()
             .position(|free| free.load(Ordering::Relaxed) > 0);
         other.is_some_and(|thread| {
-            thread != self.thread && self.shared.handed[thread].send(intended).is_ok()
+            thread != self.thread && self.shared.handed[thread].send(arrival).is_ok()
         })
     }
 
     /// No user is free anywhere: the arrival is dropped, and one more user made if that is allowed.
     fn no_user(self: &Rc<Self>) {
         self.worker.count_dropped(&self.shared.scenario);
+        if self.shared.may_grow.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let share = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            share.grow().await;
+            let _still_open = &share.done;
+        });
+    }
+
+    /// Makes one more user if that is allowed; true if there is one.
+    async fn grow(&self) -> bool {
         let grows = self
             .shared
             .may_grow
@@ -183,20 +223,18 @@ impl<F: UserFactory> Share<F> {
             })
             .is_ok();
         if !grows {
-            return;
+            return false;
         }
         let threads = self.shared.free.len() as u64;
         let number = self.shared.next_user[self.thread].fetch_add(threads, Ordering::Relaxed);
-        let share = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            // Its init code ran well for all the users before it; if it fails now it has said why,
-            // and the arrivals that lack a user are counted as dropped.
-            if share.worker.create(number, &share.resting).await.is_ok() {
-                share.shared.grown.lock().push(number);
-                share.free.borrow_mut().push_back(number);
-                share.shared.free[share.thread].fetch_add(1, Ordering::Relaxed);
-            }
-            let _still_open = &share.done;
-        });
+        // Its init code ran well for all the users before it; if it fails now it has said why, and
+        // the arrivals that lack a user are counted as dropped.
+        if self.worker.create(number, &self.resting).await.is_err() {
+            return false;
+        }
+        self.shared.grown.lock().push(number);
+        self.free.borrow_mut().push_back(number);
+        self.shared.free[self.thread].fetch_add(1, Ordering::Relaxed);
+        true
     }
 }

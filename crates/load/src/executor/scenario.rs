@@ -10,7 +10,7 @@ use springtide_machinery::clock::Clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::arrivals::{ArrivalOrder, ArrivalScenario};
+use super::arrivals::{ArrivalOrder, ArrivalScenario, Numbering};
 use super::crew::Crew;
 use super::lease::Lease;
 use super::looping::{Iterations, LoopOrder, Pile};
@@ -176,9 +176,9 @@ pub async fn execute(
                 .await;
         }
         Executor::ConstantArrivalRate { rate, duration, .. } => {
-            running
-                .arrivals(&Arrivals::constant(*rate, *duration))
-                .await;
+            let arrivals = Arrivals::constant(*rate, *duration);
+            let begun = Numbering::Begun(AtomicU64::new(0));
+            running.arrivals(|| Box::new(arrivals.clone()), begun).await;
         }
         Executor::RampingArrivalRate { start, stages, .. } => {
             let per = start.per.as_secs_f64();
@@ -186,8 +186,13 @@ pub async fn execute(
                 .iter()
                 .map(|(length, count)| (*length, count / per))
                 .collect();
+            let arrivals = Arrivals::ramping(start.per_second(), &stages);
+            let begun = Numbering::Begun(AtomicU64::new(0));
+            running.arrivals(|| Box::new(arrivals.clone()), begun).await;
+        }
+        Executor::Scheduled { schedule, .. } => {
             running
-                .arrivals(&Arrivals::ramping(start.per_second(), &stages))
+                .arrivals(|| schedule.arrivals(), Numbering::Place)
                 .await;
         }
     }
@@ -300,7 +305,11 @@ impl Running<'_> {
     }
 
     /// Iterations start by a schedule.
-    async fn arrivals(&self, arrivals: &Arrivals) {
+    async fn arrivals(
+        &self,
+        schedule: impl Fn() -> Box<dyn Iterator<Item = Duration> + Send>,
+        numbering: Numbering,
+    ) {
         let crew = &self.execution.crew;
         let threads = crew.threads();
         let numbers = self
@@ -318,7 +327,7 @@ impl Running<'_> {
             start: self.start,
             end: self.end,
             lease: lease.clone(),
-            begun: AtomicU64::new(0),
+            numbering,
             may_grow: AtomicU64::new(
                 self.plan.executor.max_users() - self.plan.executor.planned_users(),
             ),
@@ -336,7 +345,7 @@ impl Running<'_> {
             let order = ArrivalOrder {
                 shared: Arc::clone(&shared),
                 thread,
-                arrivals: Box::new(arrivals.clone()),
+                arrivals: schedule(),
                 handed,
                 users,
                 done: done.clone(),

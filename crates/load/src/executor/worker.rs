@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use springtide_machinery::clock::Clock;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::arrivals::{ArrivalOrder, dispatch};
 use super::lease::Lease;
@@ -17,6 +19,9 @@ use crate::metric::SampleSink;
 use crate::user::{
     Iteration, Outcome, RunState, ScenarioState, UserError, UserFactory, VirtualUser,
 };
+
+/// How often a thread looks how late it wakes.
+const LAG_EVERY: Duration = Duration::from_millis(50);
 
 /// What a thread is told to do.
 #[derive(Debug)]
@@ -72,6 +77,17 @@ impl<User> Resting<User> {
     }
 }
 
+/// Notes how late this thread wakes, until the thread ends. What makes it late (work that does not
+/// wait, a machine that is too busy) makes requests late too, also where no schedule tells.
+async fn measure_lag(state: Arc<RunState>) {
+    loop {
+        let due = Instant::now() + LAG_EVERY;
+        sleep_until(due).await;
+        let late = due.elapsed();
+        state.lag.lock().record(late.as_secs_f64() * 1000.0);
+    }
+}
+
 // === impl Worker ===
 
 impl<F: UserFactory> Worker<F> {
@@ -102,7 +118,12 @@ impl<F: UserFactory> Worker<F> {
         });
         let local = LocalSet::new();
         local.block_on(runtime, async {
+            let mut measures_lag = false;
             while let Some(order) = orders.recv().await {
+                if !measures_lag && !matches!(order, Order::Create { .. }) {
+                    measures_lag = true;
+                    tokio::task::spawn_local(measure_lag(Arc::clone(&worker.state)));
+                }
                 match order {
                     Order::Create { number, reply } => {
                         let made = worker.create(number, &resting).await;

@@ -13,6 +13,9 @@ pub struct HttpError {
 }
 
 impl HttpError {
+    /// k6's number for a request that took longer than its timeout.
+    pub(crate) const TIMEOUT: u16 = 1050;
+
     pub(crate) fn new(code: u16, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -29,7 +32,7 @@ impl HttpError {
     /// It took longer than its timeout.
     #[must_use]
     pub fn timeout() -> Self {
-        Self::new(1050, "request timeout")
+        Self::new(Self::TIMEOUT, "request timeout")
     }
 
     pub(crate) fn lookup(host: &str, error: &io::Error) -> Self {

@@ -127,6 +127,17 @@ impl SampleSink {
         }
     }
 
+    /// The header in which answers name the replica, where the collector counts them.
+    #[must_use]
+    pub fn replica_header(&self) -> Option<&HeaderName> {
+        self.replica_header.as_ref()
+    }
+
+    /// Takes note of the replica that answered, by its name.
+    pub fn answered_by(&self, replica: &str) {
+        self.state.lock().replicas.count_one(replica);
+    }
+
     /// The metrics of the run.
     #[must_use]
     pub fn registry(&self) -> &Arc<MetricRegistry> {

@@ -21,9 +21,13 @@ pub struct ReplicaTally(BTreeMap<String, u64>);
 impl ReplicaTally {
     /// Counts an answer, if it has the header.
     pub(super) fn count(&mut self, headers: &HeaderMap, header: &HeaderName) {
-        let Some(replica) = headers.get(header).and_then(|value| value.to_str().ok()) else {
-            return;
-        };
+        if let Some(replica) = headers.get(header).and_then(|value| value.to_str().ok()) {
+            self.count_one(replica);
+        }
+    }
+
+    /// Counts an answer of this replica.
+    pub(super) fn count_one(&mut self, replica: &str) {
         if let Some(count) = self.0.get_mut(replica) {
             *count += 1;
             return;

@@ -1,17 +1,20 @@
 //! Access logs in the common and the combined format, as Apache and nginx write them.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Burst;
+use http::Method;
+
+use super::{Burst, Logged, LoggedRequest};
 
 /// Collects the lines of an access log. Lines may be a little out of order: a server writes them
 /// when a request ends.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    seconds: BTreeMap<i64, Vec<Arc<str>>>,
-    known: HashSet<Arc<str>>,
+    /// By second: numbers of requests in `distinct`.
+    seconds: BTreeMap<i64, Vec<u32>>,
+    distinct: Vec<LoggedRequest>,
+    known: HashMap<LoggedRequest, u32>,
     left_out: BTreeMap<String, u64>,
 }
 
@@ -33,37 +36,73 @@ impl Reader {
             .and_then(|(_, rest)| rest.split_once('"'))
             .map(|(request, _)| request)
             .ok_or("there is no \"request\" after the time")?;
-        let mut words = request.split(' ');
-        let method = words.next().unwrap_or_default();
-        let path = words.next().unwrap_or_default();
-        // Only these can be sent again from what a log holds.
-        if !matches!(method, "GET" | "HEAD") || !path.starts_with('/') {
-            let name = if method.is_empty() { "-" } else { method };
-            *self.left_out.entry(name.to_owned()).or_default() += 1;
-            return Ok(());
+        match LoggedRequest::parse(request) {
+            Some(request) => {
+                let number = self.number_of(request)?;
+                self.seconds.entry(second).or_default().push(number);
+            }
+            // What a broken client sent is in real logs; it is no reason to refuse the others.
+            None => *self.left_out.entry(shortened(request)).or_default() += 1,
         }
-        let path = self.known.get(path).cloned().unwrap_or_else(|| {
-            let path: Arc<str> = path.into();
-            self.known.insert(Arc::clone(&path));
-            path
-        });
-        self.seconds.entry(second).or_default().push(path);
         Ok(())
     }
 
-    /// A burst for each second that had requests, and what was left out by method.
-    pub(super) fn finish(self) -> (Vec<Burst>, BTreeMap<String, u64>) {
+    fn number_of(&mut self, request: LoggedRequest) -> Result<u32, String> {
+        if let Some(number) = self.known.get(&request) {
+            return Ok(*number);
+        }
+        let number = u32::try_from(self.distinct.len())
+            .map_err(|_| "there are too many different requests before it".to_owned())?;
+        self.distinct.push(request.clone());
+        self.known.insert(request, number);
+        Ok(number)
+    }
+
+    /// A burst for each second that had requests, the requests, and how often what was left out.
+    pub(super) fn finish(self) -> (Vec<Burst>, Logged, BTreeMap<String, u64>) {
         let start = self.seconds.keys().next().copied().unwrap_or(0);
-        let bursts = self
-            .seconds
-            .into_iter()
-            .map(|(second, paths)| Burst {
+        let mut bursts = Vec::with_capacity(self.seconds.len());
+        let mut order = Vec::new();
+        for (second, numbers) in self.seconds {
+            bursts.push(Burst {
                 begin: Duration::from_secs(second.abs_diff(start)),
                 length: Duration::from_secs(1),
-                count: paths.len() as u64,
-                paths,
-            })
-            .collect();
-        (bursts, self.left_out)
+                count: numbers.len() as u64,
+            });
+            order.extend(numbers);
+        }
+        let logged = Logged {
+            distinct: self.distinct,
+            order,
+        };
+        (bursts, logged, self.left_out)
     }
+}
+
+impl LoggedRequest {
+    /// Reads `GET /path?query HTTP/1.1`; nothing where a path of this server cannot be asked for so.
+    fn parse(request: &str) -> Option<Self> {
+        let mut words = request.split(' ');
+        let method = words.next()?;
+        let path = words.next()?;
+        let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_method || !is_path || method == "CONNECT" {
+            return None;
+        }
+        Some(Self {
+            method: Method::from_bytes(method.as_bytes()).ok()?,
+            path: path.into(),
+        })
+    }
+}
+
+/// Enough of a request to know it again.
+fn shortened(request: &str) -> String {
+    const MOST: usize = 20;
+    let method = request.split(' ').next().unwrap_or_default();
+    if method.is_empty() {
+        return "(empty)".to_owned();
+    }
+    method.chars().take(MOST).collect()
 }

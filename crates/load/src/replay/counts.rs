@@ -38,36 +38,32 @@ impl Reader {
         Ok(())
     }
 
-    /// The bursts: each lasts to the next line, the last as long as the shortest of the others.
-    pub(super) fn finish(self) -> Result<Vec<Burst>, String> {
+    /// The bursts: each lasts as long as the shortest way from one line to the next.
+    pub(super) fn finish(self) -> Vec<Burst> {
         let Some(&(start, _)) = self.lines.first() else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
         let shortest = self
             .lines
             .windows(2)
             .map(|pair| pair[1].0 - pair[0].0)
             .reduce(f64::min);
-        let period = match shortest {
-            Some(seconds) => {
-                Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?
-            }
-            None => LONE_PERIOD,
-        };
+        let period = shortest.map_or(LONE_PERIOD, seconds);
         self.lines
             .iter()
-            .map(|&(seconds, count)| {
-                Ok(Burst {
-                    begin: Duration::try_from_secs_f64(seconds - start)
-                        .map_err(|error| error.to_string())?,
-                    // A gap in the file is a time for which nothing is known: nothing is sent then.
-                    length: period,
-                    count,
-                    paths: Vec::new(),
-                })
+            .map(|&(at, count)| Burst {
+                begin: seconds(at - start),
+                // A gap in the file is a time for which nothing is known: nothing is sent then.
+                length: period,
+                count,
             })
             .collect()
     }
+}
+
+/// A time that was found to be positive; one beyond all measure is as long as there is.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// Seconds on the file's clock.

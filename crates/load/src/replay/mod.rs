@@ -6,10 +6,13 @@
 mod access_log;
 mod counts;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use http::Method;
 
 /// What is wrong with a recording.
 #[derive(Debug, thiserror::Error)]
@@ -42,32 +45,49 @@ pub enum ReplayError {
 
 /// Requests that arrived within one period.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Burst {
+struct Burst {
     /// When the period began, since the recording's start.
-    pub begin: Duration,
+    begin: Duration,
     /// How long it lasted.
-    pub length: Duration,
+    length: Duration,
     /// How many requests arrived.
-    pub count: u64,
-    /// What was asked for, where the recording says so: one path and query a request.
-    pub paths: Vec<Arc<str>>,
+    count: u64,
+}
+
+/// A request as a log has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LoggedRequest {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query.
+    pub path: Arc<str>,
+}
+
+/// What an access log's requests were.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Logged {
+    distinct: Vec<LoggedRequest>,
+    /// For each arrival, the number of its request in `distinct`.
+    order: Vec<u32>,
 }
 
 /// A recording, ready to be played.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
     bursts: Vec<Burst>,
-    /// Requests of the recording that cannot be sent again, by method: a log holds no bodies.
-    pub left_out: std::collections::BTreeMap<String, u64>,
+    logged: Logged,
+    left_out: BTreeMap<String, u64>,
 }
 
-/// One arrival of a replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// When it is meant to start, since the replay's start.
-    pub at: Duration,
-    /// The path and query to ask for, where the recording says so.
-    pub path: Option<Arc<str>>,
+/// The moments at which a recording's arrivals start again, at a speed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Playback {
+    recording: Arc<Recording>,
+    speed: f64,
+    length: Duration,
+    burst: usize,
+    /// The next arrival within the burst.
+    next: u64,
 }
 
 // === impl Recording ===
@@ -96,47 +116,55 @@ impl Recording {
     ///
     /// # Errors
     /// As [`Recording::open`].
-    pub fn read(name: &str, lines: impl BufRead) -> Result<Self, ReplayError> {
+    pub fn read(name: &str, mut lines: impl BufRead) -> Result<Self, ReplayError> {
         let mut counts = counts::Reader::default();
         let mut log = access_log::Reader::default();
-        for (index, line) in lines.lines().enumerate() {
-            let line = line.map_err(|source| ReplayError::Read {
-                path: name.to_owned(),
-                source,
-            })?;
+        let (mut has_counts, mut has_log) = (false, false);
+        // Logs hold what clients sent, which need not be UTF-8.
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            let length =
+                lines
+                    .read_until(b'\n', &mut bytes)
+                    .map_err(|source| ReplayError::Read {
+                        path: name.to_owned(),
+                        source,
+                    })?;
+            if length == 0 {
+                break;
+            }
+            let line = String::from_utf8_lossy(&bytes);
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let taken = if line.contains('"') {
+            let is_log = line.contains('[');
+            has_log |= is_log;
+            has_counts |= !is_log;
+            let taken = if has_log && has_counts {
+                Err("the file mixes counts with an access log".to_owned())
+            } else if is_log {
                 log.take(line)
             } else {
-                counts.take(line, index == 0)
+                counts.take(line, number == 1)
             };
             taken.map_err(|reason| ReplayError::Line {
                 path: name.to_owned(),
-                line: index + 1,
+                line: number,
                 reason,
             })?;
         }
-        let (logged, left_out) = log.finish();
-        let mut bursts = counts.finish().map_err(|reason| ReplayError::Line {
-            path: name.to_owned(),
-            line: 1,
-            reason,
-        })?;
-        if !bursts.is_empty() && !logged.is_empty() {
-            return Err(ReplayError::Line {
-                path: name.to_owned(),
-                line: 1,
-                reason: "the file mixes counts with an access log".to_owned(),
-            });
-        }
-        bursts.extend(logged);
+        let (mut bursts, logged, left_out) = log.finish();
+        bursts.extend(counts.finish());
         if bursts.iter().all(|burst| burst.count == 0) {
             return Err(ReplayError::Empty(name.to_owned()));
         }
-        Ok(Self { bursts, left_out })
+        Ok(Self {
+            bursts,
+            logged,
+            left_out,
+        })
     }
 
     /// Requests in it.
@@ -148,32 +176,104 @@ impl Recording {
     /// How long it lasts at its own speed.
     #[must_use]
     pub fn length(&self) -> Duration {
-        self.bursts
-            .last()
-            .map_or(Duration::ZERO, |burst| burst.begin + burst.length)
+        self.bursts.last().map_or(Duration::ZERO, |burst| {
+            burst.begin.saturating_add(burst.length)
+        })
     }
 
-    /// The arrivals, `speed` times as fast as they were recorded.
+    /// The different requests that it names; none where it only has counts.
+    #[must_use]
+    pub fn distinct_requests(&self) -> &[LoggedRequest] {
+        &self.logged.distinct
+    }
+
+    /// Which of the different requests the arrival of this number asks for, counted from 0.
+    #[must_use]
+    pub fn request_of(&self, arrival: u64) -> Option<usize> {
+        let order = &self.logged.order;
+        let number = order.get(usize::try_from(arrival).ok()?)?;
+        usize::try_from(*number).ok()
+    }
+
+    /// How often each method was logged.
+    #[must_use]
+    pub fn methods(&self) -> BTreeMap<&str, u64> {
+        let mut methods = BTreeMap::new();
+        for number in &self.logged.order {
+            let request = usize::try_from(*number)
+                .ok()
+                .and_then(|number| self.logged.distinct.get(number));
+            if let Some(request) = request {
+                *methods.entry(request.method.as_str()).or_default() += 1;
+            }
+        }
+        methods
+    }
+
+    /// Lines of a log that name no request of a server's path, by how they begin.
+    #[must_use]
+    pub fn left_out(&self) -> &BTreeMap<String, u64> {
+        &self.left_out
+    }
+
+    /// Its arrivals, `speed` times as fast as they were recorded; none after `limit`.
     ///
     /// # Errors
     /// When the speed is not a number above zero.
-    pub fn play(&self, speed: f64) -> Result<impl Iterator<Item = Arrival> + '_, ReplayError> {
-        if !speed.is_finite() || speed <= 0.0 {
-            return Err(ReplayError::Speed(speed));
+    pub fn play(
+        self: &Arc<Self>,
+        speed: f64,
+        limit: Option<Duration>,
+    ) -> Result<Playback, ReplayError> {
+        let whole = Duration::try_from_secs_f64(self.length().as_secs_f64() / speed);
+        let whole = match whole {
+            Ok(whole) if speed > 0.0 && speed.is_finite() => whole,
+            _ => return Err(ReplayError::Speed(speed)),
+        };
+        Ok(Playback {
+            recording: Arc::clone(self),
+            speed,
+            length: limit.map_or(whole, |limit| limit.min(whole)),
+            burst: 0,
+            next: 0,
+        })
+    }
+}
+
+// === impl Playback ===
+
+impl Playback {
+    /// The recording.
+    #[must_use]
+    pub fn recording(&self) -> &Arc<Recording> {
+        &self.recording
+    }
+
+    /// How long it plays.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+}
+
+impl Iterator for Playback {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        loop {
+            let burst = self.recording.bursts.get(self.burst)?;
+            if self.next == burst.count {
+                self.burst += 1;
+                self.next = 0;
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            let part = self.next as f64 / burst.count as f64;
+            self.next += 1;
+            let seconds = burst.begin.as_secs_f64() + burst.length.as_secs_f64() * part;
+            let at = Duration::from_secs_f64(seconds / self.speed);
+            return (at < self.length).then_some(at);
         }
-        Ok(self.bursts.iter().flat_map(move |burst| {
-            (0..burst.count).map(move |index| {
-                #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-                let part = index as f64 / burst.count as f64;
-                let seconds = burst.begin.as_secs_f64() + burst.length.as_secs_f64() * part;
-                Arrival {
-                    at: Duration::from_secs_f64(seconds / speed),
-                    path: usize::try_from(index)
-                        .ok()
-                        .and_then(|index| burst.paths.get(index).cloned()),
-                }
-            })
-        }))
     }
 }
 
@@ -181,8 +281,16 @@ impl Recording {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Recording, ReplayError> {
-        Recording::read("requests", text.as_bytes())
+    fn read(text: &str) -> Result<Arc<Recording>, ReplayError> {
+        Recording::read("requests", text.as_bytes()).map(Arc::new)
+    }
+
+    fn milliseconds(recording: &Arc<Recording>, speed: f64, limit: Option<Duration>) -> Vec<u128> {
+        recording
+            .play(speed, limit)
+            .unwrap()
+            .map(|at| at.as_millis())
+            .collect()
     }
 
     #[test]
@@ -192,33 +300,51 @@ mod tests {
         )
         .unwrap();
         assert_eq!(recording.requests(), 5);
-        let at: Vec<_> = recording
-            .play(60.0)
-            .unwrap()
-            .map(|arrival| arrival.at.as_millis())
-            .collect();
-        assert_eq!(at, [0, 500, 2000, 2333, 2666]);
+        assert_eq!(
+            milliseconds(&recording, 60.0, None),
+            [0, 500, 2000, 2333, 2666]
+        );
         assert_eq!(recording.length(), Duration::from_secs(180));
+        let limit = Some(Duration::from_millis(2100));
+        assert_eq!(milliseconds(&recording, 60.0, limit), [0, 500, 2000]);
+        assert_eq!(recording.request_of(0), None);
     }
 
     #[test]
-    fn an_access_log_gives_its_paths() {
+    fn an_access_log_gives_its_methods_and_paths() {
         let recording = read(concat!(
             "10.0.0.1 - - [22/Nov/2026:03:00:00 +0000] \"GET /a?x=1 HTTP/1.1\" 200 5\n",
             "10.0.0.1 - bob [22/Nov/2026:03:00:00 +0000] \"GET /b HTTP/1.1\" 200 5 \"-\" \"curl \\\"8\\\"\"\n",
             "10.0.0.1 - - [22/Nov/2026:03:00:01 +0000] \"POST /order HTTP/1.1\" 201 0\n",
-            "10.0.0.1 - - [22/Nov/2026:04:00:03 +0100] \"GET /c HTTP/1.1\" 404 0\n",
+            "10.0.0.1 - - [22/Nov/2026:03:00:01 +0000] \"-\" 400 0\n",
+            "10.0.0.1 - - [22/Nov/2026:03:00:01 +0000] \"\\x16\\x03 /a\" 400 0\n",
+            "10.0.0.1 - - [22/Nov/2026:03:00:01 +0000] \"GET http://elsewhere/ HTTP/1.1\" 400 0\n",
+            "10.0.0.1 - - [22/Nov/2026:04:00:03 +0100] \"GET /b HTTP/1.1\" 404 0\n",
         ))
         .unwrap();
-        let arrivals: Vec<_> = recording
-            .play(1.0)
-            .unwrap()
-            .map(|arrival| (arrival.at.as_millis(), arrival.path.unwrap().to_string()))
+        assert_eq!(milliseconds(&recording, 1.0, None), [0, 500, 1000, 3000]);
+        let requests: Vec<_> = (0..4)
+            .map(|arrival| {
+                let number = recording.request_of(arrival).unwrap();
+                let request = &recording.distinct_requests()[number];
+                format!("{} {}", request.method, request.path)
+            })
             .collect();
-        let expected =
-            [(0, "/a?x=1"), (500, "/b"), (3000, "/c")].map(|(at, path)| (at, path.to_owned()));
-        assert_eq!(arrivals, expected);
-        assert_eq!(recording.left_out.get("POST"), Some(&1));
+        assert_eq!(requests, ["GET /a?x=1", "GET /b", "POST /order", "GET /b"]);
+        assert_eq!(recording.distinct_requests().len(), 3);
+        assert_eq!(
+            recording.methods(),
+            BTreeMap::from([("GET", 3), ("POST", 1)])
+        );
+        assert_eq!(recording.left_out().values().sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn a_line_of_a_log_that_is_not_utf8_is_read_all_the_same() {
+        let mut text =
+            b"a - - [22/Nov/2026:03:00:00 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"".to_vec();
+        text.extend([0xff, 0xfe, b'"', b'\n']);
+        assert_eq!(Recording::read("log", &text[..]).unwrap().requests(), 1);
     }
 
     #[test]
@@ -232,12 +358,19 @@ mod tests {
                 "a - - [22/Nev/2026:03:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n",
                 "line 1",
             ),
+            (
+                "0,5\n\na - - [22/Nov/2026:03:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n",
+                "line 3: the file mixes",
+            ),
             ("", "nothing in it"),
             ("period,count\n", "nothing in it"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text:?}: {error}");
         }
-        assert!(read("0,5\n60,5\n").unwrap().play(0.0).is_err());
+        for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let played = read("0,5\n60,5\n").unwrap().play(speed, None);
+            assert!(matches!(played, Err(ReplayError::Speed(_))), "{speed}");
+        }
     }
 }

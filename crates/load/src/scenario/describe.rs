@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{ArrivalUsers, Executor, ScenarioPlan};
+use crate::schedule::Schedule;
 
 impl ScenarioPlan {
     /// What it will do, for example `2 looping VUs for 2s (gracefulStop: 30s)`.
@@ -74,6 +75,19 @@ impl ScenarioPlan {
                     go_duration(self.executor.duration()),
                     stages.len()
                 )
+            }
+            Executor::Scheduled { schedule, users } => {
+                notes.push(max_users(*users));
+                let length = go_duration(schedule.length());
+                match schedule {
+                    Schedule::Line(line) => {
+                        format!("Up to {:.2} iterations/s for {length}", line.peak())
+                    }
+                    Schedule::Playback(playback) => {
+                        let requests = playback.recording().requests();
+                        format!("A recording of {requests} requests, played in {length}")
+                    }
+                }
             }
         };
         if self.exec != "default" {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use build::{ScenarioError, scenarios};
 
-use crate::schedule::Rate;
+use crate::schedule::{Rate, Schedule};
 
 /// How long iterations that are under way may go on when their scenario ends, by default.
 const GRACE: Duration = Duration::from_secs(30);
@@ -93,6 +93,13 @@ pub enum Executor {
         /// Who does them.
         users: ArrivalUsers,
     },
+    /// A rate that a formula or a recording gives; k6 has no such executor, so scripts have none.
+    Scheduled {
+        /// When iterations begin.
+        schedule: Schedule,
+        /// Who does them.
+        users: ArrivalUsers,
+    },
 }
 
 /// The users of an arrival rate.
@@ -127,6 +134,7 @@ impl Executor {
             Self::RampingVus { .. } => "ramping-vus",
             Self::ConstantArrivalRate { .. } => "constant-arrival-rate",
             Self::RampingArrivalRate { .. } => "ramping-arrival-rate",
+            Self::Scheduled { .. } => "scheduled-arrival-rate",
         }
     }
 
@@ -141,6 +149,7 @@ impl Executor {
             }
             Self::RampingVus { stages, .. } => stages.iter().map(|stage| stage.0).sum(),
             Self::RampingArrivalRate { stages, .. } => stages.iter().map(|stage| stage.0).sum(),
+            Self::Scheduled { schedule, .. } => schedule.length(),
         }
     }
 
@@ -154,9 +163,9 @@ impl Executor {
             Self::RampingVus { start, stages, .. } => {
                 stages.iter().map(|stage| stage.1).fold(*start, u64::max)
             }
-            Self::ConstantArrivalRate { users, .. } | Self::RampingArrivalRate { users, .. } => {
-                users.preallocated
-            }
+            Self::ConstantArrivalRate { users, .. }
+            | Self::RampingArrivalRate { users, .. }
+            | Self::Scheduled { users, .. } => users.preallocated,
         }
     }
 
@@ -164,9 +173,9 @@ impl Executor {
     #[must_use]
     pub fn max_users(&self) -> u64 {
         match self {
-            Self::ConstantArrivalRate { users, .. } | Self::RampingArrivalRate { users, .. } => {
-                users.max
-            }
+            Self::ConstantArrivalRate { users, .. }
+            | Self::RampingArrivalRate { users, .. }
+            | Self::Scheduled { users, .. } => users.max,
             other => other.planned_users(),
         }
     }

@@ -13,11 +13,16 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use springtide_load::{Level, Options, Shape, Summary, TargetBuilder, run};
+use springtide_load::plain::{Load, RequestFigures, Target};
+use springtide_load::session::{Session, Settings};
+use springtide_load::user::{RunState, StopReason};
 use tokio_util::sync::CancellationToken;
 
 use platform::{Autoscaling, Platform};
-use story::{Outcome, Story};
+use story::{Measured, Outcome, Story};
+
+/// The most requests under way at once: more than the application could ever answer.
+const MAX_IN_FLIGHT: u64 = 10_000;
 
 /// The application that is shown.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -140,33 +145,48 @@ async fn drive(platform: &Platform, story: &Story, url: &str) -> anyhow::Result<
         replicas: vec![(Duration::ZERO, start.replicas)],
         autoscaling: start,
     }));
-    let stop = CancellationToken::new();
-    let shape = Shape::staged(Level::ArrivalsPerSecond, story.quiet_rate(), story.stages())?;
+    let state = Arc::new(RunState::default());
+    let session = Session::of_requests(
+        Target::get(url).requests()?,
+        Load::at_rate(
+            story.quiet_rate(),
+            &story.stages(),
+            Duration::ZERO,
+            MAX_IN_FLIGHT,
+        )
+        .plan()?,
+        Settings::default(),
+        Arc::new(|line| eprintln!("{}", line.message)),
+        Arc::clone(&state),
+    )?;
+    let metrics = session.metrics();
+    let ended = CancellationToken::new();
     let begun = tokio::time::Instant::now();
-    let observer = observe(platform, story, Arc::clone(&seen), stop.clone(), begun);
+    let observer = observe(platform, story, Arc::clone(&seen), &state, &ended, begun);
     let lines = Arc::clone(&seen);
-    let load = run(
-        shape,
-        TargetBuilder::get(url).build()?,
-        Options::default(),
-        stop.clone(),
-        |elapsed, second| {
-            let seen = lines.lock();
-            println!("{}", story.line(elapsed, second, &seen.autoscaling));
-        },
-    );
+    let load = Box::pin(session.run(|moment| {
+        let second = RequestFigures::of(&moment.interval.measured, &metrics);
+        let seen = lines.lock();
+        println!("{}", story.line(moment.elapsed, &second, &seen.autoscaling));
+    }));
     // The load ends by itself, or when the observer has seen all there is to see.
-    let (summary, observed) = tokio::join!(
+    let (finished, observed) = tokio::join!(
         async {
-            let summary: Summary = load.await;
-            stop.cancel();
-            summary
+            let finished = load.await;
+            ended.cancel();
+            finished
         },
         observer
     );
     observed?;
+    let end = finished?.end;
+    let measured = Measured {
+        elapsed: end.elapsed,
+        requests: RequestFigures::of(&end.totals, &metrics),
+        failures: end.failures,
+    };
     let seen = seen.lock();
-    Ok(Outcome::new(story, summary, seen.replicas.clone()))
+    Ok(Outcome::new(story, measured, seen.replicas.clone()))
 }
 
 /// Watches the autoscaler, tells the reason of each change, and stops the load once the
@@ -175,7 +195,8 @@ async fn observe(
     platform: &Platform,
     story: &Story,
     seen: Arc<Mutex<Seen>>,
-    stop: CancellationToken,
+    state: &RunState,
+    ended: &CancellationToken,
     begun: tokio::time::Instant,
 ) -> anyhow::Result<()> {
     let events: Api<Event> = Api::namespaced(platform.client(), story::NAMESPACE);
@@ -185,7 +206,7 @@ async fn observe(
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = ended.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
         let now = platform.autoscaling().await?;
@@ -210,7 +231,7 @@ async fn observe(
         }
         let shrunk = now.replicas == story.replicas_at_rest() && now.ready == now.replicas;
         if story.is_over(elapsed, shrunk) {
-            stop.cancel();
+            state.stop_because(StopReason::Interrupted);
         }
     }
 }

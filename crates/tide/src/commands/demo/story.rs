@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use springtide_load::{Second, Stage, Summary};
+use springtide_load::metric::FailureTally;
+use springtide_load::plain::{RequestFigures, Stage};
 
 use super::platform::Autoscaling;
 
@@ -45,12 +46,23 @@ struct Phase {
     requests_per_second: f64,
 }
 
+/// What the load measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Its requests.
+    pub requests: RequestFigures,
+    /// Those that failed, by kind.
+    pub failures: FailureTally,
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     at_rest: i32,
     rush_began: Duration,
-    summary: Summary,
+    measured: Measured,
     /// When the number of replicas changed, and to what.
     replicas: Vec<(Duration, i32)>,
 }
@@ -135,7 +147,7 @@ impl Story {
     pub(crate) fn line(
         &self,
         elapsed: Duration,
-        second: &Second,
+        second: &RequestFigures,
         autoscaling: &Autoscaling,
     ) -> String {
         let cpu = autoscaling
@@ -187,11 +199,11 @@ pub(crate) fn shorten(autoscaler: &mut Value) {
 
 impl Outcome {
     /// What was measured while `story` was played.
-    pub(crate) fn new(story: &Story, summary: Summary, replicas: Vec<(Duration, i32)>) -> Self {
+    pub(crate) fn new(story: &Story, measured: Measured, replicas: Vec<(Duration, i32)>) -> Self {
         Self {
             at_rest: story.replicas_at_rest(),
             rush_began: story.phases[0].duration,
-            summary,
+            measured,
             replicas,
         }
     }
@@ -215,28 +227,20 @@ impl Outcome {
                 self.at_rest
             ));
         }
-        if self.summary.failures > 0 {
+        let Measured {
+            requests, failures, ..
+        } = &self.measured;
+        if requests.failures > 0 {
             let mut reasons = String::new();
-            for (error, count) in &self.summary.errors {
-                let _ = write!(reasons, "; {count} × {error}");
+            for (kind, count) in failures.iter() {
+                let _ = write!(reasons, "; {count} × {kind}");
             }
-            for (status, count) in self
-                .summary
-                .statuses
-                .iter()
-                .filter(|(status, _)| **status >= 400)
-            {
-                let _ = write!(reasons, "; {count} × status {status}");
-            }
-            complaints.push(format!(
-                "{} requests failed{reasons}",
-                self.summary.failures
-            ));
+            complaints.push(format!("{} requests failed{reasons}", requests.failures));
         }
-        if self.summary.dropped > 0 {
+        if requests.dropped > 0 {
             complaints.push(format!(
                 "{} requests could not even be sent",
-                self.summary.dropped
+                requests.dropped
             ));
         }
         complaints
@@ -263,15 +267,16 @@ impl Outcome {
                 reaction.as_secs_f64()
             );
         }
+        let requests = &self.measured.requests;
         let _ = writeln!(
             text,
             "  requests   {} in {:.0} s, {} failed; p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms",
-            self.summary.requests,
-            self.summary.elapsed.as_secs_f64(),
-            self.summary.failures,
-            self.summary.percentile(50.0).as_secs_f64() * 1000.0,
-            self.summary.percentile(95.0).as_secs_f64() * 1000.0,
-            self.summary.percentile(99.0).as_secs_f64() * 1000.0,
+            requests.requests,
+            self.measured.elapsed.as_secs_f64(),
+            requests.failures,
+            requests.percentile(50.0).as_secs_f64() * 1000.0,
+            requests.percentile(95.0).as_secs_f64() * 1000.0,
+            requests.percentile(99.0).as_secs_f64() * 1000.0,
         );
         text
     }
@@ -295,17 +300,14 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use springtide_load::Recorder;
-
     use super::*;
 
     fn outcome(replicas: &[i32]) -> Outcome {
-        let summary = Recorder::default().summary(Duration::from_secs(180));
         let replicas = replicas
             .iter()
             .map(|replicas| (Duration::from_secs(30), *replicas))
             .collect();
-        Outcome::new(&Story::feastflow(2.0), summary, replicas)
+        Outcome::new(&Story::feastflow(2.0), Measured::default(), replicas)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `tide load`: load on a URL, or a k6 script.
 
+mod plain;
 mod script;
 
 use std::process::ExitCode;
@@ -8,126 +9,99 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use springtide_load::parse_duration;
+use springtide_load::plain::Stage;
+use springtide_load::script::LogLine;
+use springtide_load::session::exit;
+use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
-use springtide_load::{
-    Level, Options, Shape, Stage, TargetBuilder, Threshold, parse_duration, run, second_line,
-    summary_text,
-};
-use tokio_util::sync::CancellationToken;
-
-/// The exit status when a threshold was not met, as k6 has it.
-const THRESHOLD_FAILED: u8 = 99;
-/// How long a request may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// The most requests under way at once.
-const MAX_IN_FLIGHT: usize = 10_000;
 
 /// Put load on a URL, or run a k6 script.
 ///
-/// With a URL: users (--vus) send one request after the other; a rate (--rate) starts so many requests a second
-/// whatever the server does, and counts each request's time from when it was meant to start.
+/// With a URL: users (--vus) send one request after the other; a rate (--rate, --shape, --replay) starts requests
+/// whatever the server does, and counts each request's time also from when it was meant to start.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Where to send requests (http://… or https://…), or a k6 script (load-test.js)
     #[arg(value_name = "URL|SCRIPT")]
     target: String,
-    /// Users that each send one request after the other [default: 10 without --rate and --stage]
-    #[arg(long, value_name = "N", conflicts_with = "rate")]
-    vus: Option<f64>,
-    /// Requests to start a second, whatever the server does
-    #[arg(long, value_name = "PER_SECOND")]
-    rate: Option<f64>,
-    /// How long the load lasts, such as 30s or 5m [default: 30s without --stage]
+    /// Users that each send one request after the other [default: 10 without --rate, --stage, --shape and --replay]
+    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
+    vus: Option<u64>,
+    /// How long the load lasts, such as 30s or 5m [default: 30s without --stage and --replay]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stage")]
     duration: Option<Duration>,
     /// Move in a straight line to this level within this time; can be repeated. The level is users,
     /// or requests a second with --rate, and starts at --vus or --rate (users: 0)
-    #[arg(long, value_name = "DURATION:LEVEL")]
+    #[arg(long, value_name = "DURATION:LEVEL", conflicts_with_all = ["shape", "replay"])]
     stage: Vec<Stage>,
-    /// Exit with 99 unless this holds, such as http_req_duration=p(95)<500 (milliseconds) or
-    /// http_req_failed=rate<0.01; can be repeated
-    #[arg(long, value_name = "METRIC=CONDITION")]
-    threshold: Vec<Threshold>,
+    /// Iterations that all users do together; with a URL: requests
+    #[arg(long, short, value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
+    iterations: Option<u64>,
     /// Show autoscalers' replicas and utilisation beside the load, and keep their decisions for the report
     #[arg(long, value_name = "hpa/NAME", value_delimiter = ',')]
     watch: Vec<String>,
     /// The namespace of what --watch names [default: the kubeconfig's]
     #[arg(long, short = 'n', value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// The HTTP method
-    #[arg(long, short = 'X', value_name = "METHOD", default_value = "GET")]
-    method: String,
-    /// A header; can be repeated
-    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
-    header: Vec<String>,
-    /// The body of every request
-    #[arg(long, short = 'd', value_name = "TEXT", default_value = "")]
-    body: String,
-    /// How long a request may take before it counts as failed
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
-    timeout: Duration,
-    /// The most requests under way at once with --rate; those above it are dropped and counted
-    #[arg(long, value_name = "N", default_value_t = MAX_IN_FLIGHT)]
-    max_in_flight: usize,
     /// Accept any certificate
     #[arg(long)]
     insecure_skip_tls_verify: bool,
     #[command(flatten)]
+    plain: plain::PlainFlags,
+    #[command(flatten)]
+    output: OutputFlags,
+    #[command(flatten)]
     script: script::ScriptFlags,
+}
+
+/// Flags that say what becomes of the results; for URLs and scripts alike, under k6's names.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Results")]
+struct OutputFlags {
+    /// A tag of every sample; can be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    tag: Vec<String>,
+    /// Write every sample: json=FILE or csv=FILE; can be repeated
+    #[arg(long, short, value_name = "json=FILE|csv=FILE")]
+    out: Vec<String>,
+    /// Write the summary as k6's JSON
+    #[arg(long, value_name = "FILE")]
+    summary_export: Option<std::path::PathBuf>,
+    /// Write thresholds and checks as JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<std::path::PathBuf>,
+    /// What the summary says of times: avg, min, med, max, count, p(N)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    summary_trend_stats: Vec<String>,
+    /// Print no summary
+    #[arg(long)]
+    no_summary: bool,
+    /// Look at no thresholds
+    #[arg(long)]
+    no_thresholds: bool,
+    /// The User-Agent header
+    #[arg(long, value_name = "TEXT")]
+    user_agent: Option<String>,
+    /// Every request takes a connection of its own
+    #[arg(long)]
+    no_connection_reuse: bool,
+    /// Worker threads [default: one a processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print no progress
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 impl Load {
     /// Runs the load; the exit status is 99 when a threshold failed.
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        if !self.target.contains("://") {
-            return self.execute_script();
+        if self.target.contains("://") {
+            self.execute_plain()
+        } else {
+            self.execute_script()
         }
-        if let Some(flag) = self.script.given() {
-            anyhow::bail!("{flag} is for scripts, and {} is a URL", self.target);
-        }
-        let shape = self.shape()?;
-        let target = TargetBuilder {
-            url: self.target.clone(),
-            method: self.method.clone(),
-            headers: self.header.clone(),
-            body: self.body.clone().into(),
-            timeout: self.timeout,
-            insecure: self.insecure_skip_tls_verify,
-        }
-        .build()?;
-        let options = Options {
-            max_in_flight: self.max_in_flight,
-            ..Options::default()
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let stop = CancellationToken::new();
-            let watched = self.start_watch().await?;
-            stop_on_interrupt(stop.clone());
-            let summary = run(shape, target, options, stop.clone(), |elapsed, second| {
-                let line = watched
-                    .as_ref()
-                    .map(|watch| watch.line())
-                    .unwrap_or_default();
-                println!("{}", second_line(elapsed, second, &line));
-            })
-            .await;
-            stop.cancel();
-            let verdicts: Vec<_> = self
-                .threshold
-                .iter()
-                .map(|threshold| threshold.judge(&summary))
-                .collect();
-            print!("\n{}", summary_text(&summary, &verdicts));
-            let all_met = verdicts.iter().all(|verdict| verdict.met);
-            Ok(if all_met {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(THRESHOLD_FAILED)
-            })
-        })
     }
 
     /// Begins to watch what --watch names.
@@ -145,31 +119,41 @@ impl Load {
         let watch = Watch::start(&client, &namespace, &self.watch).await?;
         Ok(Some(Arc::new(watch)))
     }
-
-    fn shape(&self) -> Result<Shape, springtide_load::Error> {
-        let (level, start) = match (self.rate, self.vus) {
-            (Some(rate), _) => (Level::ArrivalsPerSecond, rate),
-            (None, Some(vus)) => (Level::Users, vus),
-            (None, None) if self.stage.is_empty() => (Level::Users, 10.0),
-            (None, None) => (Level::Users, 0.0),
-        };
-        if self.stage.is_empty() {
-            Shape::constant(
-                level,
-                start,
-                self.duration.unwrap_or(Duration::from_secs(30)),
-            )
-        } else {
-            Shape::staged(level, start, self.stage.clone())
-        }
-    }
 }
 
-/// Ends the load early on Ctrl-C; what was measured until then is still summed up.
-fn stop_on_interrupt(stop: CancellationToken) {
+/// A line of the script or of the test, on standard error.
+fn print_line(line: LogLine<'_>) {
+    let source = match line.source {
+        "" => String::new(),
+        source => format!(" ({source})"),
+    };
+    eprintln!("{}{source}: {}", line.level, line.message);
+}
+
+/// The first Ctrl-C ends the test with its summary, the second one at once.
+fn stop_on_interrupt(state: Arc<RunState>) {
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            stop.cancel();
+            eprintln!("stopping; press Ctrl-C again to stop at once");
+            state.stop_because(StopReason::Interrupted);
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(exit::INTERRUPTED));
         }
     });
+}
+
+/// `NAME=VALUE` pairs of a flag.
+fn pairs(
+    flag: &str,
+    given: &[String],
+) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    given
+        .iter()
+        .map(|text| {
+            text.split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .with_context(|| format!("{flag} {text:?}: write it like NAME=VALUE"))
+        })
+        .collect()
 }

@@ -1,65 +1,34 @@
 //! `tide load SCRIPT.js`: a k6 script, with k6's flags, summary and exit statuses.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use springtide_load::options::{Options, Span};
 use springtide_load::progress::progress_lines;
-use springtide_load::script::{Log, LogLine};
-use springtide_load::session::{Finished, Session, SessionError, Settings, exit};
+use springtide_load::script::Log;
+use springtide_load::session::{Finished, Session, SessionError, Settings};
 use springtide_load::summary::{Detail, text};
 use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
 
-use super::Load;
-
-/// How late iterations may begin, at the 99th percentile, before it is said; milliseconds.
-const LATE: f64 = 20.0;
-/// How busy the generator may be before it is said.
-const BUSY: f64 = 0.9;
+use super::{Load, pairs, print_line, stop_on_interrupt};
 
 /// Flags that scripts have, under k6's names.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For scripts")]
 pub(super) struct ScriptFlags {
-    /// Iterations that all users do together
-    #[arg(long, short, value_name = "N")]
-    iterations: Option<u64>,
     /// An entry of __ENV; can be repeated
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// A tag of every sample; can be repeated
-    #[arg(long, value_name = "NAME=VALUE")]
-    tag: Vec<String>,
-    /// Write every sample: json=FILE or csv=FILE; can be repeated
-    #[arg(long, short, value_name = "json=FILE|csv=FILE")]
-    out: Vec<String>,
-    /// Write the summary as k6's JSON
-    #[arg(long, value_name = "FILE")]
-    summary_export: Option<PathBuf>,
-    /// Write thresholds and checks as JUnit's XML
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// What the summary says of times: avg, min, med, max, count, p(N)
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    summary_trend_stats: Vec<String>,
     /// The unit of times in the summary: s, ms or us
     #[arg(long, value_name = "UNIT", value_parser = ["s", "ms", "us"])]
     summary_time_unit: Option<String>,
     /// How much the summary says
     #[arg(long, value_name = "MODE")]
     summary_mode: Option<SummaryMode>,
-    /// Print no summary
-    #[arg(long)]
-    no_summary: bool,
-    /// Look at no thresholds
-    #[arg(long)]
-    no_thresholds: bool,
     /// Skip setup()
     #[arg(long)]
     no_setup: bool,
@@ -87,27 +56,15 @@ pub(super) struct ScriptFlags {
     /// The most redirects that are followed
     #[arg(long, value_name = "N")]
     max_redirects: Option<u64>,
-    /// The User-Agent header
-    #[arg(long, value_name = "TEXT")]
-    user_agent: Option<String>,
     /// A request that fails throws
     #[arg(long, short = 'w')]
     throw: bool,
     /// Read answers' bodies and throw them away
     #[arg(long)]
     discard_response_bodies: bool,
-    /// Every request takes a connection of its own
-    #[arg(long)]
-    no_connection_reuse: bool,
     /// Every iteration begins without connections
     #[arg(long)]
     no_vu_connection_reuse: bool,
-    /// Worker threads [default: one a processor]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Print no progress
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -122,20 +79,9 @@ impl ScriptFlags {
     /// A flag that was given, if any was.
     pub(super) fn given(&self) -> Option<&'static str> {
         [
-            ("--iterations", self.iterations.is_some()),
             ("--env", !self.env.is_empty()),
-            ("--tag", !self.tag.is_empty()),
-            ("--out", !self.out.is_empty()),
-            ("--summary-export", self.summary_export.is_some()),
-            ("--junit", self.junit.is_some()),
-            (
-                "--summary-trend-stats",
-                !self.summary_trend_stats.is_empty(),
-            ),
             ("--summary-time-unit", self.summary_time_unit.is_some()),
             ("--summary-mode", self.summary_mode.is_some()),
-            ("--no-summary", self.no_summary),
-            ("--no-thresholds", self.no_thresholds),
             ("--no-setup", self.no_setup),
             ("--no-teardown", self.no_teardown),
             ("--setup-timeout", self.setup_timeout.is_some()),
@@ -148,13 +94,9 @@ impl ScriptFlags {
             ("--batch", self.batch.is_some()),
             ("--batch-per-host", self.batch_per_host.is_some()),
             ("--max-redirects", self.max_redirects.is_some()),
-            ("--user-agent", self.user_agent.is_some()),
             ("--throw", self.throw),
             ("--discard-response-bodies", self.discard_response_bodies),
-            ("--no-connection-reuse", self.no_connection_reuse),
             ("--no-vu-connection-reuse", self.no_vu_connection_reuse),
-            ("--threads", self.threads.is_some()),
-            ("--quiet", self.quiet),
         ]
         .into_iter()
         .find_map(|(flag, given)| given.then_some(flag))
@@ -162,34 +104,16 @@ impl ScriptFlags {
 }
 
 impl Load {
-    /// A flag that only a URL has, if one was given.
-    fn given_for_url(&self) -> Option<&'static str> {
-        [
-            ("--rate", self.rate.is_some()),
-            ("--threshold", !self.threshold.is_empty()),
-            ("--method", self.method != "GET"),
-            ("--header", !self.header.is_empty()),
-            ("--body", !self.body.is_empty()),
-            ("--timeout", self.timeout != super::TIMEOUT),
-            (
-                "--max-in-flight",
-                self.max_in_flight != super::MAX_IN_FLIGHT,
-            ),
-        ]
-        .into_iter()
-        .find_map(|(flag, given)| given.then_some(flag))
-    }
-
     pub(super) fn execute_script(self) -> anyhow::Result<ExitCode> {
-        if let Some(flag) = self.given_for_url() {
+        if let Some(flag) = self.plain.given() {
             anyhow::bail!(
                 "{flag} is for a URL, and {} is a script: set it in its options",
                 self.target
             );
         }
         let settings = self.settings()?;
-        let quiet = self.script.quiet;
-        let shows_summary = !self.script.no_summary;
+        let quiet = self.output.quiet;
+        let shows_summary = !self.output.no_summary;
         let detail = match self.script.summary_mode {
             Some(SummaryMode::Full) => Detail::Full,
             Some(SummaryMode::Compact) | None => Detail::Compact,
@@ -216,22 +140,8 @@ impl Load {
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
-        let flags = &self.script;
+        let (flags, output) = (&self.script, &self.output);
         let switch = |on: bool| on.then_some(true);
-        let vus = self
-            .vus
-            .map(|vus| {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "it was found to be a whole number of zero or more"
-                )]
-                let whole = vus as u64;
-                (vus.fract() == 0.0 && vus >= 0.0)
-                    .then_some(whole)
-                    .with_context(|| format!("--vus {vus}: a script has a whole number of users"))
-            })
-            .transpose()?;
         let stages: Vec<_> = self
             .stage
             .iter()
@@ -248,9 +158,9 @@ impl Load {
                 .collect(),
             env: pairs("--env", &flags.env)?,
             flags: Options {
-                vus,
+                vus: self.vus,
                 duration: self.duration.map(Span),
-                iterations: flags.iterations,
+                iterations: self.iterations,
                 stages: (!stages.is_empty()).then_some(stages),
                 no_setup: switch(flags.no_setup),
                 no_teardown: switch(flags.no_teardown),
@@ -258,42 +168,31 @@ impl Load {
                 teardown_timeout: flags.teardown_timeout,
                 rps: flags.rps,
                 max_redirects: flags.max_redirects,
-                user_agent: flags.user_agent.clone(),
+                user_agent: output.user_agent.clone(),
                 batch: flags.batch,
                 batch_per_host: flags.batch_per_host,
                 insecure_skip_tls_verify: switch(self.insecure_skip_tls_verify),
                 throw: switch(flags.throw),
-                no_connection_reuse: switch(flags.no_connection_reuse),
+                no_connection_reuse: switch(output.no_connection_reuse),
                 no_vu_connection_reuse: switch(flags.no_vu_connection_reuse),
                 min_iteration_duration: flags.min_iteration_duration,
-                summary_trend_stats: (!flags.summary_trend_stats.is_empty())
-                    .then(|| flags.summary_trend_stats.clone()),
+                summary_trend_stats: (!output.summary_trend_stats.is_empty())
+                    .then(|| output.summary_trend_stats.clone()),
                 summary_time_unit: flags.summary_time_unit.clone(),
-                tags: (!flags.tag.is_empty())
-                    .then(|| pairs("--tag", &flags.tag))
+                tags: (!output.tag.is_empty())
+                    .then(|| pairs("--tag", &output.tag))
                     .transpose()?,
                 discard_response_bodies: switch(flags.discard_response_bodies),
                 ..Options::default()
             },
-            outputs: flags.out.clone(),
-            summary_export: flags.summary_export.clone(),
-            junit: flags.junit.clone(),
-            no_thresholds: flags.no_thresholds,
-            threads: flags.threads,
+            outputs: output.out.clone(),
+            summary_export: output.summary_export.clone(),
+            junit: output.junit.clone(),
+            no_thresholds: output.no_thresholds,
+            threads: output.threads,
             terminal: std::io::stdout().is_terminal(),
         })
     }
-}
-
-fn pairs(flag: &str, given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
-    given
-        .iter()
-        .map(|text| {
-            text.split_once('=')
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .with_context(|| format!("{flag} {text:?}: write it like NAME=VALUE"))
-        })
-        .collect()
 }
 
 async fn run(
@@ -341,28 +240,6 @@ async fn run(
     Ok(finished)
 }
 
-/// A line of the script or of the test, on standard error.
-fn print_line(line: LogLine<'_>) {
-    let source = match line.source {
-        "" => String::new(),
-        source => format!(" ({source})"),
-    };
-    eprintln!("{}{source}: {}", line.level, line.message);
-}
-
-/// The first Ctrl-C ends the test with its summary, the second one at once.
-fn stop_on_interrupt(state: Arc<RunState>) {
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("stopping; press Ctrl-C again to stop at once");
-            state.stop_because(StopReason::Interrupted);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-    });
-}
-
 /// Prints the summary, and what else is to be known of the run.
 fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::Result<()> {
     match &finished.handled {
@@ -378,17 +255,8 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
         None if shows_summary => println!("{}", text(&finished.summary, detail)),
         None => {}
     }
-    let late = finished.end.lateness.percentile(99.0);
-    if late > LATE {
-        eprintln!(
-            "warning: iterations began up to {late:.0} ms late (99th percentile) although users were free: the generator was the limit, not the target"
-        );
-    }
-    if finished.end.busy > BUSY {
-        eprintln!(
-            "warning: the generator took {:.0} % of its processors: the numbers may be the generator's, not the target's",
-            finished.end.busy * 100.0
-        );
+    for doubt in finished.end.doubts() {
+        eprintln!("warning: {doubt}");
     }
     match &finished.end.stopped {
         Some(StopReason::Aborted(message)) => eprintln!("error: test aborted: {message}"),

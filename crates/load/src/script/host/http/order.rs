@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +11,7 @@ use url::Url;
 use super::super::Host;
 use super::super::values::{self, Arguments};
 use super::{DEFAULT_TIMEOUT, Sent};
-use crate::http::{Encoding, HttpError, compress};
+use crate::http::{Encoding, HttpError, compress, take_credentials};
 use crate::metric::Tags;
 use crate::options::Span;
 
@@ -296,53 +294,12 @@ impl Order {
                 ));
             }
         }
-        if self.url.username().is_empty() && self.url.password().is_none() {
-            return Ok(());
-        }
-        let plain = |text: &str| percent_decoded(text);
-        let credentials = format!(
-            "{}:{}",
-            plain(self.url.username()),
-            plain(self.url.password().unwrap_or_default())
-        );
         // They are sent in the header alone.
-        let removed = self
-            .url
-            .set_username("")
-            .and_then(|()| self.url.set_password(None));
-        debug_assert!(
-            removed.is_ok(),
-            "a URL with a host has room for credentials"
-        );
-        let value = format!("Basic {}", STANDARD.encode(credentials));
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Some(value) = take_credentials(&mut self.url) {
             self.headers.entry(header::AUTHORIZATION).or_insert(value);
         }
         Ok(())
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match hex {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn texts<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Result<Vec<(String, String)>> {

@@ -1,0 +1,267 @@
+//! One connection that is kept open, and what is sent over it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::request::Request;
+use super::wire::{Answer, AnswerReader};
+use crate::http::{Addresses, HttpError, Timings};
+
+/// So many bytes are read at once.
+const AT_ONCE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where bytes are read to. Nothing of an answer is kept, so all connections of a thread share it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AT_ONCE].into());
+}
+
+/// Where connections go.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) addresses: Addresses,
+}
+
+/// A connection that carries one request at a time.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    reader: AnswerReader,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) struct Exchanged {
+    pub(super) answer: Answer,
+    pub(super) received: u64,
+}
+
+/// Why nothing came of it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: HttpError,
+    /// True: not a byte of an answer came.
+    pub(super) unanswered: bool,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Connects, and notes how long the steps took.
+    pub(super) async fn open(origin: &Origin, timings: &mut Timings) -> Result<Self, HttpError> {
+        let address = origin.addresses.find(&origin.host, origin.port).await?;
+        let start = Instant::now();
+        let connected = TcpStream::connect(address).await;
+        timings.connecting = start.elapsed();
+        let stream = connected.map_err(|error| HttpError::dial(&error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| HttpError::dial(&error))?;
+        let stream = match &origin.tls {
+            None => Stream::Plain(stream),
+            Some((config, name)) => {
+                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                let start = Instant::now();
+                let shaken = connector.connect(name.clone(), stream).await;
+                timings.tls_handshaking = start.elapsed();
+                Stream::Tls(Box::new(shaken.map_err(|error| HttpError::tls(&error))?))
+            }
+        };
+        Ok(Self {
+            stream,
+            reader: AnswerReader::new(),
+        })
+    }
+
+    /// True if the other side neither closed it nor said what nobody asked for.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        std::future::poll_fn(|context| {
+            let read = self.stream.poll_some(context, <[u8]>::len);
+            Poll::Ready(read.is_pending())
+        })
+        .await
+    }
+
+    /// Sends a request and reads its answer to the end.
+    pub(super) async fn exchange(
+        &mut self,
+        request: &Request,
+        replica_header: Option<&str>,
+        timings: &mut Timings,
+    ) -> Result<Exchanged, Failed> {
+        let start = Instant::now();
+        self.reader.expect(request.is_head);
+        let written = self.stream.write(&request.bytes).await;
+        let sent = Instant::now();
+        timings.sending = sent - start;
+        written.map_err(|error| Failed {
+            error: broken(&error),
+            unanswered: true,
+        })?;
+        let mut first = None;
+        let mut received = 0;
+        let outcome = loop {
+            let reader = &mut self.reader;
+            let read = std::future::poll_fn(|context| {
+                self.stream.poll_some(context, |bytes| {
+                    (bytes.len(), reader.take(bytes, replica_header))
+                })
+            })
+            .await;
+            match read {
+                Err(error) => break Err(broken(&error)),
+                Ok((0, _)) => {
+                    break self
+                        .reader
+                        .close()
+                        .ok_or_else(|| HttpError::new(1000, "EOF"));
+                }
+                Ok((bytes, taken)) => {
+                    first.get_or_insert_with(Instant::now);
+                    received += bytes as u64;
+                    match taken {
+                        Ok(None) => {}
+                        Ok(Some(answer)) => break Ok(answer),
+                        Err(malformed) => break Err(HttpError::new(1000, malformed.to_string())),
+                    }
+                }
+            }
+        };
+        let done = Instant::now();
+        let first = first.unwrap_or(done);
+        timings.waiting = first - sent;
+        timings.receiving = done - first;
+        match outcome {
+            Ok(answer) => Ok(Exchanged { answer, received }),
+            Err(error) => Err(Failed {
+                error,
+                unanswered: self.reader.is_untouched(),
+            }),
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> HttpError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => HttpError::new(1220, "read: connection reset by peer"),
+        io::ErrorKind::BrokenPipe => HttpError::new(1201, "write: broken pipe"),
+        io::ErrorKind::UnexpectedEof => HttpError::new(1000, "unexpected EOF"),
+        _ => HttpError::new(1200, error.to_string()),
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Reads some bytes and gives them to `take`; none at the end of the connection.
+    fn poll_some<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(match self {
+                Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+                Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            })?;
+            Poll::Ready(Ok(take(buffer.filled())))
+        })
+    }
+}
+
+/// Ends a wait at its deadline. Setting a timer for each request would cost more than the request's
+/// other bookkeeping, so one timer is left to fire early, and set again only then.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// What `future` came to, or nothing after this time.
+    pub(super) async fn within<F: Future>(
+        &mut self,
+        time: Duration,
+        future: F,
+    ) -> Option<F::Output> {
+        let deadline = Instant::now() + time;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            while timer.as_mut().poll(context).is_ready() {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_holds_for_each_wait_anew() {
+        let mut limit = Limit::default();
+        let second = Duration::from_secs(1);
+        for wait in [0.2, 0.9, 0.9, 0.5] {
+            let wait = Duration::from_secs_f64(wait);
+            let waited = limit.within(second, tokio::time::sleep(wait)).await;
+            assert!(waited.is_some());
+        }
+        for limit_is in [second, second * 3, second / 2] {
+            let start = Instant::now();
+            let waited = limit.within(limit_is, std::future::pending::<()>()).await;
+            assert!(waited.is_none());
+            // Timers fire at the next millisecond.
+            let late = start.elapsed().checked_sub(limit_is);
+            assert!(
+                late.is_some_and(|late| late <= Duration::from_millis(2)),
+                "{late:?}"
+            );
+        }
+    }
+}
