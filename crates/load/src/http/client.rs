@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use http_body_util::Full;
 use tokio::time::Instant;
 use url::Url;
 
@@ -87,7 +86,8 @@ pub struct Client {
 
 #[derive(Default)]
 struct Pool {
-    idle: HashMap<Origin, Vec<Http1>>,
+    /// Used last, asked first.
+    idle: Vec<(Origin, Http1)>,
     http2: HashMap<Origin, (hyper::client::conn::http2::SendRequest<Body>, Facts)>,
 }
 
@@ -211,14 +211,7 @@ impl Client {
             {
                 return Ok((Connection::Http2(sender, facts), true));
             }
-            loop {
-                let idle = self
-                    .pool
-                    .borrow_mut()
-                    .idle
-                    .get_mut(origin)
-                    .and_then(Vec::pop);
-                let Some(mut idle) = idle else { break };
+            while let Some(mut idle) = self.take_idle(origin) {
                 if idle.is_usable().await {
                     return Ok((Connection::Http1(idle), true));
                 }
@@ -247,27 +240,25 @@ impl Client {
         Ok((connection, false))
     }
 
+    fn take_idle(&self, origin: &Origin) -> Option<Http1> {
+        let idle = &mut self.pool.borrow_mut().idle;
+        let place = idle.iter().rposition(|(known, _)| known == origin)?;
+        Some(idle.remove(place).1)
+    }
+
     async fn exchange_http1(
         &self,
-        mut connection: Http1,
+        connection: Http1,
         outgoing: &Outgoing,
         origin: &Origin,
         timings: &mut Timings,
     ) -> Result<Exchange, Broken> {
-        let Http1 {
-            sender,
-            driver,
-            facts,
-        } = &mut connection;
-        let marks = Arc::clone(&facts.marks);
+        let facts = connection.facts.clone();
+        let marks = &facts.marks;
         marks.first_received.store(0, Ordering::Relaxed);
         let ready = marks.now();
-        let outcome = driver
-            .during(async {
-                sender.ready().await?;
-                let response = sender.send_request(http1_request(outgoing)).await?;
-                read(response, outgoing.keep_body).await
-            })
+        let exchanged = connection
+            .exchange(http1_request(outgoing), outgoing.keep_body)
             .await;
         let done = marks.now();
         let sent = marks.last_sent.load(Ordering::Relaxed).max(ready);
@@ -279,28 +270,24 @@ impl Client {
         timings.receiving = Duration::from_nanos(done.saturating_sub(first));
         let (sent, received) = facts.take_bytes();
         self.count_bytes(sent, received);
-        let (head, body) = outcome.map_err(|error| Broken {
+        if let Some(connection) = exchanged.connection
+            && !self.settings.no_connection_reuse
+        {
+            let idle = &mut self.pool.borrow_mut().idle;
+            idle.push((origin.clone(), connection));
+        }
+        let (head, body) = exchanged.answer.map_err(|error| Broken {
             error: HttpError::exchange(&error, false),
             unanswered: !answered,
         })?;
-        let exchange = Exchange {
+        Ok(Exchange {
             status: head.status.as_u16(),
             version: head.version,
             headers: head.headers,
             body,
             remote: facts.remote,
-            tls: facts.tls.clone(),
-        };
-        if !self.settings.no_connection_reuse && connection.is_usable().await {
-            let mut pool = self.pool.borrow_mut();
-            match pool.idle.get_mut(origin) {
-                Some(idle) => idle.push(connection),
-                None => {
-                    pool.idle.insert(origin.clone(), vec![connection]);
-                }
-            }
-        }
-        Ok(exchange)
+            tls: facts.tls,
+        })
     }
 }
 
@@ -324,7 +311,9 @@ async fn exchange_http2(
     timings.sending = start.elapsed();
     let response = answer.await.map_err(failed)?;
     timings.waiting = start.elapsed() - timings.sending;
-    let (head, body) = read(response, outgoing.keep_body).await.map_err(failed)?;
+    let (head, body) = connection::read(response, outgoing.keep_body)
+        .await
+        .map_err(failed)?;
     timings.receiving = start.elapsed() - timings.sending - timings.waiting;
     Ok(Exchange {
         status: head.status.as_u16(),
@@ -364,20 +353,4 @@ fn http2_request(outgoing: &Outgoing) -> Request<Body> {
     request.headers_mut().remove(header::HOST);
     request.headers_mut().remove(header::CONNECTION);
     request
-}
-
-async fn read(
-    response: Response<Incoming>,
-    keep: bool,
-) -> hyper::Result<(http::response::Parts, Vec<u8>)> {
-    let (head, mut body) = response.into_parts();
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Some(data) = frame?.data_ref()
-            && keep
-        {
-            whole.extend_from_slice(data);
-        }
-    }
-    Ok((head, whole))
 }

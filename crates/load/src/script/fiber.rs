@@ -5,11 +5,7 @@
 //! runs on a stack of its own, a coroutine: a call that waits gives what it waits for to the thread's
 //! executor and lets the coroutine sleep.
 //!
-//! Each user has a QuickJS runtime of its own, not only a context: a runtime has one chain of stack
-//! frames, one queue of jobs and one heap, which interleaved coroutines would mix up (a stack trace
-//! would walk another user's stack, a promise's job would run while its user waits, a collection
-//! would walk all users). That costs memory (see `docs/load.md`) and buys that users cannot touch
-//! each other.
+//! The stacks of a thread take turns in its one QuickJS runtime: see [`super::isolate`].
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -21,7 +17,9 @@ use std::task::Poll;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
-use super::sys::Exit;
+use super::host::Host;
+use super::isolate::Isolate;
+use super::sys::{Exit, Frames};
 
 /// Address space of a stack. Only pages that were touched take memory.
 const STACK_SIZE: usize = 1024 * 1024;
@@ -33,8 +31,12 @@ pub(super) type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A stack, and at most one function that runs on it.
 pub(super) struct Fiber {
+    isolate: Rc<Isolate>,
+    frames: Frames,
     stack: Option<DefaultStack>,
     pause: Rc<Pause>,
+    /// Whose functions run on it.
+    host: Option<Rc<Host>>,
 }
 
 /// Lets functions that run on a [`Fiber`] wait.
@@ -55,11 +57,8 @@ impl Pause {
     ///
     /// # Errors
     ///
-    /// The fiber was interrupted before the future was done.
-    ///
-    /// # Panics
-    ///
-    /// When it is not called on the fiber.
+    /// The fiber was interrupted before the future was done; or this is not called on it: a script's
+    /// clean-up may run while another script collects garbage, and cannot wait there.
     pub(super) fn wait<F>(&self, future: F) -> Result<F::Output, Interrupted>
     where
         F: Future + 'static,
@@ -70,10 +69,9 @@ impl Pause {
         }
         let slot = Rc::new(Cell::new(None));
         let output = Rc::clone(&slot);
-        let suspended = self.exit.suspend(Box::pin(async move {
+        self.exit.suspend(Box::pin(async move {
             output.set(Some(future.await));
         }));
-        assert!(suspended, "a script waits only while its fiber runs");
         slot.take().ok_or(Interrupted)
     }
 
@@ -91,11 +89,31 @@ impl Fiber {
     /// # Errors
     ///
     /// There is no address space for its stack.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(isolate: Rc<Isolate>) -> io::Result<Self> {
         Ok(Self {
+            isolate,
+            frames: Frames::new(),
             stack: Some(DefaultStack::new(STACK_SIZE)?),
             pause: Rc::default(),
+            host: None,
         })
+    }
+
+    /// Says whose functions run on it.
+    pub(super) fn belongs_to(&mut self, host: &Rc<Host>) {
+        self.host = Some(Rc::clone(host));
+    }
+
+    /// Takes a new stack. Init code goes deeper than iterations do, and pages that were touched once
+    /// stay in memory.
+    ///
+    /// # Errors
+    ///
+    /// There is no address space for it.
+    pub(super) fn renew_stack(&mut self) -> io::Result<()> {
+        self.stack = None;
+        self.stack = Some(DefaultStack::new(STACK_SIZE)?);
+        Ok(())
     }
 
     /// What functions on this fiber wait with.
@@ -115,9 +133,11 @@ impl Fiber {
             unreachable!("a fiber has its stack while it runs nothing");
         };
         let pause = Rc::clone(&self.pause);
+        let isolate = Rc::clone(&self.isolate);
         pause.interrupted.set(false);
         let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let _open = pause.exit.open(yielder);
+            isolate.begin_stack();
             function()
         });
         let mut run = Run {
@@ -148,6 +168,13 @@ impl Fiber {
     }
 }
 
+impl Drop for Fiber {
+    fn drop(&mut self) {
+        let frames = std::mem::replace(&mut self.frames, Frames::new());
+        self.isolate.retire(frames);
+    }
+}
+
 /// A function on its way; puts the stack back when it is dropped.
 struct Run<'fiber, T: 'static> {
     coroutine: Option<Coroutine<(), Wait, T, DefaultStack>>,
@@ -159,10 +186,13 @@ impl<T> Run<'_, T> {
         let Some(coroutine) = &mut self.coroutine else {
             unreachable!("the coroutine is taken only when this is dropped");
         };
-        self.fiber.pause.exit.set_running(true);
-        let result = coroutine.resume(());
-        self.fiber.pause.exit.set_running(false);
-        result
+        let fiber = &*self.fiber;
+        fiber.isolate.turn(&fiber.frames, fiber.host.as_ref(), || {
+            fiber.pause.exit.set_running(true);
+            let result = coroutine.resume(());
+            fiber.pause.exit.set_running(false);
+            result
+        })
     }
 }
 
@@ -192,7 +222,7 @@ mod tests {
         let mut users = Vec::new();
         for number in 0..20_u64 {
             users.push(async move {
-                let mut fiber = Fiber::new().unwrap();
+                let mut fiber = Fiber::new(Isolate::of_thread().unwrap()).unwrap();
                 let pause = Rc::clone(fiber.pause());
                 fiber
                     .run(move || {
@@ -213,7 +243,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_interrupted_function_runs_to_its_end_and_the_fiber_can_be_used_again() {
-        let mut fiber = Fiber::new().unwrap();
+        let mut fiber = Fiber::new(Isolate::of_thread().unwrap()).unwrap();
         let pause = Rc::clone(fiber.pause());
         let seen = Rc::new(Cell::new(None));
         let told = Rc::clone(&seen);

@@ -1,9 +1,7 @@
 //! Finds and compiles the modules that a script imports: local files and k6's own.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,6 +9,8 @@ use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::{Declared, WriteOptions};
 use rquickjs::{Ctx, Error, Module, Result};
 
+use super::intrinsics::Needs;
+use super::isolate::Isolate;
 use super::sys::load_bytecode;
 
 /// Modules that ship with the program: name, source.
@@ -18,6 +18,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("springtide:runtime", include_str!("modules/runtime.js")),
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
+    ("springtide:forms", include_str!("modules/forms.js")),
     ("k6", include_str!("modules/k6.js")),
     ("k6/http", include_str!("modules/http.js")),
     ("k6/metrics", include_str!("modules/metrics.js")),
@@ -57,18 +58,20 @@ const UNSUPPORTED: &[&str] = &[
 /// The modules of one script, compiled once and loaded by every user.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
-    bytecode: Mutex<HashMap<String, Arc<[u8]>>>,
+    compiled: Mutex<HashMap<String, Compiled>>,
     /// True once the script was loaded: after that no file is read.
     complete: std::sync::atomic::AtomicBool,
 }
 
-/// Resolves and loads for one user.
 #[derive(Clone, Debug)]
-pub(super) struct ModuleLoader {
-    pub(super) modules: Arc<Modules>,
-    /// True while the host itself loads a module: it may name those that scripts may not.
-    pub(super) by_host: Rc<Cell<bool>>,
+struct Compiled {
+    bytecode: Arc<[u8]>,
+    needs: Needs,
 }
+
+/// Resolves and loads for the user whose script runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ModuleLoader;
 
 // === impl Modules ===
 
@@ -81,9 +84,10 @@ impl Modules {
 
     /// The module of this name, compiled at the first call.
     pub(super) fn load<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Module<'js, Declared>> {
-        let known = self.bytecode.lock().get(name).cloned();
-        if let Some(bytecode) = known {
-            return load_bytecode(ctx, &bytecode);
+        let known = self.compiled.lock().get(name).cloned();
+        if let Some(compiled) = known {
+            compiled.needs.provide(ctx)?;
+            return load_bytecode(ctx, &compiled.bytecode);
         }
         let builtin = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
         let source = match builtin {
@@ -97,14 +101,22 @@ impl Modules {
             None => std::fs::read_to_string(name.trim_start_matches("file://"))
                 .map_err(|error| Error::new_loading_message(name, error.to_string()))?,
         };
+        let needs = if builtin.is_some() {
+            Needs::of_builtin(&source)
+        } else {
+            Needs::of_script(&source)
+        };
+        needs.provide(ctx)?;
         let module = Module::declare(ctx.clone(), name, source)?;
         let bytecode = module.write(WriteOptions {
             strip_source: true,
             ..WriteOptions::default()
         })?;
-        self.bytecode
-            .lock()
-            .insert(name.to_owned(), bytecode.into());
+        let compiled = Compiled {
+            bytecode: bytecode.into(),
+            needs,
+        };
+        self.compiled.lock().insert(name.to_owned(), compiled);
         Ok(module)
     }
 }
@@ -119,7 +131,8 @@ impl Resolver for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> Result<String> {
-        if self.by_host.get() && name.starts_with("springtide:") {
+        let by_host = Isolate::running().is_some_and(|host| host.loads_module());
+        if by_host && name.starts_with("springtide:") {
             return Ok(name.to_owned());
         }
         resolve(base, name).map_err(|reason| {
@@ -135,7 +148,10 @@ impl Loader for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> Result<Module<'js, Declared>> {
-        self.modules.load(ctx, name)
+        let Some(host) = Isolate::running() else {
+            return Err(Error::new_loading_message(name, "no script runs"));
+        };
+        host.modules().load(ctx, name)
     }
 }
 

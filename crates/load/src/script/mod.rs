@@ -1,9 +1,9 @@
 //! k6 scripts.
 //!
 //! A [`Script`] is loaded once: its init code runs, its options and exported functions become
-//! known, and its modules are compiled. Then every virtual user gets a JavaScript runtime of its
-//! own, on a stack of its own (`fiber`), and runs the init code again, as k6 does it. What
-//! scripts can call is in `host/`, and the modules they import are in `modules/`: thin JavaScript
+//! known, and its modules are compiled. Then every virtual user gets a JavaScript context of its
+//! own in its thread's engine (`isolate`), on a stack of its own (`fiber`), and runs the init code
+//! again, as k6 does it. What scripts can call is in `host/`, and the modules they import are in `modules/`: thin JavaScript
 //! over the host.
 //!
 //! ```text
@@ -12,11 +12,13 @@
 
 mod fiber;
 mod host;
+mod intrinsics;
+mod isolate;
 mod loader;
 mod sys;
 mod user;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -111,6 +113,8 @@ struct Shared {
     arrays: Mutex<HashMap<String, Arc<[String]>>>,
     /// Contents of files that were opened in the init code.
     files: Mutex<HashMap<String, Arc<[u8]>>>,
+    /// Names of request params that have no effect, of which the log was told.
+    unknown_params: Mutex<BTreeSet<String>>,
 }
 
 // === impl Script ===
@@ -153,6 +157,7 @@ impl Script {
                 setup_data: Mutex::default(),
                 arrays: Mutex::default(),
                 files: Mutex::default(),
+                unknown_params: Mutex::default(),
             }),
         };
         let unused = Collector::new(Arc::clone(&script.shared.settings.registry), false);

@@ -5,14 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rquickjs::function::Args;
-use rquickjs::{
-    CatchResultExt, Context, Ctx, Function, Module, Object, Persistent, Runtime, Value,
-};
+use rquickjs::{CatchResultExt, Context, Ctx, Function, Module, Object, Persistent, Value};
 use tokio::time::Instant;
 
-use super::fiber::{Fiber, SCRIPT_STACK_SIZE};
+use super::fiber::Fiber;
 use super::host::{Host, Phase, Thrown};
-use super::loader::ModuleLoader;
+use super::isolate::Isolate;
 use super::{LogLine, ScriptError, Shared, sys};
 use crate::metric::SampleSink;
 use crate::user::{Iteration, Outcome, VirtualUser};
@@ -31,8 +29,6 @@ struct Engine {
     exports: Persistent<Object<'static>>,
     /// What `setup` returned, parsed once.
     data: Rc<std::cell::RefCell<Option<Persistent<Value<'static>>>>>,
-    // After what lives in it.
-    _runtime: Runtime,
 }
 
 // === impl ScriptUser ===
@@ -44,22 +40,26 @@ impl ScriptUser {
         number: u64,
         sink: SampleSink,
     ) -> Result<Self, ScriptError> {
-        let mut fiber = Fiber::new().map_err(|error| {
+        let no_stack = |error| {
             ScriptError::File(format!(
                 "virtual user {number}: no memory for its stack: {error}; the system may limit mappings (vm.max_map_count)"
             ))
-        })?;
+        };
+        let isolate = Isolate::of_thread().map_err(ScriptError::File)?;
+        let mut fiber = Fiber::new(Rc::clone(&isolate)).map_err(no_stack)?;
         let host = Rc::new(Host::new(
             Arc::clone(&shared),
             number,
             sink,
             Rc::clone(fiber.pause()),
         ));
+        fiber.belongs_to(&host);
         let own = Rc::clone(&host);
         let engine = fiber
-            .run(move || Engine::new(&shared, &own))
+            .run(move || Engine::new(&isolate, &shared, &own))
             .await
             .map_err(|thrown| ScriptError::Exception(thrown.to_string()))?;
+        fiber.renew_stack().map_err(no_stack)?;
         host.set_phase(Phase::Idle);
         Ok(Self {
             fiber,
@@ -78,10 +78,7 @@ impl ScriptUser {
         };
         let host = Rc::clone(&self.host);
         self.fiber
-            .run(move || {
-                let context = engine.context.clone();
-                context.with(|ctx| function(&ctx, &engine, &host))
-            })
+            .run(move || sys::with_context(&engine.context, |ctx| function(ctx, &engine, &host)))
             .await
     }
 
@@ -171,16 +168,6 @@ impl ScriptUser {
         self.host.end(false);
         result.map_err(|thrown| ScriptError::Exception(thrown.to_string()))
     }
-
-    /// How much memory the user's JavaScript takes, in bytes.
-    pub async fn memory(&mut self) -> u64 {
-        self.on_fiber(|ctx, _, _| {
-            ctx.run_gc();
-        })
-        .await;
-        let Some(engine) = &self.engine else { return 0 };
-        u64::try_from(engine._runtime.memory_usage().malloc_size).unwrap_or(0)
-    }
 }
 
 impl VirtualUser for ScriptUser {
@@ -239,7 +226,7 @@ impl Drop for Ended {
 impl Drop for ScriptUser {
     fn drop(&mut self) {
         self.host.end(true);
-        self.host.forget_functions();
+        self.host.close();
         let engine = self.engine.take();
         self.fiber.run_now(move || drop(engine));
     }
@@ -248,49 +235,36 @@ impl Drop for ScriptUser {
 // === impl Engine ===
 
 impl Engine {
-    fn new(shared: &Arc<Shared>, host: &Rc<Host>) -> Result<Self, Thrown> {
-        let failed = |error: rquickjs::Error| Thrown::new(&error.to_string());
-        let runtime = Runtime::new().map_err(failed)?;
-        runtime.set_max_stack_size(SCRIPT_STACK_SIZE);
-        let loader = ModuleLoader {
-            modules: Arc::clone(&shared.modules),
-            by_host: Rc::clone(host.loads_module()),
-        };
-        runtime.set_loader(loader.clone(), loader);
-        let ticking = Rc::clone(host);
-        runtime.set_interrupt_handler(Some(Box::new(move || ticking.tick())));
-        let watching = Rc::clone(host);
-        runtime.set_host_promise_rejection_tracker(Some(Box::new(
-            move |ctx, _promise, reason, handled| watching.rejected(&ctx, &reason, handled),
-        )));
-        let context = Context::full(&runtime).map_err(failed)?;
-        let exports = context.with(|ctx| {
-            host.install(&ctx).catch(&ctx).map_err(Thrown::from)?;
+    fn new(isolate: &Isolate, shared: &Shared, host: &Rc<Host>) -> Result<Self, Thrown> {
+        let context = isolate
+            .context()
+            .map_err(|error| Thrown::new(&error.to_string()))?;
+        let exports = sys::with_context(&context, |ctx| {
+            host.install(ctx).catch(ctx).map_err(Thrown::from)?;
             let prelude = shared
                 .modules
-                .load(&ctx, "springtide:runtime")
+                .load(ctx, "springtide:runtime")
                 .and_then(Module::eval)
-                .catch(&ctx)
+                .catch(ctx)
                 .map_err(Thrown::from)?;
-            host.finish(&ctx, &prelude.1)?;
+            host.finish(ctx, &prelude.1)?;
             let entry = shared
                 .modules
-                .load(&ctx, &shared.entry)
+                .load(ctx, &shared.entry)
                 .and_then(Module::eval)
-                .catch(&ctx)
+                .catch(ctx)
                 .map_err(Thrown::from)?;
             let (module, evaluated) = entry;
-            host.finish(&ctx, &evaluated)?;
-            let exports = module.namespace().catch(&ctx).map_err(Thrown::from)?;
-            Ok::<_, Thrown>(Persistent::save(&ctx, exports))
+            host.finish(ctx, &evaluated)?;
+            let exports = module.namespace().catch(ctx).map_err(Thrown::from)?;
+            Ok::<_, Thrown>(Persistent::save(ctx, exports))
         });
-        // What the host keeps of the script must not outlive the runtime.
-        let exports = exports.inspect_err(|_| host.forget_functions())?;
+        // The host lives as long as the context that calls it, which ends with the thread's last user.
+        let exports = exports.inspect_err(|_| host.close())?;
         Ok(Self {
             context,
             exports,
             data: Rc::default(),
-            _runtime: runtime,
         })
     }
 

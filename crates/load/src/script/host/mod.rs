@@ -31,6 +31,7 @@ use self::http::{HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
 use super::fiber::{Interrupted, Pause};
+use super::loader::Modules;
 use super::{LogLine, Shared};
 use crate::http::Client;
 use crate::metric::{Metric, SampleSink, Tags};
@@ -97,7 +98,7 @@ pub(super) struct Host {
     /// Reasons of rejected promises that nobody handles.
     unhandled: RefCell<Vec<String>>,
     /// True while the host itself loads a module.
-    loads_module: Rc<Cell<bool>>,
+    loads_module: Cell<bool>,
 }
 
 /// What happened to something that was started.
@@ -217,7 +218,7 @@ impl Host {
             dispatch: RefCell::default(),
             make_response: RefCell::default(),
             unhandled: RefCell::default(),
-            loads_module: Rc::default(),
+            loads_module: Cell::new(false),
         }
     }
 
@@ -333,15 +334,21 @@ impl Host {
         self.shared.setup_data.lock().clone()
     }
 
-    /// Lets go of what keeps the JavaScript runtime from ending.
-    pub(super) fn forget_functions(&self) {
+    /// Lets go of connections, and of values, which must not outlive the runtime.
+    pub(super) fn close(&self) {
+        self.client.close_idle();
         self.dispatch.borrow_mut().take();
         self.make_response.borrow_mut().take();
     }
 
-    /// Tells the module loader when the host itself loads a module.
-    pub(super) fn loads_module(&self) -> &Rc<Cell<bool>> {
-        &self.loads_module
+    /// True while the host itself loads a module: it may name those that scripts may not.
+    pub(super) fn loads_module(&self) -> bool {
+        self.loads_module.get()
+    }
+
+    /// The modules of the script.
+    pub(super) fn modules(&self) -> &Modules {
+        &self.shared.modules
     }
 
     pub(super) fn log(&self, line: LogLine<'_>) {

@@ -2,6 +2,7 @@
 
 use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, IntoJs, Result, Value};
 
+use super::super::intrinsics::provide_buffers;
 use super::super::sys;
 
 /// The arguments of a call.
@@ -156,6 +157,7 @@ pub(super) fn into<'js>(ctx: &Ctx<'js>, value: impl IntoJs<'js>) -> Result<Value
 }
 
 pub(super) fn buffer<'js>(ctx: &Ctx<'js>, bytes: Vec<u8>) -> Result<Value<'js>> {
+    provide_buffers(ctx)?;
     ArrayBuffer::new(ctx.clone(), bytes).map(ArrayBuffer::into_value)
 }
 

@@ -1,5 +1,9 @@
 import { call, request as send, start } from 'springtide:runtime';
 
+let loaded;
+/** What few scripts need, loaded when one does. */
+const forms = () => (loaded ??= call('load', 'springtide:forms'));
+
 const canonical = (name) => name.toLowerCase().replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
 
 /** Headers come as `name\nvalue\n…`; values of one name are joined. */
@@ -66,40 +70,9 @@ export class Response {
     return selector === undefined ? value : call('load', 'springtide:select').select(value, String(selector));
   }
 
-  html(selector) {
-    if (this.body === null || this.body === undefined) {
-      throw new Error('the body is null so we can\'t transform it to HTML - this likely was because of a request error getting the response');
-    }
-    const text = typeof this.body === 'string' ? this.body : call('text.decode', this.body);
-    const page = call('load', 'k6/html').parseHTML(text, this.url);
-    return selector === undefined ? page : page.find(selector);
-  }
-
-  submitForm({ formSelector = 'form', submitSelector = '[type="submit"]', fields = {}, params } = {}) {
-    const form = this.html(formSelector);
-    if (form.size() === 0) throw new Error(`no form found for selector '${formSelector}' in response '${this.url}'`);
-    const method = (form.attr('method') ?? 'GET').toUpperCase();
-    const action = form.attr('action');
-    const values = form.serializeObject();
-    const submit = form.find(submitSelector);
-    const name = submit.attr('name');
-    if (name !== undefined) values[name] = submit.attr('value') ?? '';
-    Object.assign(values, fields);
-    const target = action === undefined || action === '' ? this.url : call('url.join', this.url, action);
-    if (method === 'GET') {
-      const query = form_encoded(values);
-      return request('GET', query === '' ? target : `${target}${target.includes('?') ? '&' : '?'}${query}`, null, params);
-    }
-    return request(method, target, values, params);
-  }
-
-  clickLink({ selector = 'a[href]', params } = {}) {
-    const link = this.html(selector);
-    if (link.size() === 0) throw new Error(`no element found for selector '${selector}' in response '${this.url}'`);
-    const href = link.attr('href');
-    if (href === undefined) throw new Error(`no valid href attribute value found on element '${selector}' in response '${this.url}'`);
-    return request('GET', call('url.join', this.url, href), null, params);
-  }
+  html(selector) { return forms().html(this, selector); }
+  submitForm(wanted) { return forms().submitForm(this, wanted); }
+  clickLink(wanted) { return forms().clickLink(this, wanted); }
 
   toJSON() {
     const { remote_ip, remote_port, url, status, status_text, proto, body, timings, tls_version, tls_cipher_suite, error, error_code } = this;
@@ -116,52 +89,7 @@ call('http.response', (url, status, statusText, proto, ip, port, headers, cookie
   tlsVersion, cipher, error, code, [method, sentUrl, sentHeaders, sentBody, sentCookies],
 ));
 
-const escaped = (text) => encodeURIComponent(String(text)).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`).replace(/%20/g, '+');
-const field = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
-
-function form_encoded(values) {
-  return Object.keys(values).sort().flatMap((name) => (Array.isArray(values[name]) ? values[name] : [values[name]])
-    .map((value) => `${escaped(name)}=${escaped(field(value))}`)).join('&');
-}
-
-class FileData {
-  constructor(data, filename, contentType) {
-    this.data = data;
-    this.filename = filename;
-    this.content_type = contentType;
-  }
-}
-export const file = (data, filename, contentType) => new FileData(
-  data,
-  filename === undefined || filename === '' ? `${Date.now()}000000` : String(filename),
-  contentType === undefined || contentType === '' ? 'application/octet-stream' : String(contentType),
-);
-
-/** The body as the host takes it, and the content type that follows from it. */
-function bodyOf(body) {
-  if (body === null || body === undefined) return [null, undefined];
-  if (typeof body === 'string') return [body, undefined];
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return [body, undefined];
-  if (typeof body !== 'object') return [String(body), undefined];
-  if (body instanceof FileData) return [body.data, undefined];
-  if (typeof body.body === 'function' && typeof body.boundary === 'string') return [body.body(), `multipart/form-data; boundary=${body.boundary}`];
-  const files = Object.keys(body).some((name) => body[name] instanceof FileData || (Array.isArray(body[name]) && body[name].some((value) => value instanceof FileData)));
-  if (!files) return [form_encoded(body), 'application/x-www-form-urlencoded'];
-  const boundary = call('hex', call('random.bytes', 30));
-  const quoted = (text) => text.replace(/[\\"]/g, '\\$&');
-  const parts = [];
-  for (const name of Object.keys(body)) {
-    for (const value of Array.isArray(body[name]) ? body[name] : [body[name]]) {
-      if (value instanceof FileData) {
-        parts.push(`--${boundary}\r\nContent-Disposition: form-data; name="${quoted(name)}"; filename="${quoted(value.filename)}"\r\nContent-Type: ${value.content_type}\r\n\r\n`, value.data, '\r\n');
-      } else {
-        parts.push(`--${boundary}\r\nContent-Disposition: form-data; name="${quoted(name)}"\r\n\r\n${field(value)}\r\n`);
-      }
-    }
-  }
-  parts.push(`--${boundary}--\r\n`);
-  return [call('bytes.join', parts), `multipart/form-data; boundary=${boundary}`];
-}
+export const file = (data, filename, contentType) => forms().file(data, filename, contentType);
 
 const isTagged = (url) => typeof url === 'object' && url !== null && typeof url.__url === 'string';
 
@@ -174,7 +102,7 @@ export function url(strings, ...values) {
 function prepared(method, target, body, params) {
   if (target === undefined || target === null) throw new TypeError(`http.${method.toLowerCase()}: no URL was given`);
   if (body !== null && body !== undefined && typeof body !== 'string') {
-    const [data, type] = bodyOf(body);
+    const [data, type] = forms().bodyOf(body);
     return [method, isTagged(target) ? target.__url : String(target), data, params, isTagged(target) ? target.name : undefined, type];
   }
   if (typeof target === 'string') return [method, target, body, params, undefined, undefined];
@@ -202,23 +130,7 @@ export const patch = (target, body, params) => request('PATCH', target, body, pa
 export const del = (target, body, params) => request('DELETE', target, body, params);
 export const options = (target, body, params) => request('OPTIONS', target, body, params);
 
-export function batch(requests) {
-  if (requests === null || typeof requests !== 'object') throw new TypeError('http.batch: an array or an object of requests is expected');
-  const keys = Object.keys(requests);
-  const orders = keys.map((key) => {
-    const one = requests[key];
-    if (typeof one === 'string' || isTagged(one)) return prepared('GET', one, null, undefined);
-    if (Array.isArray(one)) {
-      const [method, target, body, params] = one;
-      return prepared(String(method).toUpperCase(), target, body, params);
-    }
-    if (one === null || typeof one !== 'object' || one.url === undefined) throw new TypeError(`http.batch: request ${key} has no url`);
-    return prepared(String(one.method ?? 'GET').toUpperCase(), one.url, one.body, one.params);
-  });
-  const answers = call('http.batch', orders);
-  if (Array.isArray(requests)) return answers;
-  return Object.fromEntries(keys.map((key, at) => [key, answers[at]]));
-}
+export const batch = (requests) => forms().batch(requests, prepared);
 
 export function expectedStatuses(...statuses) {
   const ranges = statuses.map((status) => {
@@ -234,13 +146,11 @@ export function setResponseCallback(callback) {
   call('http.callback', callback);
 }
 
-let jars;
 const jarsById = (id) => Object.assign(Object.create(CookieJar.prototype), { __jar: id });
 export class CookieJar {
   constructor() {
     this.__jar = call('jar.make');
-    jars ??= new FinalizationRegistry((id) => call('jar.drop', id));
-    jars.register(this, this.__jar);
+    forms().dropWith(this, this.__jar);
   }
   cookiesForURL(target) { return JSON.parse(call('jar.cookies', this.__jar, String(target))); }
   set(target, name, value, settings = {}) { return call('jar.set', this.__jar, String(target), String(name), String(value), JSON.stringify(settings ?? {})); }

@@ -2,17 +2,18 @@
 const host = globalThis.__springtide;
 delete globalThis.__springtide;
 
-const later = new Map();
+// Plain objects, not maps: every user has them, and few scripts need the code for maps.
+const later = { __proto__: null };
 let next = 1;
 
 /** Starts something that finishes later; `done(kind, ...values)` is called for each of its events. */
 export function start(done, operation, ...args) {
   const id = next++;
-  later.set(id, done);
+  later[id] = done;
   try {
     host.call(operation, id, ...args);
   } catch (error) {
-    later.delete(id);
+    delete later[id];
     throw error;
   }
   return id;
@@ -20,14 +21,17 @@ export function start(done, operation, ...args) {
 
 /** Called by the host for each event. `last`: nothing more will come. */
 host.call('dispatch', (id, last, ...values) => {
-  const done = later.get(id);
-  if (last) later.delete(id);
+  const done = later[id];
+  if (last) delete later[id];
   if (done !== undefined) done(...values);
 });
 
 /** Forgets what was started. */
 export function forget(id) {
-  if (later.delete(id)) host.call('cancel', id);
+  if (id in later) {
+    delete later[id];
+    host.call('cancel', id);
+  }
 }
 
 export const call = host.call;
@@ -53,23 +57,25 @@ globalThis.console = {
   log: log('info'), info: log('info'), debug: log('debug'), warn: log('warning'), error: log('error'), trace: log('debug'),
 };
 
-const timers = new Map();
+const timers = { __proto__: null };
 let timer = 1;
 function startTimer(callback, delay, repeat, args) {
   if (typeof callback !== 'function') throw new TypeError(`${repeat ? 'setInterval' : 'setTimeout'} requires a function as its first argument`);
   const wait = Math.max(repeat ? 1 : 0, Number(delay) || 0);
   const number = timer++;
-  const arm = () => timers.set(number, start(() => {
-    if (repeat) arm(); else timers.delete(number);
-    callback(...args);
-  }, 'timer', wait));
+  const arm = () => {
+    timers[number] = start(() => {
+      if (repeat) arm(); else delete timers[number];
+      callback(...args);
+    }, 'timer', wait);
+  };
   arm();
   return number;
 }
 function stopTimer(number) {
-  const id = timers.get(number);
+  const id = timers[number];
   if (id === undefined) return;
-  timers.delete(number);
+  delete timers[number];
   forget(id);
 }
 globalThis.setTimeout = (callback, delay, ...args) => startTimer(callback, delay, false, args);

@@ -102,9 +102,6 @@ impl Host {
                 keep_body: order.response_type != ResponseType::Nothing,
             };
             hop.sent.headers = outgoing.headers.clone();
-            if order.first.is_none() {
-                order.first = Some(hop.sent.clone());
-            }
             hop.started = tokio::time::Instant::now();
             let exchange = self.client.send(&outgoing, &mut hop.timings).await?;
             let exchange = restored(exchange)?;
@@ -123,6 +120,7 @@ impl Host {
                 return Ok(exchange);
             }
             followed += 1;
+            order.first.get_or_insert_with(|| hop.sent.clone());
             let next = url
                 .join(location)
                 .map_err(|error| HttpError::invalid_url(location, &error.to_string()))?;

@@ -171,20 +171,33 @@ impl Host {
                 }
                 if key == "auth" {
                     auth = Some(values::text(ctx, &value)?);
-                } else {
-                    order.read_param(ctx, &key, &value)?;
+                } else if !order.read_param(ctx, &key, &value)? {
+                    self.warn_of_param(&key);
                 }
             }
         }
         order.authenticate(ctx, auth.as_deref())?;
         Ok(order)
     }
+
+    /// Says, once in a run, that a param has no effect.
+    fn warn_of_param(&self, key: &str) {
+        let mut warned = self.shared.unknown_params.lock();
+        if !warned.contains(key) {
+            warned.insert(key.to_owned());
+            self.warn(&format!(
+                "the request param {key:?} is unknown and has no effect"
+            ));
+        }
+    }
 }
 
 // === impl Order ===
 
 impl Order {
-    fn read_param<'js>(&mut self, ctx: &Ctx<'js>, key: &str, value: &Value<'js>) -> Result<()> {
+    /// Takes one of the request's params. False: there is none of this name, and as in k6 it has no
+    /// effect.
+    fn read_param<'js>(&mut self, ctx: &Ctx<'js>, key: &str, value: &Value<'js>) -> Result<bool> {
         let wrong = |what: &str| values::throw(ctx, &format!("params.{key}: {what}"));
         match key {
             "headers" => {
@@ -278,10 +291,9 @@ impl Order {
             }
             "responseCallback" => self.expected = Expected::read(ctx, value)?,
             "throw" => self.throw = value.as_bool().unwrap_or(false),
-            // As in k6, what is unknown has no effect.
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn authenticate(&mut self, ctx: &Ctx<'_>, auth: Option<&str>) -> Result<()> {

@@ -1,13 +1,17 @@
-//! The three places where the script engine needs `unsafe`, each with its argument.
+//! The places where the script engine needs `unsafe`, each with its argument.
 #![expect(unsafe_code, reason = "each block says why it is sound")]
+
+mod machine;
 
 use std::cell::Cell;
 use std::ptr::NonNull;
 
 use corosensei::Yielder;
+use rquickjs::context::Intrinsic;
 use rquickjs::module::Declared;
-use rquickjs::{ArrayBuffer, Ctx, Module, Value};
+use rquickjs::{ArrayBuffer, Context, Ctx, Module, Value, qjs};
 
+pub(super) use self::machine::{Frames, Machine};
 use super::fiber::Wait;
 
 /// The way out of the coroutine that runs right now, if one does.
@@ -36,17 +40,16 @@ impl Exit {
         self.running.set(running);
     }
 
-    /// Suspends the coroutine until what it waits for is there. False: there is none that runs.
-    pub(super) fn suspend(&self, wait: Wait) -> bool {
+    /// Suspends the coroutine until what it waits for is there, if it is the one that runs.
+    pub(super) fn suspend(&self, wait: Wait) {
         let Some(yielder) = self.yielder.get().filter(|_| self.running.get()) else {
-            return false;
+            return;
         };
         // SAFETY: the pointer comes from a reference that lives as long as the coroutine's function
         // runs, and `Open` takes it away when that ends. `running` is true only between resumption
         // and suspension of this very coroutine, all on one thread (`Exit` is not Sync), so this is
         // called on that coroutine's own stack, as `Yielder::suspend` demands.
         unsafe { yielder.as_ref() }.suspend(wait);
-        true
     }
 }
 
@@ -83,4 +86,27 @@ pub(super) fn bytes_of(value: &Value<'_>) -> Option<Vec<u8>> {
     whole
         .get(offset..offset.checked_add(length)?)
         .map(<[u8]>::to_vec)
+}
+
+/// Runs a function with a context of a runtime in which stacks take turns. [`Context::with`] holds
+/// the runtime's lock to its end, which would keep every other stack out while this one waits.
+pub(super) fn with_context<T>(context: &Context, function: impl FnOnce(&Ctx<'_>) -> T) -> T {
+    // SAFETY: the lock exists to keep calls on the runtime apart. They are: a runtime belongs to one
+    // thread (it is not Send), where one stack at a time has its turn, and what is called here
+    // returns only on the stack on which it was called. The lifetime is that of this call alone,
+    // since the function takes any.
+    let ctx = unsafe { Ctx::from_raw(context.as_raw()) };
+    function(&ctx)
+}
+
+/// Adds built-in objects to a context.
+pub(super) fn add_intrinsic<I: Intrinsic>(ctx: &Ctx<'_>) {
+    // SAFETY: the context is alive, and these functions may be called at any time.
+    unsafe { I::add_intrinsic(ctx.as_raw()) };
+}
+
+/// Adds `atob`, `btoa` and what they throw to a context.
+pub(super) fn add_base64(ctx: &Ctx<'_>) {
+    // SAFETY: as above. A context without memory for them goes on without them.
+    let _ = unsafe { qjs::JS_AddIntrinsicAToB(ctx.as_raw().as_ptr()) };
 }

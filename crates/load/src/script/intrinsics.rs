@@ -1,0 +1,159 @@
+//! Built-in objects that a context gets only when something is loaded that can name them.
+//!
+//! All of JavaScript's built-in objects take 53 KB a context, half of them for things that few
+//! scripts ever mention. A module that names one of these brings its group with it, before its code
+//! runs. A script that could come to them without naming them (by `globalThis`, `eval`, an escaped
+//! name) gets them all.
+
+use rquickjs::Ctx;
+use rquickjs::context::intrinsic::{Date, MapSet, Performance, Proxy, TypedArrays, WeakRef};
+
+use super::sys::{add_base64, add_intrinsic};
+
+/// Objects that come together.
+struct Group {
+    /// One of them; where it is there, so are the others.
+    present: &'static str,
+    names: &'static [&'static str],
+    add: fn(&Ctx<'_>),
+}
+
+const GROUPS: [Group; 7] = [
+    Group {
+        present: "Date",
+        names: &["Date"],
+        add: add_intrinsic::<Date>,
+    },
+    Group {
+        present: "Map",
+        names: &["Map", "Set", "WeakMap", "WeakSet"],
+        add: add_intrinsic::<MapSet>,
+    },
+    Group {
+        present: "ArrayBuffer",
+        names: &[
+            "ArrayBuffer",
+            "SharedArrayBuffer",
+            "DataView",
+            "Atomics",
+            "Int8Array",
+            "Uint8Array",
+            "Uint8ClampedArray",
+            "Int16Array",
+            "Uint16Array",
+            "Int32Array",
+            "Uint32Array",
+            "BigInt64Array",
+            "BigUint64Array",
+            "Float16Array",
+            "Float32Array",
+            "Float64Array",
+        ],
+        add: add_intrinsic::<TypedArrays>,
+    },
+    Group {
+        present: "WeakRef",
+        names: &["WeakRef", "FinalizationRegistry"],
+        add: add_intrinsic::<WeakRef>,
+    },
+    Group {
+        present: "Proxy",
+        names: &["Proxy"],
+        add: add_intrinsic::<Proxy>,
+    },
+    Group {
+        present: "performance",
+        names: &["performance"],
+        add: add_intrinsic::<Performance>,
+    },
+    Group {
+        present: "atob",
+        names: &["atob", "btoa", "DOMException"],
+        add: add_base64,
+    },
+];
+
+/// Names by which a script can come to any other.
+const WAYS_TO_ALL: &[&str] = &["globalThis", "global", "self", "window", "eval", "Function"];
+
+/// The groups that a module needs, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Needs(u8);
+
+// === impl Needs ===
+
+impl Needs {
+    /// What the program's own modules name.
+    pub(super) fn of_builtin(source: &str) -> Self {
+        let mut needs = 0;
+        for word in words(source) {
+            for (bit, group) in GROUPS.iter().enumerate() {
+                if group.names.contains(&word) {
+                    needs |= 1 << bit;
+                }
+            }
+        }
+        Self(needs)
+    }
+
+    /// What a script can come to.
+    pub(super) fn of_script(source: &str) -> Self {
+        let to_all = source.contains("\\u")
+            || source.contains(".constructor")
+            || words(source).any(|word| WAYS_TO_ALL.contains(&word));
+        if to_all {
+            return Self(u8::MAX);
+        }
+        Self::of_builtin(source)
+    }
+
+    /// Adds to a context what is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// The script's global object cannot be read.
+    pub(super) fn provide(self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        let globals = ctx.globals();
+        for (bit, group) in GROUPS.iter().enumerate() {
+            if self.0 & (1 << bit) != 0 && !globals.contains_key(group.present)? {
+                (group.add)(ctx);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what buffers of bytes need, where the script never names them and is given one.
+///
+/// # Errors
+///
+/// The script's global object cannot be read.
+pub(super) fn provide_buffers(ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+    Needs::of_builtin("ArrayBuffer").provide(ctx)
+}
+
+fn words(source: &str) -> impl Iterator<Item = &str> {
+    source.split(|sign: char| !sign.is_alphanumeric() && sign != '_' && sign != '$')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_needs_what_it_names_and_all_that_it_could_come_to() {
+        let none = Needs(0);
+        for (source, needs) in [
+            ("export default () => { http.get(url, {}); }", none),
+            ("mapped.map((x) => x); const update = 1;", none),
+            ("new Date()", Needs(1)),
+            ("x = new Map([[1, new Set()]])", Needs(2)),
+            ("new Uint8Array(3)", Needs(4)),
+            ("globalThis[name]", Needs(u8::MAX)),
+            ("new \\u0044ate()", Needs(u8::MAX)),
+            ("(() => {}).constructor('return this')", Needs(u8::MAX)),
+        ] {
+            assert_eq!(Needs::of_script(source), needs, "{source}");
+        }
+    }
+}

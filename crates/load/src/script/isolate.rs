@@ -1,0 +1,127 @@
+//! The JavaScript engine of a thread.
+//!
+//! All users of a thread have their scripts in one QuickJS runtime, each in a context of its own:
+//! own globals, own built-in objects, own modules. What is the same for all (names, shapes of
+//! objects, pages of small blocks) is there once. A runtime of its own would cost a user 110 KB
+//! more, and a context alone keeps users from touching each other's values just as well.
+//!
+//! Their stacks take turns in it: see [`super::sys::Machine`].
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use rquickjs::context::intrinsic::{Eval, Json, Promise, RegExp};
+use rquickjs::{Context, Runtime};
+
+use super::fiber::SCRIPT_STACK_SIZE;
+use super::host::Host;
+use super::loader::ModuleLoader;
+use super::sys::{Frames, Machine};
+
+thread_local! {
+    static OF_THREAD: RefCell<Weak<Isolate>> = RefCell::default();
+}
+
+/// The JavaScript engine of a thread. It ends with the last user.
+pub(super) struct Isolate {
+    machine: Machine,
+    /// Whose script runs right now.
+    running: RefCell<Option<Rc<Host>>>,
+    /// All contexts. A job in a queue names one without holding it, so they end with the runtime.
+    contexts: RefCell<Vec<Context>>,
+    /// What the stacks of users who are gone left behind.
+    left: RefCell<Vec<Frames>>,
+    // After all that lives in it.
+    runtime: Runtime,
+}
+
+// === impl Isolate ===
+
+impl Isolate {
+    /// The engine of this thread, made where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it, or it is not the engine that this was written for.
+    pub(super) fn of_thread() -> Result<Rc<Self>, String> {
+        let known = OF_THREAD.with_borrow(Weak::upgrade);
+        if let Some(isolate) = known {
+            return Ok(isolate);
+        }
+        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+        let machine =
+            Machine::new(&runtime, SCRIPT_STACK_SIZE).map_err(|error| error.to_string())?;
+        static INTERRUPTED: fn() -> bool = || Isolate::running().is_some_and(|host| host.tick());
+        machine.ask(&INTERRUPTED);
+        runtime.set_loader(ModuleLoader, ModuleLoader);
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(
+            |ctx, _promise, reason, handled| {
+                if let Some(host) = Self::running() {
+                    host.rejected(&ctx, &reason, handled);
+                }
+            },
+        )));
+        let isolate = Rc::new(Self {
+            machine,
+            running: RefCell::default(),
+            contexts: RefCell::default(),
+            left: RefCell::default(),
+            runtime,
+        });
+        OF_THREAD.set(Rc::downgrade(&isolate));
+        Ok(isolate)
+    }
+
+    /// Whose script runs right now on this thread.
+    pub(super) fn running() -> Option<Rc<Host>> {
+        let isolate = OF_THREAD.with_borrow(Weak::upgrade)?;
+        let running = isolate.running.borrow();
+        running.clone()
+    }
+
+    /// A context for one more user, with the built-in objects that every script has; others come with
+    /// the modules that name them.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub(super) fn context(&self) -> rquickjs::Result<Context> {
+        let context = Context::builder()
+            .with::<(Eval, RegExp, Json, Promise)>()
+            .build(&self.runtime)?;
+        self.contexts.borrow_mut().push(context.clone());
+        Ok(context)
+    }
+
+    /// Lets a stack have its turn: `resume` resumes it, and returns when it sleeps again.
+    pub(super) fn turn<T>(
+        &self,
+        frames: &Frames,
+        host: Option<&Rc<Host>>,
+        resume: impl FnOnce() -> T,
+    ) -> T {
+        let _turn = self.machine.enter(frames);
+        *self.running.borrow_mut() = host.map(Rc::clone);
+        let result = resume();
+        *self.running.borrow_mut() = None;
+        result
+    }
+
+    /// Says that the stack on which this is called begins here.
+    pub(super) fn begin_stack(&self) {
+        self.machine.begin_stack();
+    }
+
+    /// Keeps what the stack of a user who is gone left behind.
+    pub(super) fn retire(&self, frames: Frames) {
+        self.left.borrow_mut().push(frames);
+    }
+}
+
+impl Drop for Isolate {
+    fn drop(&mut self) {
+        for frames in self.left.get_mut() {
+            self.machine.give_up(frames);
+        }
+    }
+}
