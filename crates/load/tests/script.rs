@@ -2,8 +2,13 @@
 
 mod support;
 
-use springtide_load::user::{Outcome, StopReason};
-use support::{run_text, serve};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use springtide_load::metric::Collector;
+use springtide_load::script::Script;
+use springtide_load::user::{Iteration, Outcome, StopReason, UserFactory, VirtualUser};
+use support::{run_text, scenario, serve, settings};
 
 #[tokio::test]
 async fn a_script_lives_as_in_k6() {
@@ -454,4 +459,91 @@ async fn tls_and_http_2_are_spoken_and_certificates_checked() {
         .unwrap();
     let code = ran.console()[0].split(' ').rev().nth(1).unwrap().to_owned();
     assert!(code.starts_with("13"), "{:?}", ran.lines);
+}
+
+#[tokio::test]
+async fn a_request_param_that_is_unknown_is_told_of_once() {
+    let url = serve().await;
+    let ran = run_text(
+        r"
+        import http from 'k6/http';
+        export default () => {
+            for (let at = 0; at < 3; at += 1) http.get(`${__ENV.URL}/status/200`, { header: {}, timeout: '5s' });
+        };
+        ",
+        &url,
+        2,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        ran.lines,
+        ["warning  the request param \"header\" is unknown and has no effect"]
+    );
+}
+
+#[tokio::test]
+async fn users_of_a_thread_take_turns_and_see_nothing_of_each_other() {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (settings, _) = settings(&lines, "");
+    let collector = Collector::new(Arc::clone(&settings.registry), false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script.js");
+    std::fs::write(
+        &path,
+        r"
+        import { sleep } from 'k6';
+        if (Array.prototype.owner !== undefined || globalThis.owner !== undefined) throw new Error('not alone');
+        Array.prototype.owner = __VU;
+        globalThis.owner = __VU;
+        let iterations = 0;
+        function deep(left) {
+            if (left > 0) return deep(left - 1) + 1;
+            sleep(0.001 * (5 - __VU));
+            return 0;
+        }
+        export default async function () {
+            iterations += 1;
+            const done = [];
+            Promise.resolve().then(() => { sleep(0.002); done.push('job'); }).then(() => done.push('next'));
+            // Others run meanwhile, but this user's jobs wait for the end of this function.
+            deep(__VU * 20);
+            done.push('function');
+            let stack = '';
+            try { (function mine() { deep(3); null.x; })(); } catch (error) { stack = error.stack; }
+            await null;
+            await null;
+            await null;
+            console.log(__VU, owner, [].owner, iterations, done.join(), /mine/.test(stack), stack.split('\n').length < 5);
+        }
+        ",
+    )
+    .unwrap();
+    let script = Script::load(&path, settings).await.unwrap();
+    let mut users = Vec::new();
+    for number in 1..=4 {
+        users.push(script.create(number, collector.sink()).await.unwrap());
+    }
+    let scenario = scenario("default");
+    let all = users.iter_mut().map(|user| async {
+        for number in 0..3 {
+            let iteration = Iteration {
+                scenario: Arc::clone(&scenario),
+                number,
+                intended_start: None,
+            };
+            assert_eq!(user.iterate(&iteration).await, Outcome::Completed);
+        }
+    });
+    futures::future::join_all(all).await;
+    let mut told = lines.lock().clone();
+    told.sort();
+    let expected: Vec<String> = (1..=4)
+        .flat_map(|user| {
+            (1..=3).map(move |iteration| {
+                format!("info console {user} {user} {user} {iteration} function,job,next true true")
+            })
+        })
+        .collect();
+    assert_eq!(told, expected);
 }

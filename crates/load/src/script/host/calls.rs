@@ -1,7 +1,6 @@
 //! What the runtime module calls, and what is called for every iteration or metric.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -263,12 +262,12 @@ impl Host {
     }
 
     fn add_check(&self, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
-        let name: Arc<str> = arguments.text(0)?.into();
+        let name = arguments.text(0)?;
         let passed = arguments.truth(1);
         let tags = self.with_tags(arguments, 2)?;
         let tags = if self.effective.has_system_tag("check") {
-            self.built_tags(&tags, "check", vec![name], |base, parts| {
-                base.with("check", Arc::clone(&parts[0]))
+            self.built_tags(&tags, "check", &[&name], |base, parts| {
+                base.with("check", parts[0])
             })
         } else {
             tags
@@ -285,15 +284,14 @@ impl Host {
     /// The present tags with those of an argument that may be there.
     fn with_tags(&self, arguments: &Arguments<'_, '_>, index: usize) -> rquickjs::Result<Tags> {
         let more = arguments.texts_by_name(index)?;
-        let base = self.tags.borrow();
-        Ok(if more.is_empty() {
-            base.clone()
-        } else {
-            base.with_all(
-                more.into_iter()
-                    .map(|(name, value)| (name.into(), value.into())),
-            )
-        })
+        let base = self.tags.borrow().clone();
+        if more.is_empty() {
+            return Ok(base);
+        }
+        let more = more
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        Ok(self.shared_tags(base.with_all(more)))
     }
 
     /// Ends the run, and what runs now.

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::tag_sets::TagSets;
 use crate::http::{Addresses, Settings, TlsConfigs};
 use crate::metric::Tags;
 use crate::options::Options;
@@ -39,8 +41,9 @@ pub(in super::super) struct Effective {
     pub(super) http: Arc<Settings>,
     /// Tags of every sample.
     pub(super) tags: Tags,
-    pub(super) user_agent: String,
+    pub(super) user_agent: Option<HeaderValue>,
     pub(super) max_redirects: u64,
+    pub(super) tag_sets: Mutex<TagSets>,
     system_tags: BTreeSet<String>,
     rate: Option<Rate>,
 }
@@ -70,10 +73,10 @@ impl Effective {
             tags: tags
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect(),
-            user_agent: options
-                .user_agent
-                .clone()
-                .unwrap_or_else(|| USER_AGENT.to_owned()),
+            user_agent: HeaderValue::from_str(options.user_agent.as_deref().unwrap_or(USER_AGENT))
+                .ok()
+                .filter(|agent| !agent.is_empty()),
+            tag_sets: Mutex::default(),
             max_redirects: options.max_redirects.unwrap_or(10),
             system_tags: options.system_tags.clone().map_or_else(
                 || {

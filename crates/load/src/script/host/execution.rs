@@ -151,8 +151,8 @@ impl Host {
         group.clone_into(&mut self.group.borrow_mut());
         if self.effective.has_system_tag("group") {
             let base = self.tags.borrow().clone();
-            let tags = self.built_tags(&base, "group", vec![Arc::from(group)], |base, parts| {
-                base.with("group", Arc::clone(&parts[0]))
+            let tags = self.built_tags(&base, "group", &[group], |base, parts| {
+                base.with("group", parts[0])
             });
             self.set_tags(tags);
         }

@@ -7,6 +7,7 @@ mod execution;
 mod http;
 mod markup;
 mod socket;
+mod tag_sets;
 mod values;
 
 use std::cell::{Cell, RefCell};
@@ -81,8 +82,8 @@ pub(super) struct Host {
     /// Tags of samples now.
     tags: RefCell<Tags>,
     group: RefCell<String>,
-    /// Tags of samples, built from others, kept for the next time.
-    built_tags: RefCell<Vec<(TagKey, Tags)>>,
+    /// Tags that an iteration of the present scenario begins with.
+    first_tags: RefCell<Tags>,
     /// Metrics that the script made, by the number it knows them under.
     metrics: RefCell<Vec<Arc<Metric>>>,
     http: RefCell<HttpState>,
@@ -107,17 +108,6 @@ enum Event {
     Http(u64, Box<HttpOutcome>),
     Socket(u64, SocketEvent),
 }
-
-/// What a set of tags was built from.
-#[derive(PartialEq, Eq)]
-struct TagKey {
-    base: Tags,
-    kind: &'static str,
-    parts: Vec<Arc<str>>,
-}
-
-/// Kept sets of tags; above this the oldest goes.
-const BUILT_TAGS: usize = 64;
 
 // === impl Thrown ===
 
@@ -206,7 +196,7 @@ impl Host {
             begun_in_scenario: RefCell::default(),
             tags: RefCell::new(tags),
             group: RefCell::default(),
-            built_tags: RefCell::default(),
+            first_tags: RefCell::default(),
             metrics: RefCell::default(),
             http: RefCell::default(),
             pages: RefCell::default(),
@@ -242,12 +232,10 @@ impl Host {
             .borrow()
             .as_ref()
             .is_none_or(|last| !Arc::ptr_eq(&last.scenario, scenario));
-        if changed || !self.group.borrow().is_empty() {
-            self.group.borrow_mut().clear();
-        }
-        // Tags that an iteration set on its user end with it.
-        self.set_tags(
-            self.effective
+        self.group.borrow_mut().clear();
+        if changed {
+            let tags = self
+                .effective
                 .tags
                 .with_all(self.effective.system_tag("scenario", &scenario.name))
                 .with_all(self.effective.system_tag("group", ""))
@@ -256,8 +244,11 @@ impl Host {
                         .tags
                         .iter()
                         .map(|(name, value)| (Arc::from(name), Arc::from(value))),
-                ),
-        );
+                );
+            *self.first_tags.borrow_mut() = self.shared_tags(tags);
+        }
+        // Tags that an iteration set on its user end with it.
+        self.set_tags(self.first_tags.borrow().clone());
         *self
             .begun_in_scenario
             .borrow_mut()
@@ -364,32 +355,28 @@ impl Host {
     }
 
     fn set_tags(&self, tags: Tags) {
+        let tags = self.shared_tags(tags);
         *self.tags.borrow_mut() = tags;
     }
 
-    /// Tags built from the present ones and `parts`, as `build` does it; kept for the next time.
+    /// The set of tags that all users share, of those that equal this one.
+    fn shared_tags(&self, tags: Tags) -> Tags {
+        if tags.address() == self.tags.borrow().address() {
+            return tags;
+        }
+        self.effective.tag_sets.lock().shared(tags)
+    }
+
+    /// Tags made of others and of `parts`, as `build` does it.
     fn built_tags(
         &self,
         base: &Tags,
         kind: &'static str,
-        parts: Vec<Arc<str>>,
-        build: impl FnOnce(&Tags, &[Arc<str>]) -> Tags,
+        parts: &[&str],
+        build: impl FnOnce(&Tags, &[&str]) -> Tags,
     ) -> Tags {
-        let key = TagKey {
-            base: base.clone(),
-            kind,
-            parts,
-        };
-        let mut built = self.built_tags.borrow_mut();
-        if let Some((_, tags)) = built.iter().find(|(known, _)| *known == key) {
-            return tags.clone();
-        }
-        let tags = build(base, &key.parts);
-        if built.len() >= BUILT_TAGS {
-            built.remove(0);
-        }
-        built.push((key, tags.clone()));
-        tags
+        let mut sets = self.effective.tag_sets.lock();
+        sets.built(base, kind, parts, build)
     }
 
     /// Waits on the fiber, and lets what was started go on meanwhile.

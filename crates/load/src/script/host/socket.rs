@@ -215,8 +215,8 @@ impl Host {
             .filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host())
             .ok_or_else(|| values::throw(ctx, &format!("{text:?} is not a ws:// or wss:// URL")))?;
         let mut headers = HeaderMap::new();
-        if let Ok(agent) = HeaderValue::from_str(&self.effective.user_agent) {
-            headers.insert(header::USER_AGENT, agent);
+        if let Some(agent) = &self.effective.user_agent {
+            headers.insert(header::USER_AGENT, agent.clone());
         }
         let mut tags = self.tags.borrow().clone();
         if let Some(params) = arguments.get(2).and_then(Value::as_object) {

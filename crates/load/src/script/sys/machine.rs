@@ -205,7 +205,8 @@ impl Machine {
         let told = std::rc::Rc::clone(&seen);
         let tried = context.with(|ctx| {
             let look = Function::new(ctx.clone(), move || told.set(Some(state())))?;
-            let start: Function = ctx.eval("(look) => { Promise.resolve().then(look); }")?;
+            let start: Function =
+                ctx.eval("(look) => { Promise.resolve().then(() => look()); }")?;
             start.call::<_, ()>((look,))?;
             let waiting = state();
             while ctx.execute_pending_job() {}

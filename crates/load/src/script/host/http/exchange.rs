@@ -1,5 +1,6 @@
 //! Sends what was ordered, follows redirects, and measures each request on the way.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,67 +251,60 @@ impl Host {
         };
         let expected = order.expected.judge(status);
         let code = error_code(status, error);
+        let shown_status = status.to_string();
+        let shown_code = if code == 0 {
+            String::new()
+        } else {
+            code.to_string()
+        };
         let tags = self.built_tags(
             &order.tags,
             "http",
-            vec![
-                Arc::from(hop.sent.method.as_str()),
-                Arc::from(hop.sent.url.as_str()),
-                Arc::from(order.name.as_deref().unwrap_or_default()),
-                Arc::from(status.to_string()),
-                Arc::from(proto),
-                Arc::from(tls.map_or("", |tls: &TlsFacts| tls.version)),
-                Arc::from(error.map_or("", |error| error.message.as_str())),
-                Arc::from(code.to_string()),
-                Arc::from(match expected {
+            &[
+                &hop.sent.method,
+                &hop.sent.url,
+                order.name.as_deref().unwrap_or_default(),
+                &shown_status,
+                proto,
+                tls.map_or("", |tls: &TlsFacts| tls.version),
+                error.map_or("", |error| error.message.as_str()),
+                &shown_code,
+                match expected {
                     None => "",
                     Some(true) => "true",
                     Some(false) => "false",
-                }),
+                },
             ],
             |base, parts| {
                 let [method, url, name, status, proto, tls, error, code, expected] = parts else {
                     return base.clone();
                 };
-                let name = base.get("name").map_or_else(
-                    || {
-                        if name.is_empty() {
-                            Arc::clone(url)
-                        } else {
-                            Arc::clone(name)
-                        }
-                    },
-                    Arc::from,
-                );
-                let shown_url = if *name == **url {
-                    without_secrets(url)
-                } else {
-                    Arc::clone(&name)
+                let name = match base.get("name") {
+                    Some(name) => name,
+                    None if name.is_empty() => url,
+                    None => *name,
                 };
-                let name = if *name == **url {
-                    Arc::clone(&shown_url)
+                let (name, shown_url) = if name == *url {
+                    let shown = without_secrets(url);
+                    (shown.clone(), shown)
                 } else {
-                    name
+                    (Cow::Borrowed(name), Cow::Borrowed(name))
                 };
                 let all = [
-                    ("method", method),
+                    ("method", *method),
                     ("url", &shown_url),
                     ("name", &name),
-                    ("status", status),
-                    ("proto", proto),
-                    ("tls_version", tls),
-                    ("error", error),
-                    ("expected_response", expected),
+                    ("status", *status),
+                    ("proto", *proto),
+                    ("tls_version", *tls),
+                    ("error", *error),
+                    ("error_code", *code),
+                    ("expected_response", *expected),
                 ];
                 let wanted = all
                     .into_iter()
                     .filter(|(tag, value)| !value.is_empty() && self.effective.has_system_tag(tag));
-                let mut tags =
-                    base.with_all(wanted.map(|(tag, value)| (Arc::from(tag), Arc::clone(value))));
-                if &**code != "0" && self.effective.has_system_tag("error_code") {
-                    tags = tags.with("error_code", Arc::clone(code));
-                }
-                tags
+                base.with_all(wanted.map(|(tag, value)| (Arc::from(tag), Arc::from(value))))
             },
         );
         if let Ok(exchange) = result {
@@ -367,9 +361,9 @@ impl Host {
 }
 
 /// The URL without its password, as it may be shown.
-fn without_secrets(url: &Arc<str>) -> Arc<str> {
+fn without_secrets(url: &str) -> Cow<'_, str> {
     if !url.contains('@') {
-        return Arc::clone(url);
+        return url.into();
     }
     match Url::parse(url) {
         Ok(mut parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
@@ -377,9 +371,9 @@ fn without_secrets(url: &Arc<str>) -> Arc<str> {
                 .set_username("****")
                 .and_then(|()| parsed.set_password(Some("****")));
             debug_assert!(hidden.is_ok(), "a URL with credentials has room for them");
-            parsed.as_str().into()
+            String::from(parsed).into()
         }
-        _ => Arc::clone(url),
+        _ => url.into(),
     }
 }
 

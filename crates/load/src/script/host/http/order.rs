@@ -152,10 +152,8 @@ impl Host {
             refused,
             first: None,
         };
-        if let Ok(agent) = HeaderValue::from_str(&self.effective.user_agent)
-            && !agent.is_empty()
-        {
-            order.headers.insert(header::USER_AGENT, agent);
+        if let Some(agent) = &self.effective.user_agent {
+            order.headers.insert(header::USER_AGENT, agent.clone());
         }
         if let Some(kind) = arguments.optional_text(5)?
             && let Ok(kind) = HeaderValue::from_str(&kind)
@@ -176,6 +174,7 @@ impl Host {
                 }
             }
         }
+        order.tags = self.shared_tags(order.tags);
         order.authenticate(ctx, auth.as_deref())?;
         Ok(order)
     }

@@ -1,0 +1,105 @@
+//! Sets of tags that samples have again and again, made once for all users of a script.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::metric::Tags;
+
+/// So many sets are kept; above this all are forgotten, and those in use come back at once.
+const KEPT: usize = 4096;
+
+/// Sets of tags by what they were made of.
+#[derive(Debug, Default)]
+pub(super) struct TagSets {
+    known: HashSet<Tags>,
+    built: HashMap<u64, Built>,
+}
+
+#[derive(Debug)]
+struct Built {
+    base: Tags,
+    kind: &'static str,
+    parts: Vec<Box<str>>,
+    tags: Tags,
+}
+
+// === impl TagSets ===
+
+impl TagSets {
+    /// The set that all users share, of those that equal this one.
+    pub(super) fn shared(&mut self, tags: Tags) -> Tags {
+        if let Some(known) = self.known.get(&tags) {
+            return known.clone();
+        }
+        if self.known.len() >= KEPT {
+            self.known.clear();
+        }
+        self.known.insert(tags.clone());
+        tags
+    }
+
+    /// What `build` makes of a set and of `parts`. `kind` says which `build` it is.
+    pub(super) fn built(
+        &mut self,
+        base: &Tags,
+        kind: &'static str,
+        parts: &[&str],
+        build: impl FnOnce(&Tags, &[&str]) -> Tags,
+    ) -> Tags {
+        let mut hasher = DefaultHasher::new();
+        // A set that is kept here cannot be at the address of another one.
+        base.address().hash(&mut hasher);
+        kind.hash(&mut hasher);
+        parts.hash(&mut hasher);
+        let hash = hasher.finish();
+        if let Some(known) = self.built.get(&hash)
+            && known.base.address() == base.address()
+            && known.kind == kind
+            && known
+                .parts
+                .iter()
+                .map(|part| &**part)
+                .eq(parts.iter().copied())
+        {
+            return known.tags.clone();
+        }
+        let tags = self.shared(build(base, parts));
+        if self.built.len() >= KEPT {
+            self.built.clear();
+        }
+        let built = Built {
+            base: base.clone(),
+            kind,
+            parts: parts.iter().map(|part| Box::from(*part)).collect(),
+            tags: tags.clone(),
+        };
+        self.built.insert(hash, built);
+        tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_once_is_shared() {
+        let mut sets = TagSets::default();
+        let base = sets.shared([("scenario", "default")].into_iter().collect());
+        let same = sets.shared([("scenario", "default")].into_iter().collect());
+        assert_eq!(base.address(), same.address());
+        let check = |sets: &mut TagSets, name: &str| {
+            sets.built(&base, "check", &[name], |base, parts| {
+                base.with("check", parts[0])
+            })
+        };
+        let first = check(&mut sets, "ok");
+        assert_eq!(first.get("check"), Some("ok"));
+        assert_eq!(first.address(), check(&mut sets, "ok").address());
+        assert_ne!(first.address(), check(&mut sets, "other").address());
+        for number in 0..=KEPT {
+            check(&mut sets, &number.to_string());
+        }
+        assert!(sets.built.len() <= KEPT && sets.known.len() <= KEPT);
+    }
+}
