@@ -210,11 +210,11 @@ async fn an_interrupted_iteration_leaves_a_user_that_can_go_on() {
     )
     .unwrap();
     let lines = Arc::default();
-    let (settings, _) = support::settings(&lines, "");
+    let (settings, _) = settings(&lines, "");
     let collector = Collector::new(Arc::clone(&settings.registry), false);
     let script = Script::load(&path, settings).await.unwrap();
     let mut user = script.create(1, collector.sink()).await.unwrap();
-    let scenario = support::scenario("default");
+    let scenario = scenario("default");
     for number in 0..3 {
         let iteration = Iteration {
             scenario: Arc::clone(&scenario),
@@ -353,7 +353,7 @@ async fn the_fact_validation_script_runs_unmodified() {
     use std::sync::Arc;
     let url = serve().await;
     let lines = Arc::default();
-    let (settings, _) = support::settings(&lines, &url);
+    let (settings, _) = settings(&lines, &url);
     let collector = Collector::new(Arc::clone(&settings.registry), false);
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/fact-validation.js");
@@ -365,7 +365,7 @@ async fn the_fact_validation_script_runs_unmodified() {
     script.configure(options).unwrap();
     let mut user = script.create(1, collector.sink()).await.unwrap();
     let iteration = Iteration {
-        scenario: support::scenario("default"),
+        scenario: scenario("default"),
         number: 0,
         intended_start: None,
     };
@@ -390,7 +390,7 @@ async fn serve_tls() -> String {
     let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key =
         rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -398,7 +398,7 @@ async fn serve_tls() -> String {
         .with_single_cert(vec![certified.cert.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
