@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::key::{Key, KeyValue};
 use crate::plan::{RowKey, TablePlan, quote_name};
+use crate::profile::rowid_bounds;
 
 /// Tables with fewer rows are one piece.
 const WORTH_PARTING: u64 = 20_000;
@@ -56,13 +57,7 @@ pub(crate) fn ranges(
     match &table.key {
         RowKey::Rowid { alias, .. } => {
             let alias = quote_name(alias);
-            // Each by the end of the table's tree; both in one query would scan.
-            let end = |which: &str| {
-                source.query_row(&format!("SELECT {which}({alias}) FROM {name}"), [], |row| {
-                    row.get::<_, Option<i64>>(0)
-                })
-            };
-            let (Some(first), Some(last)) = (end("min")?, end("max")?) else {
+            let Some((first, last)) = rowid_bounds(source, &name, &alias)? else {
                 return Ok(Vec::new());
             };
             let parts = if table.rows >= WORTH_PARTING {

@@ -4,6 +4,7 @@
 mod scan;
 mod shape;
 
+pub(crate) use scan::rowid_bounds;
 pub use scan::{ProfileError, Watch, scan};
 pub use shape::{Shape, shape as shape_of};
 

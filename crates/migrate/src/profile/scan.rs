@@ -137,6 +137,20 @@ pub fn scan(
     Ok(profiles)
 }
 
+/// The smallest and largest rowid of a table, none when it is empty; both names are quoted already.
+/// Each is found at an end of the table's tree: both in one query would read it whole.
+pub(crate) fn rowid_bounds(
+    connection: &Connection,
+    table: &str,
+    rowid: &str,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let query =
+        format!("SELECT (SELECT min({rowid}) FROM {table}), (SELECT max({rowid}) FROM {table})");
+    let (low, high): (Option<i64>, Option<i64>) =
+        connection.query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(low.zip(high))
+}
+
 /// How one table is read.
 struct Scan {
     table: String,
@@ -184,14 +198,8 @@ impl Scan {
         let Some(rowid) = &self.rowid else {
             return Ok(vec![None]);
         };
-        let query = format!(
-            "SELECT min({rowid}), max({rowid}) FROM {}",
-            quote_name(&self.table)
-        );
-        let bounds: (Option<i64>, Option<i64>) = connection
-            .query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(self.failed())?;
-        let (Some(low), Some(high)) = bounds else {
+        let bounds = rowid_bounds(connection, &quote_name(&self.table), rowid);
+        let Some((low, high)) = bounds.map_err(self.failed())? else {
             return Ok(Vec::new());
         };
         let span = i128::from(high) - i128::from(low) + 1;
