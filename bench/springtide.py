@@ -20,13 +20,22 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 def build() -> pathlib.Path:
     """Builds the release program and returns its path."""
-    command = ["cargo", "build", "--release", "--package", "tide", "--message-format", "json"]
+    return cargo_build("tide", "tide")
+
+
+def build_example(package: str, name: str) -> pathlib.Path:
+    """Builds a program that only measurements need, an example of a package, and returns its path."""
+    return cargo_build(package, name, "--example", name)
+
+
+def cargo_build(package: str, name: str, *options: str) -> pathlib.Path:
+    command = ["cargo", "build", "--release", "--package", package, *options, "--message-format", "json"]
     output = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in output.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "tide":
+        if message.get("executable") and message["target"]["name"] == name:
             return pathlib.Path(message["executable"])
-    sys.exit("cargo built no program tide")
+    sys.exit(f"cargo built no program {name}")
 
 
 def kubectl() -> str:
