@@ -102,6 +102,9 @@ pub(super) async fn complete(
     let guards: Vec<Vec<Step>> = (plan.tables.iter())
         .map(|table| foreign_key_steps(table, &statements))
         .collect();
+    let statistics: Vec<Vec<Step>> = (plan.tables.iter())
+        .map(|table| vec![statistics_step(plan, table)])
+        .collect();
     let mut last: Vec<Step> = sequences(snapshot, plan, appended).await?;
     for phase in [ddl::Phase::Comments, ddl::Phase::Views] {
         last.extend(
@@ -110,18 +113,6 @@ pub(super) async fn complete(
                 .map(|(index, statement)| numbered(statement, index)),
         );
     }
-    let names: Vec<String> = plan
-        .tables
-        .iter()
-        .map(|table| plan.qualified(table))
-        .collect();
-    if !names.is_empty() {
-        last.push(Step {
-            name: "statistics of the planner".to_owned(),
-            statements: vec![format!("ANALYZE {}", names.join(", "))],
-            violators: None,
-        });
-    }
     last.extend(
         of(ddl::Phase::Triggers)
             .enumerate()
@@ -129,7 +120,7 @@ pub(super) async fn complete(
     );
 
     let count = |groups: &[Vec<Step>]| groups.iter().map(Vec::len).sum::<usize>();
-    let all = count(&keys) + count(&indexes) + count(&guards) + last.len();
+    let all = count(&keys) + count(&indexes) + count(&guards) + count(&statistics) + last.len();
     let completion = Completion {
         migration,
         fence: fence.to_owned(),
@@ -142,6 +133,7 @@ pub(super) async fn complete(
     completion.move_orphans(session, plan, appended).await?;
     completion.run(target, options.jobs, indexes).await?;
     completion.run(target, options.jobs, guards).await?;
+    completion.run(target, options.jobs, statistics).await?;
     completion.run(target, 1, vec![last]).await
 }
 
@@ -190,6 +182,15 @@ fn numbered(statement: &Statement, index: usize) -> Step {
     Step {
         name: format!("{} ({})", step.name, index + 1),
         ..step
+    }
+}
+
+/// What the planner must know before the first query: autovacuum would tell it minutes later.
+fn statistics_step(plan: &Plan, table: &TablePlan) -> Step {
+    Step {
+        name: format!("statistics of {}", table.target),
+        statements: vec![format!("ANALYZE {}", plan.qualified(table))],
+        violators: None,
     }
 }
 
