@@ -3,113 +3,16 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Output;
 
-use rusqlite::Connection;
-use springtide_migrate::connection::{Environment, Target};
-use springtide_migrate::copy::{
-    CopyError, CopyOptions, CopyReport, Event, OnExisting, copy, write_files,
-};
-use springtide_migrate::plan::{Plan, PlanOptions};
+use springtide_migrate::copy::{CopyOptions, Event, FilesReport, OnExisting, write_files};
 use springtide_migrate::snapshot::{Mode, Snapshot};
-use springtide_migrate::verify::{Difference, VerifyOptions, VerifyReport, verify};
+use springtide_migrate::verify::{Difference, VerifyOptions};
+use support::migration::{MANY, migrate, options, plan, run_copy, run_verify, source, target};
 use support::postgres::{self, Database};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-fn source(folder: &tempfile::TempDir, statements: &str) -> PathBuf {
-    let file = folder.path().join("source.db");
-    let connection = Connection::open(&file).unwrap();
-    connection
-        .execute_batch("PRAGMA foreign_keys = OFF")
-        .unwrap();
-    connection.execute_batch(statements).unwrap();
-    file
-}
-
-fn plan(file: &Path) -> Plan {
-    let open = || Connection::open(file);
-    Plan::make(
-        &file.to_string_lossy(),
-        &open,
-        &PlanOptions {
-            readers: 1,
-            ..PlanOptions::default()
-        },
-    )
-    .unwrap()
-}
-
-fn target(url: &str) -> Target {
-    Target::parse(url, &Environment::default()).unwrap()
-}
-
-async fn run_copy(url: &str, file: &Path, options: &CopyOptions) -> Result<CopyReport, CopyError> {
-    let snapshot = Snapshot::open(file, options.jobs, Mode::Held)?;
-    let (events, mut received) = mpsc::channel::<Event>(16);
-    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
-    let report = copy(
-        &target(url),
-        &snapshot,
-        &plan(file),
-        options,
-        events,
-        CancellationToken::new(),
-    )
-    .await;
-    drain.await.unwrap();
-    report
-}
-
-async fn run_verify(
-    url: &str,
-    file: &Path,
-    report: &CopyReport,
-    options: &VerifyOptions,
-) -> VerifyReport {
-    let snapshot = Snapshot::open(file, 2, Mode::Held).unwrap();
-    let (events, mut received) = mpsc::channel(16);
-    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
-    let verified = verify(
-        &target(url),
-        &snapshot,
-        report.migration,
-        &report.plan,
-        options,
-        events,
-        CancellationToken::new(),
-    )
-    .await
-    .unwrap();
-    drain.await.unwrap();
-    verified
-}
-
-fn options() -> CopyOptions {
-    CopyOptions {
-        jobs: 2,
-        ..CopyOptions::default()
-    }
-}
-
-async fn migrate(database: &Database, file: &Path) -> (CopyReport, VerifyReport) {
-    let report = run_copy(&database.socket_url(), file, &options())
-        .await
-        .unwrap();
-    let verified = run_verify(
-        &database.socket_url(),
-        file,
-        &report,
-        &VerifyOptions {
-            jobs: 2,
-            ..VerifyOptions::default()
-        },
-    )
-    .await;
-    (report, verified)
-}
-
-const MANY: &str = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_value_arrives_and_verification_agrees() {
@@ -379,32 +282,13 @@ async fn the_files_for_psql_make_the_same_database() {
              CREATE VIEW small AS SELECT id FROM parents WHERE size < 1;"
         ),
     );
-    let snapshot = Snapshot::open(&file, 1, Mode::Held).unwrap();
-    let (events, mut received) = mpsc::channel::<Event>(16);
-    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
     let to = folder.path().join("files");
-    let report = write_files(
-        &to,
-        &snapshot,
-        &plan(&file),
-        false,
-        events,
-        CancellationToken::new(),
-    )
-    .await
-    .unwrap();
-    drain.await.unwrap();
+    let report = files(&file, &to).await;
     assert_eq!(
         (report.rows, report.quarantined),
         (1004, vec![("parents".to_owned(), 1)])
     );
-    let output = database
-        .psql()
-        .arg("-f")
-        .arg("migrate.sql")
-        .current_dir(&to)
-        .output()
-        .unwrap();
+    let output = run_files(&database, &to);
     assert!(
         output.status.success(),
         "{}",
@@ -417,5 +301,77 @@ async fn the_files_for_psql_make_the_same_database() {
     assert_eq!(
         database.sql("INSERT INTO parents (code, size) VALUES ('n', 1) RETURNING id"),
         "1001"
+    );
+}
+
+/// Writes the files for psql.
+async fn files(file: &Path, to: &Path) -> FilesReport {
+    let snapshot = Snapshot::open(file, 1, Mode::Held).unwrap();
+    let (events, mut received) = mpsc::channel::<Event>(16);
+    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
+    let cancel = CancellationToken::new();
+    let report = write_files(to, &snapshot, &plan(file), false, events, cancel)
+        .await
+        .unwrap();
+    drain.await.unwrap();
+    report
+}
+
+/// Has psql run them.
+fn run_files(database: &Database, folder: &Path) -> Output {
+    database
+        .psql()
+        .args(["-f", "migrate.sql"])
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_made_is_told_and_the_data_stays() {
+    let (Some(direct), Some(by_files)) = (postgres::database(), postgres::database()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    // Texts that a table holds and no index of PostgreSQL.
+    let file = source(
+        &folder,
+        "CREATE TABLE parents (id INTEGER PRIMARY KEY, code TEXT UNIQUE);
+         INSERT INTO parents VALUES (1, hex(randomblob(3000))), (2, 'short'), (3, 'short too');
+         CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id), code TEXT REFERENCES parents (code));
+         INSERT INTO children VALUES (1, 1, 'short'), (2, 99, NULL), (3, 2, 'short too');
+         CREATE INDEX fine ON children (parent);",
+    );
+    let (report, verified) = migrate(&direct, &file).await;
+    assert!(verified.is_equal(), "{verified:?}");
+    let mut not_made: Vec<&str> = report
+        .not_made
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    not_made.sort_unstable();
+    assert_eq!(
+        not_made.len(),
+        2,
+        "the key, and what refers to it: {report:?}"
+    );
+
+    let to = folder.path().join("files");
+    files(&file, &to).await;
+    let output = run_files(&by_files, &to);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("index row size") && said.contains("see springtide_files.not_made"),
+        "{said}"
+    );
+    assert_eq!(
+        by_files.sql("SELECT string_agg(name, ';' ORDER BY name COLLATE \"C\") FROM springtide_files.not_made"),
+        not_made.join(";")
+    );
+    let rows = "SELECT (SELECT count(*) FROM parents), (SELECT count(*) FROM children), (SELECT count(*) FROM pg_constraint WHERE conrelid IN ('parents'::regclass, 'children'::regclass) AND contype IN ('p', 'u', 'f')), to_regclass('fine') IS NOT NULL";
+    assert_eq!(
+        (by_files.sql(rows), direct.sql(rows)),
+        ("3|2|3|t".to_owned(), "3|2|3|t".to_owned())
     );
 }

@@ -38,7 +38,11 @@ fn the_server_and_its_folder_go_with_the_test() {
     let Some(programs) = postgres::programs() else {
         return;
     };
-    let server = postgres::Server::start(&programs, &["log_connections=on"]).expect("starts");
+    let setup = postgres::Setup {
+        settings: &["log_connections=on"],
+        ..postgres::Setup::default()
+    };
+    let server = postgres::Server::start(&programs, &setup).expect("starts");
     let (folder, port) = (server.folder.clone(), server.port);
     assert_eq!(server.database().sql("SHOW log_connections"), "on");
     drop(server);

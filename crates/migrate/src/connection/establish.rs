@@ -92,23 +92,16 @@ impl Target {
     pub async fn connect_first(&self) -> Result<Session, ConnectionError> {
         let mut first = self.connect().await?;
         let second = self.connect().await?;
-        let failed = |error: &tokio_postgres::Error| {
-            ConnectionError::Pooler(
-                QueryError::while_doing("asking the server for its processes", error).message,
-            )
-        };
         let pooled = pooler::shares_server_process(&first, &second)
             .await
-            .map_err(|error| failed(&error))?;
-        if pooled {
-            // Statement pooling refuses this.
-            first.batch_execute("BEGIN; COMMIT").await.map_err(|error| {
-                ConnectionError::Pooler(format!(
-                    "the pooler at {} takes no transactions ({}); use pool_mode=transaction or session, or connect to PostgreSQL itself",
-                    self.describe(),
-                    causes(&error)
-                ))
+            .map_err(|error| {
+                let doing = "asking the server for its processes";
+                ConnectionError::Pooler(QueryError::while_doing(doing, &error).message)
             })?;
+        if pooled {
+            pooler::check(&first, &second, &self.describe())
+                .await
+                .map_err(ConnectionError::Pooler)?;
         }
         self.0.pooled.store(pooled, Ordering::Relaxed);
         first.pooled = pooled;
@@ -359,11 +352,14 @@ impl Session {
     }
 
     /// The statements that begin a transaction in which a prepared statement can be made: behind a
-    /// pooler, one of the same name may be left from another client.
+    /// pooler, one of the same name may be left from another client. Those that the pooler made under
+    /// names of its own stay, since it counts on them.
     #[must_use]
     pub fn begin_with_statements(&self) -> &'static str {
         if self.pooled {
-            "BEGIN; DEALLOCATE ALL"
+            "BEGIN; DO $$ DECLARE left_over text; BEGIN \
+             FOR left_over IN SELECT name FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$' \
+             LOOP EXECUTE 'DEALLOCATE ' || left_over; END LOOP; END $$"
         } else {
             "BEGIN"
         }
@@ -472,17 +468,28 @@ fn explain(
                 ),
             };
         }
-        let tls = said.contains("TLS")
-            || said.contains("certificate")
-            || said.contains("InvalidCertificate");
-        let reason = if tls { Reason::Tls } else { Reason::Lost };
+        if let Some(message) = tls::explain(error, place, settings) {
+            return Failure {
+                reason: Reason::Tls,
+                message,
+            };
+        }
+        let reason = if said.contains("TLS") {
+            Reason::Tls
+        } else {
+            Reason::Lost
+        };
         let message = if said.contains("server does not support TLS") {
             format!(
                 "the server at {place} does not offer TLS, and the sslmode asks for it; turn ssl on in postgresql.conf, or use sslmode=disable where the network can be trusted"
             )
-        } else if tls {
+        } else if settings.ssl_direct {
             format!(
-                "no TLS with the server at {place}: {said}; check sslmode, sslrootcert and the name in the server's certificate"
+                "the server at {place} broke off TLS ({said}); sslnegotiation=direct needs PostgreSQL 17 or later: leave it out for an older one"
+            )
+        } else if said.contains("channel binding") {
+            format!(
+                "the login at {place} cannot be bound to the TLS channel ({said}), which channel_binding=require asks for: that takes TLS and a password kept as scram-sha-256; leave the option out, or use sslmode=verify-full"
             )
         } else {
             format!(
@@ -502,6 +509,10 @@ fn explain(
             "there is no database {0:?} at {place}; create it with: createdb {0}",
             settings.database
         ),
+        Reason::Refused if said.contains("client certificate") => format!(
+            "the server at {place} asks user {:?} for a certificate: {said}; name it with sslcert and its key with sslkey",
+            settings.user
+        ),
         Reason::Refused => format!(
             "the server at {place} does not let user {:?} in: {said}{note}; see pg_hba.conf there",
             settings.user
@@ -512,6 +523,9 @@ fn explain(
         Reason::Permission => format!(
             "user {:?} may not use database {:?} at {place}: {said}",
             settings.user, settings.database
+        ),
+        _ if said.contains("unsupported startup parameter") => format!(
+            "the pooler at {place} takes no such connection option: {said}; leave it out, or add it to ignore_startup_parameters in pgbouncer.ini"
         ),
         _ => format!(
             "the login at {place} failed: {said} (SQLSTATE {})",

@@ -48,6 +48,8 @@ pub enum Reason {
     Lost,
     /// A right is missing.
     Permission,
+    /// The server takes no writes: a standby, or `default_transaction_read_only`.
+    ReadOnly,
     /// A value or row that the target cannot take: SQLSTATE classes 22, 23 and 54.
     Data,
     /// A statement took longer than the server allows.
@@ -97,8 +99,13 @@ impl QueryError {
                 server_message: None,
             };
         };
-        let reason = reason_of(db.code());
         let said = db.message();
+        let reason = match said {
+            // PgBouncer has one code for all it says.
+            "query_wait_timeout" => Reason::Busy,
+            "server conn crashed?" | "server closed the connection unexpectedly" => Reason::Lost,
+            _ => reason_of(db.code()),
+        };
         let detail = db
             .detail()
             .map(|detail| format!(" ({detail})"))
@@ -114,7 +121,16 @@ impl QueryError {
             Reason::Lost => format!(
                 "PostgreSQL ended the session while {doing}: {said}; run the same command again to resume"
             ),
-            Reason::Permission => format!("the user lacks a right for {doing}: {said}{hint}"),
+            Reason::Permission => format!(
+                "the user lacks a right for {doing}: {said}{hint}{}",
+                missing_right(said)
+            ),
+            Reason::ReadOnly => format!(
+                "the server takes no writes, which {doing} needs: {said}; name the primary if this is a standby (target_session_attrs=read-write finds it among several hosts), or turn default_transaction_read_only off, for example with options=-cdefault_transaction_read_only=off"
+            ),
+            Reason::Busy if said == "query_wait_timeout" => format!(
+                "the pooler had no server session for {doing} within its query_wait_timeout; raise its default_pool_size or use fewer --jobs, then run the same command again to resume"
+            ),
             Reason::Timeout => format!(
                 "PostgreSQL cancelled {doing}: {said}; raise statement_timeout or lock_timeout, for example with options=-cstatement_timeout=0"
             ),
@@ -146,9 +162,25 @@ pub(super) fn reason_of(code: &SqlState) -> Reason {
         "57P03" | "53300" | "53200" | "53000" | "40001" | "40P01" => Reason::Busy,
         "57014" | "55P03" => Reason::Timeout,
         "42501" => Reason::Permission,
+        "25006" => Reason::ReadOnly,
         code if ["22", "23", "54"].contains(&&code[..2]) => Reason::Data,
         _ => Reason::Other,
     }
+}
+
+/// What to do about a right that is missing, where PostgreSQL's words tell which.
+fn missing_right(said: &str) -> String {
+    if let Some(schema) = said.strip_prefix("permission denied for schema ") {
+        return format!(
+            "; have its owner run: GRANT USAGE, CREATE ON SCHEMA {schema} TO the user, or choose another with --schema"
+        );
+    }
+    if let Some(database) = said.strip_prefix("permission denied for database ") {
+        return format!(
+            "; have its owner run: GRANT CREATE ON DATABASE {database} TO the user (the migration keeps its state in a schema of its own, springtide_migrate)"
+        );
+    }
+    String::new()
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

@@ -13,12 +13,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use springtide_machinery::tls::AnyCertificate;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use x509_parser::extensions::GeneralName;
 
 use super::failure::ConnectionError;
 use super::settings::{Settings, SslMode};
@@ -107,7 +109,7 @@ fn verifier(
         return Ok(Arc::new(AnyCertificate::new(provider)));
     }
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(authorities);
+    let (added, _) = roots.add_parsable_certificates(authorities.iter().cloned());
     let web_pki =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
@@ -118,6 +120,7 @@ fn verifier(
             })?;
     Ok(Arc::new(TrustAuthorities {
         web_pki,
+        authorities,
         check_name,
     }))
 }
@@ -155,10 +158,11 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConnectionError> {
     PrivateKeyDer::from_pem_file(file).map_err(|error| unusable(&error))
 }
 
-/// Checks the certificate's authority and, for verify-full, its name.
+/// Checks the certificate's authority and, for verify-full, its name, as libpq does.
 #[derive(Debug)]
 struct TrustAuthorities {
     web_pki: Arc<WebPkiServerVerifier>,
+    authorities: Vec<CertificateDer<'static>>,
     check_name: bool,
 }
 
@@ -171,17 +175,25 @@ impl ServerCertVerifier for TrustAuthorities {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.web_pki.verify_server_cert(
+        let mut verdict = self.web_pki.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
             ocsp_response,
             now,
-        ) {
+        );
+        // A server that signed its own certificate is trusted by that very certificate, which
+        // rustls takes for an authority's alone.
+        if verdict.is_err() && self.authorities.iter().any(|own| own == end_entity) {
+            verdict = verify_own(end_entity, server_name, now);
+        }
+        match verdict {
             // The name is looked at last: everything else was in order.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.check_name => Ok(ServerCertVerified::assertion()),
+            )) if !self.check_name || has_common_name(end_entity, server_name) => {
+                Ok(ServerCertVerified::assertion())
+            }
             verdict => verdict,
         }
     }
@@ -208,6 +220,142 @@ impl ServerCertVerifier for TrustAuthorities {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.web_pki.supported_verify_schemes()
+    }
+}
+
+/// The sentence about a certificate that one side does not accept; none when that was not the trouble.
+pub(super) fn explain(
+    error: &(dyn std::error::Error + 'static),
+    place: &str,
+    settings: &Settings,
+) -> Option<String> {
+    use CertificateError as Fault;
+    let failed = rustls_error(error)?;
+    let authorities = match settings.ssl_root_certificate.as_deref() {
+        Some("system") => "the operating system trusts".to_owned(),
+        Some(file) => format!("{file} holds"),
+        None => "are known".to_owned(),
+    };
+    Some(match failed {
+        rustls::Error::InvalidCertificate(Fault::UnknownIssuer) => format!(
+            "the certificate of the server at {place} was issued by none of the authorities that {authorities}; name the file with its authority's certificate with sslrootcert"
+        ),
+        rustls::Error::InvalidCertificate(
+            fault @ (Fault::NotValidForName | Fault::NotValidForNameContext { .. }),
+        ) => {
+            let of = match fault {
+                Fault::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+                    let names: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
+                    format!(" ({})", names.join(", "))
+                }
+                _ => String::new(),
+            };
+            format!(
+                "the certificate of the server at {place} is for another name{of}; connect by a name that is in it (with host=NAME hostaddr=ADDRESS if need be), or use sslmode=verify-ca, which does not look at the name"
+            )
+        }
+        rustls::Error::InvalidCertificate(
+            Fault::Expired
+            | Fault::ExpiredContext { .. }
+            | Fault::NotValidYet
+            | Fault::NotValidYetContext { .. },
+        ) => format!(
+            "the certificate of the server at {place} is out of date ({failed}); renew it, and check this machine's clock"
+        ),
+        rustls::Error::AlertReceived(alert) => match settings.ssl_certificate.as_deref() {
+            Some(file) => format!(
+                "the server at {place} broke off TLS ({alert:?}); it may not accept the client certificate {}: its authority must be in the server's ssl_ca_file",
+                file.display()
+            ),
+            None => format!(
+                "the server at {place} broke off TLS ({alert:?}); check the versions it allows, and whether it asks for a client certificate (sslcert, sslkey)"
+            ),
+        },
+        _ => format!(
+            "no TLS with the server at {place}: {failed}; check sslmode, sslrootcert and the server's certificate"
+        ),
+    })
+}
+
+/// The name in what rustls writes as `DnsName("db.example")`.
+fn plain(name: &str) -> &str {
+    name.split_once('(').map_or(name, |(_, name)| {
+        name.trim_end_matches(')').trim_matches('"')
+    })
+}
+
+/// What rustls said, if it was rustls.
+fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        // An `io::Error` passes over the error it carries when it is asked for its source.
+        let carried = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .and_then(|carried| carried.downcast_ref());
+        if let Some(found) = carried.or_else(|| cause.downcast_ref()) {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// Checks what is left to check of a certificate that is known: its days and its name.
+fn verify_own(
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, rustls::Error> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| CertificateError::BadEncoding)?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < parsed.validity().not_before.timestamp() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > parsed.validity().not_after.timestamp() {
+        return Err(CertificateError::Expired.into());
+    }
+    rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+    Ok(ServerCertVerified::assertion())
+}
+
+/// Whether the server's name is the certificate's common name, which libpq takes where the certificate
+/// lists no names of its own.
+fn has_common_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
+        return false;
+    };
+    let lists_names = parsed
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .is_some_and(|names| {
+            names
+                .value
+                .general_names
+                .iter()
+                .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
+        });
+    let wanted = name.to_str().to_ascii_lowercase();
+    !lists_names
+        && parsed
+            .subject()
+            .iter_common_name()
+            .filter_map(|common| common.as_str().ok())
+            .any(|common| is_named(&common.to_ascii_lowercase(), &wanted))
+}
+
+/// Whether a name fits one of a certificate, in which `*.` stands for one label.
+fn is_named(certified: &str, wanted: &str) -> bool {
+    if certified == wanted {
+        return true;
+    }
+    match (certified.strip_prefix("*."), wanted.split_once('.')) {
+        (Some(parent), Some((label, rest))) => {
+            !label.is_empty() && parent.contains('.') && parent == rest
+        }
+        _ => false,
     }
 }
 
@@ -291,5 +439,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        for (certified, wanted, fits) in [
+            ("db.example.org", "db.example.org", true),
+            ("*.example.org", "db.example.org", true),
+            ("*.example.org", "a.db.example.org", false),
+            ("*.example.org", "example.org", false),
+            ("*.org", "example.org", false),
+            ("*", "db", false),
+        ] {
+            assert_eq!(is_named(certified, wanted), fits, "{certified} {wanted}");
+        }
     }
 }

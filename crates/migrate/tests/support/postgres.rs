@@ -6,9 +6,10 @@
 //! the test program has, so that the server ends and its folder goes however the test ends.
 #![allow(dead_code)] // Each test program uses another part of it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -30,7 +31,7 @@ static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 pub(crate) fn database() -> Option<Database> {
     let server = SHARED.get_or_init(|| {
         let programs = programs()?;
-        Some(Server::start(&programs, &[]).expect("the PostgreSQL server starts"))
+        Some(Server::start(&programs, &Setup::default()).expect("the PostgreSQL server starts"))
     });
     server.as_ref().map(Server::database)
 }
@@ -78,6 +79,15 @@ fn find_programs() -> Option<PathBuf> {
     std::env::split_paths(&path).find(|folder| has_server(folder))
 }
 
+/// What a server is started with, beside what all are.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Settings, each `name=value`; `FOLDER` in them is the server's folder.
+    pub(crate) settings: &'a [&'a str],
+    /// Names and contents of files in the server's folder that only its user can read.
+    pub(crate) files: &'a [(&'a str, &'a str)],
+}
+
 /// A running server.
 pub(crate) struct Server {
     /// Where its programs are.
@@ -88,16 +98,18 @@ pub(crate) struct Server {
     pub(crate) socket_folder: PathBuf,
     /// Its data and socket; removed by the shell that holds the server.
     pub(crate) folder: PathBuf,
+    /// The programs where the server's user can reach them.
+    reachable: PathBuf,
     _held_while_open: ChildStdin,
 }
 
 impl Server {
-    /// Starts a server with extra settings, each `name=value`.
-    pub(crate) fn start(programs: &Path, settings: &[&str]) -> Result<Self, String> {
+    /// Starts a server.
+    pub(crate) fn start(programs: &Path, setup: &Setup<'_>) -> Result<Self, String> {
         let mut last_error = String::new();
         // Another program may take the free port between its finding and its use.
         for _ in 0..5 {
-            match Self::try_start(programs, settings) {
+            match Self::try_start(programs, setup) {
                 Ok(server) => return Ok(server),
                 Err(error) => last_error = error,
             }
@@ -105,7 +117,7 @@ impl Server {
         Err(last_error)
     }
 
-    fn try_start(programs: &Path, settings: &[&str]) -> Result<Self, String> {
+    fn try_start(programs: &Path, setup: &Setup<'_>) -> Result<Self, String> {
         let describe = |what: &str| {
             let what = what.to_owned();
             move |error: std::io::Error| format!("{what}: {error}")
@@ -121,9 +133,26 @@ impl Server {
             .map_err(describe("making a folder"))?
             .keep();
         let account = Account::of_the_server();
-        if let Some(account) = &account {
-            std::os::unix::fs::chown(&folder, Some(account.user), Some(account.group))
-                .map_err(describe("giving the folder to the server's user"))?;
+        let give = |path: &Path| match &account {
+            Some(account) => {
+                std::os::unix::fs::chown(path, Some(account.user), Some(account.group))
+                    .map_err(describe("giving a file to the server's user"))
+            }
+            None => Ok(()),
+        };
+        give(&folder)?;
+        let reachable = match &account {
+            Some(account) if !account.can_run(&programs.join("postgres")) => {
+                copy_programs(programs, &folder)?
+            }
+            _ => programs.to_owned(),
+        };
+        for (name, content) in setup.files {
+            let path = folder.join(name);
+            std::fs::write(&path, content).map_err(describe("writing a file of the server"))?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+                .map_err(describe("closing a file of the server"))?;
+            give(&path)?;
         }
         let mut options = format!(
             "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={} \
@@ -131,9 +160,9 @@ impl Server {
              -c max_connections=200 -c max_wal_size=4GB -c autovacuum_naptime=10",
             folder.display()
         );
-        for setting in settings {
+        for setting in setup.settings {
             options.push_str(" -c ");
-            options.push_str(setting);
+            options.push_str(&setting.replace("FOLDER", &folder.display().to_string()));
         }
         let script = "\
             cd \"$FOLDER\" || exit 1
@@ -154,7 +183,7 @@ impl Server {
         let mut shell = command
             .args(["-c", script])
             .env("FOLDER", &folder)
-            .env("PROGRAMS", programs)
+            .env("PROGRAMS", &reachable)
             .env("PASSWORD", PASSWORD)
             .env("SERVER_USER", USER)
             .env("OPTIONS", options)
@@ -180,8 +209,47 @@ impl Server {
             port,
             socket_folder: folder.clone(),
             folder,
+            reachable,
             _held_while_open: stdin,
         })
+    }
+
+    /// Ends the server as a crash would, and starts it again; after `between`.
+    pub(crate) fn restart(&self, between: impl FnOnce()) {
+        self.control(&["-m", "immediate", "stop"]);
+        between();
+        self.control(&["-l", "server.log", "-t", "120", "-w", "start"]);
+    }
+
+    /// Starts the server again as one that only repeats what another does, and takes no writes.
+    pub(crate) fn become_standby(&self) {
+        self.control(&["-m", "fast", "stop"]);
+        std::fs::write(self.folder.join("data/standby.signal"), "").expect("a file of the server");
+        self.control(&["-l", "server.log", "-t", "120", "-w", "start"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let program = self.reachable.join("pg_ctl");
+        let mut command = match Account::of_the_server() {
+            None => Command::new(program),
+            Some(account) => account.command(program),
+        };
+        // What the server was started with stands beside its data.
+        let options = std::fs::read_to_string(self.folder.join("data/postmaster.opts"));
+        let options = options.expect("the server's options");
+        let (_, options) = options.split_once(' ').expect("a program and its options");
+        command.args(["-D", "data"]).args(arguments);
+        if arguments.contains(&"start") {
+            command.args(["-o", options.trim_end()]);
+        }
+        let output = command
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("pg_ctl runs");
+        assert!(output.success(), "pg_ctl {arguments:?}: {output}");
     }
 
     /// Makes an empty database of its own.
@@ -198,14 +266,30 @@ impl Server {
     }
 }
 
+/// Copies the programs, with the libraries and files beside them, to where the server's user can
+/// reach them.
+fn copy_programs(programs: &Path, to: &Path) -> Result<PathBuf, String> {
+    let whole = programs.parent().ok_or("the programs are in no folder")?;
+    let copy = to.join("programs");
+    let status = Command::new("cp")
+        .arg("-rL")
+        .args([whole, copy.as_path()])
+        .status()
+        .map_err(|error| format!("copying {}: {error}", whole.display()))?;
+    if !status.success() {
+        return Err(format!("copying {}: {status}", whole.display()));
+    }
+    Ok(copy.join("bin"))
+}
+
 /// The ordinary user a server runs as when the test is root.
-struct Account {
-    user: u32,
-    group: u32,
+pub(crate) struct Account {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
 }
 
 impl Account {
-    fn of_the_server() -> Option<Self> {
+    pub(crate) fn of_the_server() -> Option<Self> {
         let id = |arguments: &[&str]| {
             let output = Command::new("id").args(arguments).output().ok()?;
             let text = String::from_utf8(output.stdout).ok()?;
@@ -222,13 +306,19 @@ impl Account {
         })
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         command
             .arg(format!("--reuid={}", self.user))
             .arg(format!("--regid={}", self.group))
-            .args(["--clear-groups", "--", program]);
+            .args(["--clear-groups", "--"])
+            .arg(program);
         command
+    }
+
+    fn can_run(&self, program: &Path) -> bool {
+        let looked = self.command("test").arg("-x").arg(program).status();
+        looked.is_ok_and(|status| status.success())
     }
 }
 
