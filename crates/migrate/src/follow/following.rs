@@ -120,11 +120,16 @@ pub async fn follow(
         }
         if lost_since.is_none() && asked_at.elapsed() >= ASK {
             asked_at = Instant::now();
-            if state::setting(&session, replay.migration, STOP)
-                .await?
-                .is_some()
-            {
-                return Ok((Ended::Relieved, lag));
+            match state::setting(&session, replay.migration, STOP).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok((Ended::Relieved, lag)),
+                // The next round meets the same failure, and waits for the server.
+                Err(error) => {
+                    let error = FollowError::from(error);
+                    if !is_passing(&error) {
+                        return Err(error);
+                    }
+                }
             }
         }
         if is_current {
