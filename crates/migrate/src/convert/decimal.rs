@@ -95,6 +95,37 @@ pub(super) fn encode(
     Ok(())
 }
 
+/// A decimal number as PostgreSQL writes its `numeric`: without an exponent; none when it is no number.
+pub(super) fn written(text: &str) -> Option<String> {
+    let Decimal {
+        negative,
+        digits,
+        point,
+    } = parse(text)?;
+    let leading = digits.iter().take_while(|&&digit| digit == 0).count() as i64;
+    let scale = (digits.len() as i64 - point).max(0);
+    let digit_at = |place: i64| {
+        let digit = usize::try_from(place)
+            .ok()
+            .and_then(|place| digits.get(place));
+        char::from(b'0' + digit.copied().unwrap_or(0))
+    };
+    let mut out = String::new();
+    if negative && leading < digits.len() as i64 {
+        out.push('-');
+    }
+    if leading >= point {
+        out.push('0');
+    } else {
+        out.extend((leading..point).map(digit_at));
+    }
+    if scale > 0 {
+        out.push('.');
+        out.extend((point..point + scale).map(digit_at));
+    }
+    Some(out)
+}
+
 struct Decimal {
     negative: bool,
     digits: Vec<u8>,

@@ -5,6 +5,7 @@
 //! parameter takes ([`BinaryValue`]), and, since `record_send` gives them back, what both sides hash.
 
 mod decimal;
+mod jsonb;
 mod moment;
 mod parameter;
 mod row;
@@ -16,7 +17,6 @@ use rusqlite::types::{Type, ValueRef};
 use crate::plan::{Conversion, TargetType};
 
 pub use parameter::BinaryValue;
-pub(crate) use row::compared_columns;
 pub use row::{RowEncoder, RowRefusal};
 
 /// Why a value cannot become a value of its column's type.
@@ -44,9 +44,51 @@ pub fn convert(
 ) -> Result<BinaryValue, Refusal> {
     let mut field = Vec::new();
     encode_field(conversion, type_, value, &mut field)?;
+    Ok(content(field))
+}
+
+/// As [`convert`], as PostgreSQL gives the value back: it writes what it keeps as `jsonb` in its own way.
+///
+/// # Errors
+/// As [`convert`].
+pub(crate) fn convert_as_kept(
+    conversion: &Conversion,
+    type_: &TargetType,
+    value: ValueRef<'_>,
+) -> Result<BinaryValue, Refusal> {
+    let mut field = Vec::new();
+    encode_as_kept(conversion, type_, value, &mut field)?;
+    Ok(content(field))
+}
+
+fn content(mut field: Vec<u8>) -> BinaryValue {
     let is_null = field[..4] == NULL_LENGTH;
     field.drain(..4);
-    Ok(BinaryValue((!is_null).then_some(field)))
+    BinaryValue((!is_null).then_some(field))
+}
+
+/// As [`encode_field`], as PostgreSQL gives the value back.
+fn encode_as_kept(
+    conversion: &Conversion,
+    type_: &TargetType,
+    value: ValueRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if *type_ != TargetType::Jsonb {
+        return encode_field(conversion, type_, value, out);
+    }
+    let mut sent = Vec::new();
+    encode_field(conversion, type_, value, &mut sent)?;
+    // Behind the length and the version. What PostgreSQL refuses is compared as it is.
+    let kept = sent
+        .get(5..)
+        .and_then(|json| std::str::from_utf8(json).ok())
+        .and_then(jsonb::stored_text);
+    match kept {
+        Some(kept) => versioned(&kept, out),
+        None => out.extend_from_slice(&sent),
+    }
+    Ok(())
 }
 
 /// The length that stands for NULL.
@@ -363,11 +405,15 @@ fn json(type_: &TargetType, value: ValueRef<'_>, out: &mut Vec<u8>) -> Result<()
     if text.len() >= LARGEST_VALUE {
         return refuse("the JSON is longer than PostgreSQL takes for one value");
     }
-    // The version of the binary form.
-    out.extend_from_slice(&(text.len() as i32 + 1).to_be_bytes());
-    out.push(1);
-    out.extend_from_slice(text.as_bytes());
+    versioned(text, out);
     Ok(())
+}
+
+/// A field of `jsonb`: its text behind the version of the binary form.
+fn versioned(json: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(json.len() as i32 + 1).to_be_bytes());
+    out.push(1);
+    out.extend_from_slice(json.as_bytes());
 }
 
 fn uuid(text: &[u8], uppercase: bool, hyphens: bool) -> Option<[u8; 16]> {

@@ -1,7 +1,7 @@
 use md5::{Digest, Md5};
 use rusqlite::types::ValueRef;
 
-use super::{Refusal, encode_field, type_oid};
+use super::{Refusal, encode_as_kept, encode_field, type_oid};
 use crate::plan::{Conversion, TablePlan, TargetType};
 
 /// Encodes rows of one table, as COPY takes them and as both sides hash them.
@@ -46,7 +46,7 @@ impl RowEncoder {
         };
         Self {
             copied: table.copied().map(field).collect(),
-            compared: compared_columns(table).map(field).collect(),
+            compared: (0..table.columns.len()).map(field).collect(),
             record: Vec::new(),
         }
     }
@@ -109,7 +109,7 @@ impl RowEncoder {
             self.record
                 .extend_from_slice(&type_oid(&field.type_).to_be_bytes());
             field
-                .encode(value(field.column), &mut self.record)
+                .encode_as_kept(value(field.column), &mut self.record)
                 .map_err(|refusal| RowRefusal {
                     column: field.column,
                     refusal,
@@ -124,16 +124,23 @@ impl RowEncoder {
 impl Field {
     #[inline]
     fn encode(&self, value: ValueRef<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.check_null(value)?;
+        encode_field(&self.conversion, &self.type_, value, out)
+    }
+
+    #[inline]
+    fn encode_as_kept(&self, value: ValueRef<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.check_null(value)?;
+        encode_as_kept(&self.conversion, &self.type_, value, out)
+    }
+
+    #[inline]
+    fn check_null(&self, value: ValueRef<'_>) -> Result<(), Refusal> {
         if self.not_null && matches!(value, ValueRef::Null) {
             return Err(Refusal {
                 reason: "NULL is stored in a column that is NOT NULL".to_owned(),
             });
         }
-        encode_field(&self.conversion, &self.type_, value, out)
+        Ok(())
     }
-}
-
-/// The columns that verification compares: all but `jsonb`, whose text PostgreSQL rewrites.
-pub(crate) fn compared_columns(table: &TablePlan) -> impl Iterator<Item = usize> + '_ {
-    (0..table.columns.len()).filter(|&column| table.columns[column].type_ != TargetType::Jsonb)
 }

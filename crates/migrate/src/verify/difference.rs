@@ -5,7 +5,7 @@ use serde::Serialize;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::types::Type;
 
-use crate::convert::{BinaryValue, convert};
+use crate::convert::{BinaryValue, convert_as_kept};
 use crate::copy::TableReader;
 use crate::copy::key::literal;
 use crate::plan::{RowKey, TablePlan};
@@ -98,7 +98,7 @@ impl SourceRow {
         let table = reader.table();
         let key = reader.key_of(row);
         let values = table.columns.iter().enumerate().map(|(index, column)| {
-            convert(&column.conversion, &column.type_, reader.value(row, index)).ok()
+            convert_as_kept(&column.conversion, &column.type_, reader.value(row, index)).ok()
         });
         let texts = (0..table.columns.len()).map(|index| literal(reader.value(row, index)));
         Self {

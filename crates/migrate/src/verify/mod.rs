@@ -24,7 +24,6 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{ConnectionError, QueryError, Session, Target};
-use crate::convert::compared_columns;
 use crate::copy::TableReader;
 use crate::plan::{Plan, RowKey, TablePlan, TargetType, quote_name};
 use crate::snapshot::{Snapshot, SourceError};
@@ -89,6 +88,12 @@ impl VerifyReport {
         self.tables.iter().all(TableReport::is_equal)
     }
 
+    /// Rows that a sample left out, over all tables, about.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.tables.iter().map(|table| table.unread).sum()
+    }
+
     /// Rows in quarantine, over all tables.
     #[must_use]
     pub fn quarantined(&self) -> u64 {
@@ -105,6 +110,8 @@ pub struct TableReport {
     pub source_rows: u64,
     /// Rows read in the target.
     pub target_rows: u64,
+    /// Rows that a sample left out, by what the plan knew of the source.
+    pub unread: u64,
     /// Rows in quarantine, of the whole table.
     pub quarantined: u64,
     /// Rows of the source that cannot be converted and are not in quarantine, or the other way round
@@ -116,6 +123,8 @@ pub struct TableReport {
     pub differing_chunks: usize,
     /// The first differences.
     pub differences: Vec<Difference>,
+    /// Ranges of keys that a sample left out; none when all were read.
+    pub ranges_left_out: Option<usize>,
     /// What was not read or not compared, each a sentence.
     pub not_compared: Vec<String>,
 }
@@ -152,9 +161,10 @@ pub enum VerifyError {
 /// [`RowEncoder::hash_row`](crate::convert::RowEncoder::hash_row) of the row in the source.
 #[must_use]
 pub fn hash_expression(table: &TablePlan, alias: &str) -> String {
-    let columns: Vec<String> = compared_columns(table)
+    let columns: Vec<String> = table
+        .columns
+        .iter()
         .map(|column| {
-            let column = &table.columns[column];
             // A table that was there before may have other types.
             let type_ = match column.type_ {
                 TargetType::VarChar(_) => "varchar".to_owned(),
@@ -198,18 +208,6 @@ pub async fn verify(
             table: table.source.clone(),
             ..TableReport::default()
         };
-        let rewritten: Vec<&str> = table
-            .columns
-            .iter()
-            .filter(|column| column.type_ == TargetType::Jsonb)
-            .map(|column| column.source.as_str())
-            .collect();
-        if !rewritten.is_empty() {
-            report.not_compared.push(format!(
-                "columns {} are jsonb, whose text PostgreSQL rewrites",
-                rewritten.join(", ")
-            ));
-        }
         let (all, keyed) = chunks(snapshot, table, index, options.sample.is_some()).await?;
         let chosen = choose(all, options.sample, keyed, &mut report);
         queue.extend(chosen);
@@ -249,8 +247,17 @@ pub async fn verify(
     for ((table, report), refused) in plan.tables.iter().zip(&mut reports).zip(refused) {
         let (all, unconverted) = count_quarantine(&session, migration, table).await?;
         report.quarantined = all;
-        if options.sample.is_none() {
+        if report.ranges_left_out.is_none() {
             report.unaccounted = refused - unconverted;
+        }
+        if let Some(left_out) = report.ranges_left_out {
+            report.unread = table.rows.saturating_sub(report.source_rows);
+            report.not_compared.push(format!(
+                "about {} of its {} rows, in {left_out} of {} ranges of keys, were not read (--sample)",
+                report.unread,
+                table.rows,
+                report.chunks + left_out,
+            ));
         }
     }
     Ok(VerifyReport { tables: reports })
@@ -297,10 +304,7 @@ fn choose(
         .map(|(_, chunk)| chunk)
         .collect();
     if chosen.len() < count {
-        report.not_compared.push(format!(
-            "a sample: {} of {count} ranges of keys were read",
-            chosen.len()
-        ));
+        report.ranges_left_out = Some(count - chosen.len());
     }
     chosen
 }
