@@ -12,6 +12,7 @@ use springtide_migrate::follow::{Ended, FinishOptions, FollowError, Until, chang
 use springtide_migrate::plan::PlanOptions;
 use springtide_migrate::steps::{self, Places, RollbackOptions, StepError};
 use springtide_migrate::verify::VerifyOptions;
+use support::migration::source;
 use support::writers::{self, Writers, expect_equal};
 use support::{postgres, rows};
 use tokio::sync::mpsc;
@@ -249,4 +250,79 @@ async fn verification_says_equal_after_the_copy_and_not_after_a_write() {
             .execute_batch("UPDATE account SET balance = -1 WHERE id = 7")
             .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_without_a_parent_are_quarantined_at_the_finish_and_return_with_their_parent() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = source(
+        &folder,
+        "PRAGMA journal_mode = WAL;
+         CREATE TABLE parents (id INTEGER PRIMARY KEY);
+         INSERT INTO parents VALUES (1), (2);
+         CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id));
+         INSERT INTO children VALUES (1, 1), (2, 2), (3, 99);
+         CREATE TABLE grandchildren (child INTEGER REFERENCES children (id), name TEXT);
+         INSERT INTO grandchildren VALUES (1, 'a'), (3, 'b');",
+    );
+    let places = places(&database, &path);
+    copy(&places, true, OnExisting::Fail).await.expect("copies");
+    let quarantine = || {
+        database
+            .sql("SELECT table_name || ' ' || key FROM springtide_migrate.quarantine ORDER BY 1")
+    };
+    assert_eq!(quarantine(), "children 3\ngrandchildren 2");
+    let writer = Connection::open(&path).expect("it opens");
+    writer
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF; INSERT INTO parents VALUES (99); INSERT INTO children VALUES (5, 77);
+             INSERT INTO grandchildren VALUES (5, 'c'), (66, 'd'); DELETE FROM parents WHERE id = 2",
+        )
+        .expect("writes");
+    steps::follow(&places, &Until::Current, |_| {})
+        .await
+        .expect("follows");
+    assert_eq!(
+        quarantine(),
+        "",
+        "while it follows nothing is refused for its parent"
+    );
+    let failing = FinishOptions {
+        on_finish: Some("exit 1".to_owned()),
+        ..FinishOptions::default()
+    };
+    steps::finish(&places, &failing, |_| {})
+        .await
+        .expect_err("the command fails");
+    assert_eq!(
+        quarantine(),
+        "children 2\nchildren 5\ngrandchildren 3\ngrandchildren 4"
+    );
+    // The writers go on, and one of the rows gets its parent.
+    writer
+        .execute_batch("INSERT INTO children VALUES (66, 1)")
+        .expect("writes");
+    let finished = steps::finish(&places, &FinishOptions::default(), |_| {})
+        .await
+        .expect("finishes");
+    assert_eq!(
+        (finished.quarantined, finished.unmet, finished.not_made),
+        (3, Vec::new(), Vec::new())
+    );
+    assert_eq!(quarantine(), "children 2\nchildren 5\ngrandchildren 3");
+    assert_eq!(
+        database.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM children"),
+        "1,3,66"
+    );
+    assert_eq!(
+        database.sql("SELECT string_agg(name, ',' ORDER BY name) FROM grandchildren"),
+        "a,b,d"
+    );
+    assert_eq!(
+        database.sql("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND conrelid IN ('children'::regclass, 'grandchildren'::regclass)"),
+        "2"
+    );
 }

@@ -14,19 +14,12 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
-use super::quarantine::Move;
+use super::violators::{Place, QUARANTINE, Violators, move_orphans, orphans, violators};
 use super::{CopyError, CopyOptions, Event};
 use crate::connection::{QueryError, Reason, Session, Target};
 use crate::ddl::{self, Statement};
-use crate::plan::{FOLLOWED_ROWID, Plan, RowKey, TablePlan, TargetType, quote_literal, quote_name};
+use crate::plan::{FOLLOWED_ROWID, Plan, RowKey, TablePlan, quote_name};
 use crate::snapshot::{Snapshot, SourceError};
-use crate::verify::hash_expression;
-
-/// The quarantine's qualified name and the migration's number in it.
-pub(super) type Quarantine<'a> = (&'a str, i64);
-
-/// The quarantine in the state.
-const QUARANTINE: &str = "springtide_migrate.quarantine";
 
 /// One thing to make.
 #[derive(Debug, Clone)]
@@ -38,16 +31,10 @@ pub(super) struct Step {
     pub(super) violators: Option<Violators>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Violators {
-    table: String,
-    reason: String,
-    pub(super) statement: String,
-}
-
 #[derive(Clone)]
 struct Completion {
     migration: i64,
+    followed: bool,
     fence: String,
     strict: bool,
     events: mpsc::Sender<Event>,
@@ -83,18 +70,15 @@ pub(super) async fn complete(
             .iter()
             .filter(move |statement| statement.phase == phase)
     };
+    let place = Place {
+        quarantine: QUARANTINE,
+        migration,
+        followed: options.followed,
+    };
     let keys: Vec<Vec<Step>> = plan
         .tables
         .iter()
-        .map(|table| {
-            key_steps(
-                plan,
-                table,
-                (QUARANTINE, migration),
-                &statements,
-                options.followed,
-            )
-        })
+        .map(|table| key_steps(plan, table, place, &statements))
         .collect();
     let indexes: Vec<Vec<Step>> = of(ddl::Phase::Indexes)
         .map(|statement| vec![plain(statement)])
@@ -123,6 +107,7 @@ pub(super) async fn complete(
     let all = count(&keys) + count(&indexes) + count(&guards) + count(&statistics) + last.len();
     let completion = Completion {
         migration,
+        followed: options.followed,
         fence: fence.to_owned(),
         strict: options.strict,
         events: events.clone(),
@@ -163,7 +148,7 @@ pub(super) async fn report(
     ))
 }
 
-fn plain(statement: &Statement) -> Step {
+pub(super) fn plain(statement: &Statement) -> Step {
     let table = statement
         .table
         .as_ref()
@@ -198,9 +183,8 @@ fn statistics_step(plan: &Plan, table: &TablePlan) -> Step {
 pub(super) fn key_steps(
     plan: &Plan,
     table: &TablePlan,
-    place: Quarantine<'_>,
+    place: Place<'_>,
     statements: &[Statement],
-    followed: bool,
 ) -> Vec<Step> {
     let own = |phase: ddl::Phase| {
         statements.iter().filter(move |statement| {
@@ -255,7 +239,7 @@ pub(super) fn key_steps(
         step.violators = Some(violators(plan, table, place, &doomed, &[], &reason));
         steps.push(step);
     }
-    if followed && table.needs_followed_rowid() {
+    if place.followed && table.needs_followed_rowid() {
         let sql = format!(
             "CREATE UNIQUE INDEX ON {} ({})",
             plan.qualified(table),
@@ -295,89 +279,6 @@ fn order(table: &TablePlan) -> String {
         } => quote_name(&table.columns[*column].target),
         _ => "ctid".to_owned(),
     }
-}
-
-fn violators(
-    plan: &Plan,
-    table: &TablePlan,
-    place: Quarantine<'_>,
-    doomed: &str,
-    columns: &[usize],
-    reason: &str,
-) -> Violators {
-    let names: Vec<&str> = columns
-        .iter()
-        .map(|&column| table.columns[column].source.as_str())
-        .collect();
-    let (key, row_number) = key_expressions(table);
-    let value = match columns {
-        [column] => raw_value(table, *column),
-        _ => "NULL::bytea".to_owned(),
-    };
-    let statement = Move {
-        quarantine: place.0,
-        migration: place.1,
-        table: &table.source,
-        target: &plan.qualified(table),
-        doomed,
-        columns: &names.join(", "),
-        reason,
-        key: &key,
-        value: &value,
-        hash: &hash_expression(table, "t"),
-        row_number: &row_number,
-    }
-    .statement();
-    Violators {
-        table: table.source.clone(),
-        reason: reason.to_owned(),
-        statement,
-    }
-}
-
-fn raw_value(table: &TablePlan, column: usize) -> String {
-    let name = quote_name(&table.columns[column].target);
-    match table.columns[column].type_ {
-        TargetType::Bytea => format!("t.{name}"),
-        _ => format!("convert_to(t.{name}::text, 'UTF8')"),
-    }
-}
-
-/// A row's key as literals of SQLite, and its rowid, over the table as `t`.
-fn key_expressions(table: &TablePlan) -> (String, String) {
-    let columns: &[usize] = match &table.key {
-        RowKey::Rowid {
-            column: Some(column),
-            ..
-        } => {
-            let name = quote_name(&table.columns[*column].target);
-            return (format!("t.{name}::text"), format!("t.{name}::bigint"));
-        }
-        RowKey::Rowid { column: None, .. } => &[],
-        RowKey::PrimaryKey(columns) => columns,
-    };
-    let parts: Vec<String> = columns
-        .iter()
-        .map(|&column| {
-            let name = quote_name(&table.columns[column].target);
-            match table.columns[column].type_ {
-                TargetType::SmallInt
-                | TargetType::Integer
-                | TargetType::BigInt
-                | TargetType::Real
-                | TargetType::DoublePrecision
-                | TargetType::Numeric { .. } => format!("t.{name}::text"),
-                TargetType::Bytea => format!("'x''' || encode(t.{name}, 'hex') || ''''"),
-                _ => format!("quote_literal(t.{name}::text)"),
-            }
-        })
-        .collect();
-    let key = if parts.is_empty() {
-        "NULL::text".to_owned()
-    } else {
-        parts.join(" || ', ' || ")
-    };
-    (key, "NULL::bigint".to_owned())
 }
 
 async fn sequences(
@@ -523,10 +424,13 @@ impl Completion {
     }
 
     /// Begins the transaction of a step, and notes in it that the step is made; false if it was
-    /// made before.
+    /// made before. It need not be on the disk before the next: a crash takes the step with its note.
     async fn begin(&self, session: &Session, step: &str) -> Result<bool, tokio_postgres::Error> {
         session
-            .batch_execute(&format!("BEGIN; {}", self.fence))
+            .batch_execute(&format!(
+                "BEGIN; SET LOCAL synchronous_commit = off; {}",
+                self.fence
+            ))
             .await?;
         let noted = session
             .execute_typed(
@@ -618,7 +522,17 @@ impl Completion {
             .tables
             .iter()
             .filter(|table| !appended.contains(&table.target))
-            .flat_map(|table| orphans(plan, table, (QUARANTINE, self.migration)))
+            .flat_map(|table| {
+                orphans(
+                    plan,
+                    table,
+                    Place {
+                        quarantine: QUARANTINE,
+                        migration: self.migration,
+                        followed: self.followed,
+                    },
+                )
+            })
             .collect();
         if keys.is_empty() {
             return Ok(());
@@ -627,30 +541,20 @@ impl Completion {
             .begin(session, "rows without a parent")
             .await
             .map_err(failed)?;
-        let mut moved = vec![0; keys.len()];
-        loop {
-            let mut any = false;
-            for (index, orphans) in keys.iter().enumerate().filter(|_| is_new) {
-                let row = session
-                    .query_typed_one(&orphans.statement, &[])
-                    .await
-                    .map_err(failed)?;
-                let rows = row.get::<_, i64>(0).unsigned_abs();
-                if rows > 0 && self.strict {
-                    session.batch_execute("ROLLBACK").await.map_err(failed)?;
-                    return Err(CopyError::Strict {
-                        message: format!(
-                            "table {}: {rows} rows: {} (--strict stops there)",
-                            orphans.table, orphans.reason
-                        ),
-                    });
-                }
-                moved[index] += rows;
-                any |= rows > 0;
-            }
-            if !any {
-                break;
-            }
+        let moved = if is_new {
+            move_orphans(session, &keys).await.map_err(failed)?
+        } else {
+            vec![0; keys.len()]
+        };
+        let first = keys.iter().zip(&moved).find(|(_, rows)| **rows > 0);
+        if let (true, Some((orphans, rows))) = (self.strict, first) {
+            session.batch_execute("ROLLBACK").await.map_err(failed)?;
+            return Err(CopyError::Strict {
+                message: format!(
+                    "table {}: {rows} rows: {} (--strict stops there)",
+                    orphans.table, orphans.reason
+                ),
+            });
         }
         session.batch_execute("COMMIT").await.map_err(failed)?;
         for (orphans, rows) in keys.into_iter().zip(moved).filter(|(_, rows)| *rows > 0) {
@@ -663,26 +567,4 @@ impl Completion {
         }
         Ok(())
     }
-}
-
-pub(super) fn orphans<'a>(
-    plan: &'a Plan,
-    table: &'a TablePlan,
-    place: Quarantine<'a>,
-) -> impl Iterator<Item = Violators> + 'a {
-    table.foreign_keys.iter().map(move |key| {
-        let own: Vec<String> = key.columns.iter().map(|&column| quote_name(&table.columns[column].target)).collect();
-        let present: Vec<String> = own.iter().map(|name| format!("child.{name} IS NOT NULL")).collect();
-        let equal: Vec<String> = own.iter().zip(&key.parent_columns).map(|(own, parent)| format!("parent.{} = child.{own}", quote_name(parent))).collect();
-        let doomed = format!(
-            "SELECT child.ctid FROM ONLY {} AS child WHERE {} AND NOT EXISTS (SELECT FROM {}.{} AS parent WHERE {})",
-            plan.qualified(table),
-            present.join(" AND "),
-            quote_name(&plan.schema),
-            quote_name(&key.parent),
-            equal.join(" AND "),
-        );
-        let reason = format!("no row of {} has the key that the foreign key {} names", key.parent, quote_literal(&key.name));
-        violators(plan, table, place, &doomed, &key.columns, &reason)
-    })
 }

@@ -15,6 +15,7 @@ mod quarantine;
 mod range;
 mod read;
 mod to_sql;
+mod violators;
 mod work;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use progress::{Event, Progress};
 pub(crate) use range::{Range, ranges};
 pub(crate) use read::{ReadError, TableReader};
 pub use to_sql::{FilesReport, write_files};
+pub(crate) use violators::{Place, QUARANTINE, Violators, move_orphans, orphans};
 
 /// How a copy is made.
 #[derive(Debug, Clone)]

@@ -8,6 +8,9 @@
 //! | `3-quarantine.sql` | rows that cannot be converted, into `springtide_files.quarantine` |
 //! | `4-keys.sql` | keys, checks and foreign keys; rows that break them go to the quarantine |
 //! | `5-rest.sql` | indexes, sequences, comments, views, triggers, statistics |
+//!
+//! The rows are there as a whole or not at all. What stands on them is made one by one: what PostgreSQL
+//! cannot make is noted in `springtide_files.not_made`, and `psql` ends with an error that says so.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +20,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::complete::{foreign_key_steps, key_steps, orphans};
+use super::complete::{Step, foreign_key_steps, key_steps, plain};
 use super::progress::{Counters, Event};
 use super::quarantine::{COPY_HEADER, COPY_TRAILER, Refused};
 use super::range::Range;
 use super::read::{Limits, ReadError, TableReader};
+use super::violators::{Place, orphans};
 use super::{CopyError, PROGRESS_INTERVAL, refused_error};
 use crate::ddl::{self, Phase};
 use crate::plan::{Plan, TablePlan, quote_literal, quote_name};
@@ -29,6 +33,9 @@ use crate::snapshot::{Reader, Snapshot, SourceError};
 
 /// The quarantine that the files make.
 const QUARANTINE: &str = "springtide_files.quarantine";
+
+/// The table of what could not be made, that the files make.
+const NOT_MADE: &str = "springtide_files.not_made";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +87,8 @@ pub async fn write_files(
     let mut quarantine = format!(
         "CREATE SCHEMA IF NOT EXISTS springtide_files;\n\
          CREATE TABLE IF NOT EXISTS {QUARANTINE} (migration bigint, table_name text NOT NULL, key text, column_name text, reason text NOT NULL, \
-         storage_class text, value bytea, row text, row_hash bigint, row_number bigint);\n"
+         storage_class text, value bytea, row text, row_hash bigint, row_number bigint);\n\
+         CREATE TABLE IF NOT EXISTS {NOT_MADE} (name text NOT NULL, problem text NOT NULL, noted timestamptz NOT NULL DEFAULT now());\n"
     );
     for (index, table) in plan.tables.iter().enumerate() {
         let name = format!("data/{:04}.copy", index + 1);
@@ -126,21 +134,15 @@ pub async fn write_files(
     }
 
     let statements = ddl::statements(plan);
-    let phases = |wanted: &dyn Fn(Phase) -> bool| script(&statements, wanted);
-    let place = (QUARANTINE, 0);
+    let place = Place {
+        quarantine: QUARANTINE,
+        migration: 0,
+        followed: false,
+    };
     let mut keys = String::new();
     for table in &plan.tables {
-        for step in key_steps(plan, table, place, &statements, false) {
-            keys.extend(
-                step.violators
-                    .iter()
-                    .map(|violators| format!("{};\n", violators.statement)),
-            );
-            keys.extend(
-                step.statements
-                    .iter()
-                    .map(|statement| format!("{statement};\n")),
-            );
+        for step in key_steps(plan, table, place, &statements) {
+            keys.push_str(&guarded(&step));
         }
     }
     let orphaned: Vec<String> = plan
@@ -151,25 +153,24 @@ pub async fn write_files(
         .collect();
     if !orphaned.is_empty() {
         // A row that goes may be another's parent: again, until none is left.
-        keys.push_str("-- rows whose foreign key leads nowhere\nDO $springtide$\nDECLARE moved bigint; found bigint;\nBEGIN\n  LOOP\n    moved := 0;\n");
+        let mut block =
+            "DECLARE moved bigint; found bigint;\nBEGIN\n  LOOP\n    moved := 0;\n".to_owned();
         for statement in &orphaned {
-            keys.push_str(&format!(
+            block.push_str(&format!(
                 "    EXECUTE {} INTO found;\n    moved := moved + found;\n",
                 quote_literal(statement)
             ));
         }
-        keys.push_str("    EXIT WHEN moved = 0;\n  END LOOP;\nEND\n$springtide$;\n");
+        block.push_str("    EXIT WHEN moved = 0;\n  END LOOP;\nEND");
+        keys.push_str("-- rows whose foreign key leads nowhere\n");
+        keys.push_str(&run(&block));
     }
     for table in &plan.tables {
         for step in foreign_key_steps(table, &statements) {
-            keys.extend(
-                step.statements
-                    .iter()
-                    .map(|statement| format!("{statement};\n")),
-            );
+            keys.push_str(&guarded(&step));
         }
     }
-    let mut rest = phases(&|phase| {
+    let mut rest = script(&statements, &|phase| {
         matches!(
             phase,
             Phase::Indexes | Phase::Sequences | Phase::Comments | Phase::Views
@@ -178,20 +179,18 @@ pub async fn write_files(
     for table in &plan.tables {
         rest.push_str(&format!("ANALYZE {};\n", plan.qualified(table)));
     }
-    rest.push_str(&phases(&|phase| phase == Phase::Triggers));
+    rest.push_str(&script(&statements, &|phase| phase == Phase::Triggers));
 
-    let order = "-- Run this in its folder: cd FOLDER && psql -X -f migrate.sql postgres://…\n\
-                 -- All of it is one transaction: it is there as a whole or not at all.\n\
-                 \\set ON_ERROR_STOP on\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nBEGIN;\n\
-                 \\ir 1-tables.sql\n\\ir 2-data.sql\n\\ir 3-quarantine.sql\n\\ir 4-keys.sql\n\\ir 5-rest.sql\nCOMMIT;\n\
-                 SELECT table_name, count(*) AS quarantined FROM springtide_files.quarantine GROUP BY 1 ORDER BY 1;\n";
     let files = [
-        ("1-tables.sql", phases(&|phase| phase <= Phase::Tables)),
+        (
+            "1-tables.sql",
+            script(&statements, &|phase| phase <= Phase::Tables),
+        ),
         ("2-data.sql", copies),
         ("3-quarantine.sql", quarantine),
         ("4-keys.sql", keys),
         ("5-rest.sql", rest),
-        ("migrate.sql", order.to_owned()),
+        ("migrate.sql", ORDER.to_owned()),
     ];
     for (name, text) in files {
         let path = folder.join(name);
@@ -202,28 +201,70 @@ pub async fn write_files(
     Ok(report)
 }
 
-/// The statements of some phases. An index, view or trigger holds no data: when one fails, psql tells of it
-/// and goes on, as the copy does.
+/// The file that runs the others.
+const ORDER: &str = "\
+-- Run this in its folder: cd FOLDER && psql -X -f migrate.sql postgres://…
+-- The rows are one transaction: they are there as a whole or not at all.
+\\set ON_ERROR_STOP on
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+BEGIN;
+SELECT now() AS begun \\gset
+\\ir 1-tables.sql
+\\ir 2-data.sql
+\\ir 3-quarantine.sql
+\\ir 4-keys.sql
+\\ir 5-rest.sql
+COMMIT;
+SELECT table_name, count(*) AS quarantined FROM springtide_files.quarantine GROUP BY 1 ORDER BY 1;
+SELECT count(*) > 0 AS incomplete FROM springtide_files.not_made WHERE noted = :'begun' \\gset
+\\if :incomplete
+SELECT name AS \"not made\", problem FROM springtide_files.not_made WHERE noted = :'begun' ORDER BY 1;
+DO $$ BEGIN RAISE EXCEPTION 'all rows are in place, but not all that stands on them could be made: see springtide_files.not_made'; END $$;
+\\endif
+";
+
+/// The statements of some phases. An index, view or trigger holds no data: where it cannot be made the
+/// rest goes on, as the copy does.
 fn script(statements: &[ddl::Statement], wanted: &dyn Fn(Phase) -> bool) -> String {
-    const GO_ON: &str = "\\set ON_ERROR_ROLLBACK on\n\\set ON_ERROR_STOP off\n";
-    const STOP: &str = "\\set ON_ERROR_ROLLBACK off\n\\set ON_ERROR_STOP on\n";
-    let (mut text, mut goes_on) = (String::new(), false);
-    let chosen = statements
+    statements
         .iter()
-        .filter(|statement| wanted(statement.phase));
-    for statement in chosen {
-        let may_fail = !statement.required || statement.phase == Phase::Indexes;
-        if may_fail != goes_on {
-            text.push_str(if may_fail { GO_ON } else { STOP });
-            goes_on = may_fail;
-        }
-        text.push_str(&statement.sql);
-        text.push_str(";\n");
+        .filter(|statement| wanted(statement.phase))
+        .map(|statement| {
+            if statement.required && statement.phase != Phase::Indexes {
+                format!("{};\n", statement.sql)
+            } else {
+                guarded(&plain(statement))
+            }
+        })
+        .collect()
+}
+
+/// Makes a step, or notes why it cannot be made and leaves all else as it is. The server's own trouble,
+/// such as a full disk, ends the whole.
+fn guarded(step: &Step) -> String {
+    let moved = step.violators.iter().map(|violators| &violators.statement);
+    let executed: String = moved
+        .chain(&step.statements)
+        .map(|statement| format!("  EXECUTE {};\n", quote_literal(statement)))
+        .collect();
+    let name = quote_literal(&step.name);
+    let block = format!(
+        "BEGIN\n{executed}EXCEPTION WHEN OTHERS THEN\n  \
+         IF left(SQLSTATE, 2) IN ('53', '57', '58', 'XX') THEN RAISE; END IF;\n  \
+         INSERT INTO {NOT_MADE} (name, problem) VALUES ({name}, SQLERRM);\n  \
+         RAISE WARNING 'not made: %: %', {name}, SQLERRM;\nEND"
+    );
+    format!("-- {}\n{}", one_line(&step.name), run(&block))
+}
+
+/// Runs a block, in quotes that it does not hold.
+fn run(block: &str) -> String {
+    let mut tag = "$springtide$".to_owned();
+    while block.contains(&tag) {
+        tag.insert(1, '_');
     }
-    if goes_on {
-        text.push_str(STOP);
-    }
-    text
+    format!("DO {tag}\n{block}\n{tag};\n")
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CopyError {

@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use super::FollowError;
 use crate::connection::{QueryError, Reason, Session};
+use crate::copy::{self, Place, QUARANTINE, Violators};
 use crate::ddl;
 use crate::plan::{FOLLOWED_ROWID, ForeignKeyPlan, ObjectPlan, Plan, TablePlan, quote_name};
+use crate::state::Migration;
 
 /// Takes foreign keys and triggers from a target that is to be followed, where an earlier copy made them.
 pub(super) fn remove_guards(plan: &Plan) -> Vec<String> {
@@ -85,6 +87,57 @@ pub(super) fn sequences(plan: &Plan, source: &Connection) -> Result<Vec<String>,
     }
     Ok(statements)
 }
+
+/// Rows whose parent is missing, for each foreign key.
+fn orphans(migration: &Migration) -> Vec<Violators> {
+    let place = Place {
+        quarantine: QUARANTINE,
+        migration: migration.id,
+        followed: true,
+    };
+    let plan = &migration.plan;
+    plan.tables
+        .iter()
+        .flat_map(|table| copy::orphans(plan, table, place))
+        .collect()
+}
+
+/// Whether a row lacks its parent.
+pub(super) async fn has_orphans(
+    session: &Session,
+    migration: &Migration,
+) -> Result<bool, FollowError> {
+    let kinds = orphans(migration);
+    if kinds.is_empty() {
+        return Ok(false);
+    }
+    let any: Vec<String> = kinds
+        .iter()
+        .map(|orphans| format!("EXISTS ({})", orphans.doomed))
+        .collect();
+    let failed = |error| QueryError::while_doing(LOOKING, &error);
+    let row = session
+        .query_typed_one(&format!("SELECT {}", any.join(" OR ")), &[])
+        .await
+        .map_err(failed)?;
+    Ok(row.try_get(0).map_err(failed)?)
+}
+
+/// Moves rows whose parent is missing to the quarantine, as the copy does: all of them, or none.
+pub(super) async fn quarantine_orphans(
+    session: &Session,
+    migration: &Migration,
+) -> Result<(), FollowError> {
+    let failed = |error: tokio_postgres::Error| QueryError::while_doing(LOOKING, &error);
+    session.batch_execute("BEGIN").await.map_err(failed)?;
+    copy::move_orphans(session, &orphans(migration))
+        .await
+        .map_err(failed)?;
+    session.batch_execute("COMMIT").await.map_err(failed)?;
+    Ok(())
+}
+
+const LOOKING: &str = "looking for rows whose foreign key leads nowhere";
 
 /// Checks every foreign key for the rows that are there; tells those that do not hold, and how many
 /// rows are at fault. Such keys hold for new rows all the same.

@@ -86,32 +86,26 @@ pub async fn finish(
         seal_finished(replay, at.entry, options).await?;
         return Ok(done);
     }
-    let (mut least, mut without_gain) = (u64::MAX, 0);
-    loop {
-        let round = replay.round(session).await?;
-        count(&mut done, &round);
-        tell(FinishStep::CatchingUp(round.behind));
-        if round.behind == 0 && round.entries < FEW_ENTRIES {
-            break;
-        }
-        without_gain = if round.behind < least {
-            0
-        } else {
-            without_gain + 1
-        };
-        least = least.min(round.behind);
-        if without_gain == MOST_WITHOUT_GAIN {
-            break;
-        }
-    }
     // What was in quarantine may have its place by now.
+    replay.retry_quarantined(session).await?;
+    catch_up(session, replay, &mut done, &mut tell).await?;
+    // Looked for while writers are at work: under the lock it would take long for nothing.
+    let orphaned = completion::has_orphans(session, migration).await?;
+    catch_up(session, replay, &mut done, &mut tell).await?;
     replay.retry_quarantined(session).await?;
     replay.hold(session).await?;
     let locked_at = Instant::now();
     tell(FinishStep::Locked);
-    let switched = switch(
-        session, migration, replay, options, &at, &mut done, &mut tell,
-    )
+    let switched = async {
+        replay_rest(session, replay, &mut done).await?;
+        if orphaned {
+            completion::quarantine_orphans(session, migration).await?;
+        }
+        switch(
+            session, migration, replay, options, &at, &mut done, &mut tell,
+        )
+        .await
+    }
     .await;
     if let Err(error) = switched {
         undo(session, migration, replay).await;
@@ -151,6 +145,47 @@ pub async fn finish(
 /// What a writer of a sealed source is told.
 const SEALED: &str = "this database has moved to PostgreSQL and takes no more writes (tide migrate finish sealed it; tide migrate rollback --unseal opens it)";
 
+/// Replays while writers are at work, until little is left or they are faster.
+async fn catch_up(
+    session: &Session,
+    replay: &mut Replay,
+    done: &mut Finished,
+    tell: &mut impl FnMut(FinishStep),
+) -> Result<(), FollowError> {
+    let (mut least, mut without_gain) = (u64::MAX, 0);
+    while without_gain < MOST_WITHOUT_GAIN {
+        let round = replay.round(session).await?;
+        count(done, &round);
+        tell(FinishStep::CatchingUp(round.behind));
+        if round.behind == 0 && round.entries < FEW_ENTRIES {
+            break;
+        }
+        without_gain = if round.behind < least {
+            0
+        } else {
+            without_gain + 1
+        };
+        least = least.min(round.behind);
+    }
+    Ok(())
+}
+
+/// Replays what is left under the lock.
+async fn replay_rest(
+    session: &Session,
+    replay: &mut Replay,
+    done: &mut Finished,
+) -> Result<(), FollowError> {
+    loop {
+        let round = replay.round(session).await?;
+        count(done, &round);
+        done.replayed_locked += round.entries;
+        if round.behind == 0 {
+            return Ok(());
+        }
+    }
+}
+
 async fn switch(
     session: &Session,
     migration: &Migration,
@@ -160,14 +195,6 @@ async fn switch(
     done: &mut Finished,
     tell: &mut impl FnMut(FinishStep),
 ) -> Result<(), FollowError> {
-    loop {
-        let round = replay.round(session).await?;
-        count(done, &round);
-        done.replayed_locked += round.entries;
-        if round.behind == 0 {
-            break;
-        }
-    }
     let plan = std::sync::Arc::clone(&replay.plan);
     let mut statements = replay
         .with_source(move |source| completion::sequences(&plan, source))

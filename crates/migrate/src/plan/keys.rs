@@ -84,22 +84,16 @@ impl Maker {
             constraint: true,
         };
         if self.key_holds_null(table, profile) {
+            // A row may hold several: those of one column are counted.
             let nulls = table
                 .primary_key
                 .iter()
                 .filter_map(|&part| profile.columns.get(part))
-                .map(|column| &column.nulls);
-            let (mut rows, mut first_rows) = (0, Vec::new());
-            for tally in nulls {
-                rows += tally.count;
-                first_rows.extend(
-                    tally
-                        .first
-                        .iter()
-                        .take(5_usize.saturating_sub(first_rows.len()))
-                        .cloned(),
-                );
-            }
+                .map(|column| &column.nulls)
+                .max_by_key(|tally| tally.count);
+            let (rows, first_rows) = nulls.map_or((0, Vec::new()), |tally| {
+                (tally.count, tally.first.iter().take(5).cloned().collect())
+            });
             self.plan.doubts.push(Doubt {
                 kind: DoubtKind::Type,
                 table: Some(table.name.clone()),

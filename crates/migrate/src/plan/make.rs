@@ -259,7 +259,8 @@ impl Maker {
         let message = format!(
             "the database stores text as {encoding}: where a text holds half of a surrogate pair, which is no character, \
              SQLite itself makes another character of it and the next one while reading; no program can see that, \
-             so such a text arrives changed and its row is not quarantined (all other text is exact)"
+             so such a text arrives changed and its row is not quarantined (all other text is exact). At the end of a \
+             text SQLite makes invalid UTF-8 of it: that row is quarantined"
         );
         self.doubt(DoubtKind::Meaning, None, None, message);
     }

@@ -17,15 +17,16 @@ use tokio_util::sync::CancellationToken;
 use options::{Copying, Ends, Format, Planning, Verifying};
 use show::Show;
 
-/// The exit status when rows are in quarantine: everything else is in the target.
-const QUARANTINED: u8 = 3;
+/// The exit status when rows are in quarantine, or something could not be made: everything else is in
+/// the target.
+const INCOMPLETE: u8 = 3;
 
 /// Move a SQLite database to PostgreSQL; without a subcommand: plan, copy and verify.
 ///
 /// Nothing is lost silently: a row that PostgreSQL cannot take goes to
 /// springtide_migrate.quarantine with its reason, and the exit status is then 3. Each step can be
 /// killed and run again: it goes on where it was. Exit status: 0 all equal, 1 an error or a
-/// difference, 2 wrong usage, 3 rows in quarantine.
+/// difference, 2 wrong usage, 3 rows in quarantine, or a key, index, view or trigger not made.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Migrate {
@@ -197,14 +198,14 @@ impl Migrate {
 }
 
 fn print_plan(plan: &Plan, as_ddl: bool, as_json: bool) -> anyhow::Result<()> {
-    if as_ddl {
-        print!("{}", ddl::script(plan));
+    let text = if as_ddl {
+        ddl::script(plan)
     } else if as_json {
-        println!("{}", serde_json::to_string_pretty(plan)?);
+        format!("{}\n", serde_json::to_string_pretty(plan)?)
     } else {
-        print!("{plan}");
-    }
-    Ok(())
+        plan.to_string()
+    };
+    Ok(show::print(&text)?)
 }
 
 /// Cancelled by Ctrl-C or a request to end.
@@ -248,14 +249,7 @@ impl Whole {
         };
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
-        verify_report(
-            &places,
-            &self.verifying,
-            &show,
-            &cancel,
-            report.quarantined.iter().map(|(_, rows)| rows).sum(),
-        )
-        .await
+        verify_report(&places, &self.verifying, &show, &cancel, left_over(&report)).await
     }
 }
 
@@ -321,15 +315,19 @@ impl CopyStep {
         show.doubts(&plan);
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, self.follow, &show, &cancel).await?;
-        Ok(status_of(
-            report.quarantined.iter().map(|(_, rows)| rows).sum(),
-        ))
+        Ok(status_of(left_over(&report)))
     }
 }
 
-fn status_of(quarantined: u64) -> ExitCode {
-    if quarantined > 0 {
-        ExitCode::from(QUARANTINED)
+/// How many things of the source a copy could not bring over: rows, keys, indexes, views and triggers.
+fn left_over(report: &CopyReport) -> u64 {
+    let rows: u64 = report.quarantined.iter().map(|(_, rows)| rows).sum();
+    rows + report.not_made.len() as u64
+}
+
+fn status_of(left_over: u64) -> ExitCode {
+    if left_over > 0 {
+        ExitCode::from(INCOMPLETE)
     } else {
         ExitCode::SUCCESS
     }
@@ -349,7 +347,7 @@ async fn verify_report(
     verifying: &Verifying,
     show: &Show,
     cancel: &CancellationToken,
-    quarantined: u64,
+    left_over: u64,
 ) -> anyhow::Result<ExitCode> {
     let (events, shown) = show.verify_events();
     let report: Result<verify::VerifyReport, _> =
@@ -360,7 +358,7 @@ async fn verify_report(
     if !report.is_equal() {
         return Ok(ExitCode::FAILURE);
     }
-    Ok(status_of(report.quarantined().max(quarantined)))
+    Ok(status_of(report.quarantined().max(left_over)))
 }
 
 impl FollowStep {
@@ -399,9 +397,8 @@ impl FinishStep {
         };
         let finished = steps::finish(&places, &options, |step| show.finishing(&step)).await?;
         show.finished(&finished);
-        Ok(status_of(
-            finished.quarantined + finished.unmet.len() as u64,
-        ))
+        let unmade = finished.unmet.len() + finished.not_made.len();
+        Ok(status_of(finished.quarantined + unmade as u64))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the user sees: a bar on a terminal, lines otherwise, JSON for programs.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 use serde_json::json;
 use springtide_migrate::copy::{CopyReport, Event, FilesReport, Progress};
 use springtide_migrate::follow::{Ended, FinishStep, Finished, Lag};
-use springtide_migrate::plan::Plan;
+use springtide_migrate::plan::{DoubtKind, Plan};
 use springtide_migrate::steps::Status;
 use springtide_migrate::verify::{VerifyEvent, VerifyReport};
 use tokio::sync::mpsc;
@@ -21,6 +21,18 @@ use super::options::Format;
 const WAITING: usize = 64;
 /// How often a line of progress is written where there is no terminal.
 const LINES: Duration = Duration::from_secs(5);
+
+/// Doubts that are shown before they are carried out; `plan` shows all of them.
+const MOST_DOUBTS: usize = 8;
+
+/// Prints to standard output. A reader that has gone, such as `head`, is no error.
+pub(super) fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
 
 /// Where things are shown.
 #[derive(Clone)]
@@ -54,7 +66,8 @@ impl Show {
 
     fn object(&self, value: &serde_json::Value) {
         if self.json {
-            println!("{value}");
+            // Nobody is told less by a migration that goes on when its reader does not.
+            let _ = print(&format!("{value}\n"));
         }
     }
 
@@ -64,8 +77,19 @@ impl Show {
             "event": "planned", "tables": plan.tables.len(),
             "doubts": plan.doubts, "skipped": plan.skipped,
         }));
-        for doubt in &plan.doubts {
+        // Rows that will not arrive are never left out.
+        let (lossy, others): (Vec<_>, Vec<_>) = plan
+            .doubts
+            .iter()
+            .partition(|doubt| doubt.kind == DoubtKind::Quarantine);
+        for doubt in lossy.iter().chain(others.iter().take(MOST_DOUBTS)) {
             self.line(&format!("doubt: {doubt}"));
+        }
+        if others.len() > MOST_DOUBTS {
+            self.line(&format!(
+                "and {} doubts more, in which all rows arrive; `tide migrate plan` shows them all",
+                others.len() - MOST_DOUBTS
+            ));
         }
         for skipped in &plan.skipped {
             self.line(&format!("left out: {skipped}"));
@@ -143,7 +167,8 @@ impl Show {
                     HumanCount(rows)
                 ));
             }
-            Event::NotMade { name, problem } => self.line(&format!("not made: {name}: {problem}")),
+            // What could not be made is told at the end of the copy.
+            Event::NotMade { .. } => {}
             Event::Note(note) => self.line(&note),
         }
     }
@@ -168,6 +193,9 @@ impl Show {
         if quarantined > 0 {
             self.line("see: SELECT table_name, key, column_name, reason FROM springtide_migrate.quarantine");
         }
+        for (name, problem) in &report.not_made {
+            self.line(&format!("not made: {name}: {problem}"));
+        }
     }
 
     pub(super) fn written(&self, report: &FilesReport, folder: &Path) {
@@ -188,8 +216,9 @@ impl Show {
         }
         self.line(&format!("run them with: {run} postgres://…"));
         self.line(
-            "all is one transaction; rows that are refused are in springtide_files.quarantine then, \
-             those too that break a key, a check or a foreign key, which only the server finds",
+            "the rows are one transaction; those that are refused are in springtide_files.quarantine then, \
+             those too that break a key, a check or a foreign key, which only the server finds; \
+             what cannot be made is in springtide_files.not_made, and psql's exit status is then 3",
         );
     }
 
@@ -240,9 +269,13 @@ impl Show {
         }
         if report.is_equal() {
             self.line(&format!(
-                "verified: {} rows in {} tables are equal{}",
+                "verified: {} rows in {} tables are equal{}{}",
                 HumanCount(rows - quarantined.min(rows)),
                 report.tables.len(),
+                match report.unread() {
+                    0 => String::new(),
+                    rows => format!(", {} rows were not read", HumanCount(rows)),
+                },
                 if quarantined > 0 {
                     format!(", {} are in quarantine", HumanCount(quarantined))
                 } else {
@@ -332,27 +365,27 @@ impl Show {
 
     pub(super) fn status(&self, status: &Status) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(status)?);
+            print(&format!("{}\n", serde_json::to_string(status)?))?;
             return Ok(());
         }
-        println!("source:      {}", status.source);
-        println!("target:      schema {} of {}", status.schema, status.target);
-        println!(
-            "phase:       {}",
-            status
-                .phase
-                .as_deref()
-                .unwrap_or("nothing is known of this migration")
-        );
-        println!("tables:      {}", status.tables);
+        let phase = status.phase.as_deref();
+        let mut lines = vec![
+            format!("source:      {}", status.source),
+            format!("target:      schema {} of {}", status.schema, status.target),
+            format!(
+                "phase:       {}",
+                phase.unwrap_or("nothing is known of this migration")
+            ),
+            format!("tables:      {}", status.tables),
+        ];
         for (table, rows) in &status.quarantined {
-            println!("quarantined: {rows} rows of {table}");
+            lines.push(format!("quarantined: {rows} rows of {table}"));
         }
-        match status.waiting {
-            Some(waiting) => println!("recorded:    yes, {waiting} changes wait to be replayed"),
-            None => println!("recorded:    no"),
-        }
-        Ok(())
+        lines.push(match status.waiting {
+            Some(waiting) => format!("recorded:    yes, {waiting} changes wait to be replayed"),
+            None => "recorded:    no".to_owned(),
+        });
+        Ok(print(&format!("{}\n", lines.join("\n")))?)
     }
 }
 
