@@ -252,6 +252,14 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
     let database = server.database();
     let folder = tempfile::tempdir().unwrap();
     let file = large(&folder);
+    Connection::open(&file)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE owners (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO owners VALUES (1, 0), (2, 0);
+             CREATE TABLE things (id INTEGER PRIMARY KEY, owner INTEGER REFERENCES owners ON DELETE CASCADE);
+             INSERT INTO things VALUES (1, 1), (2, 1), (3, 2);",
+        )
+        .unwrap();
     let places = Places::parse(&file.to_string_lossy(), &database.socket_url(), "public").unwrap();
     let (events, mut received) = mpsc::channel(16);
     let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
@@ -309,7 +317,7 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
         .to_string();
     assert!(error.contains("run the same command again"), "{error}");
     writer
-        .execute_batch("INSERT INTO facts (name) VALUES ('after all')")
+        .execute_batch("INSERT INTO facts (name) VALUES ('after all'); UPDATE owners SET n = 1")
         .expect("the source is open again");
     let finished = steps::finish(&places, &FinishOptions::default(), |_| {})
         .await
@@ -325,6 +333,11 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
     assert_eq!(
         database.sql("SELECT (SELECT count(*) FROM facts), (SELECT count(*) FROM pairs), (SELECT round(sum(ratio)) FROM facts WHERE id % 10 < 4)"),
         format!("{}|{}|{}", expected.0, expected.1, expected.2.round())
+    );
+    // Owners were replayed after foreign keys had been made once.
+    assert_eq!(
+        database.sql("SELECT (SELECT sum(n) FROM owners), (SELECT count(*) FROM things)"),
+        "2|3"
     );
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::replay::{Replay, Round};
-use super::{FollowError, change_log, completion};
+use super::{FollowError, Stage, change_log, completion, position};
 use crate::connection::{Reason, Session, Target};
 use crate::state::{self, Migration, Phase};
 
@@ -68,6 +68,22 @@ pub async fn begin(
     completion::run_together(session, &guards, "making the target ready to be followed").await?;
     replay.retry_quarantined(session).await?;
     Ok(state::set_phase(session, migration.id, Phase::Following).await?)
+}
+
+/// Takes back what a cut-over that was killed has left in the target: with its foreign keys in place,
+/// replay of a parent would delete the children.
+///
+/// # Errors
+/// When PostgreSQL fails.
+pub async fn take_back_switch(session: &Session, migration: &Migration) -> Result<(), FollowError> {
+    let at = position::find(session, migration.id).await?;
+    if at.is_some_and(|at| at.stage == Stage::Switching) {
+        let guards = completion::remove_guards(&migration.plan);
+        completion::run_together(session, &guards, "taking back a cut-over that was killed")
+            .await?;
+        position::set_stage(session, migration.id, Stage::Following).await?;
+    }
+    Ok(())
 }
 
 /// Follows until told to end; `tell` hears of the lag a few times a second.

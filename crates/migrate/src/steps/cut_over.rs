@@ -28,6 +28,7 @@ pub async fn follow(
     let _lock = RunLock::take(&places.target, &places.source_name(), &places.schema).await?;
     let mut replay = open(places, &session, &migration).await?;
     following::ask_to_stop(&session, migration.id, false).await?;
+    following::take_back_switch(&session, &migration).await?;
     if migration.phase != Phase::Following {
         follow::begin(&session, &migration, &mut replay).await?;
     }
@@ -47,6 +48,7 @@ pub async fn finish(
     let migration = places.find_existing(&session).await?;
     let _lock = take_over(places, &session, &migration).await?;
     let mut replay = open(places, &session, &migration).await?;
+    following::take_back_switch(&session, &migration).await?;
     if migration.phase < Phase::Following {
         follow::begin(&session, &migration, &mut replay).await?;
     }

@@ -31,16 +31,15 @@ impl Pooler {
             .port();
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("pgbouncer.ini");
+        // `any` forgets who asks: each database is entered as the test server's superuser.
         let text = format!(
-            "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\nadmin_users = {}\n{}\n",
+            "[databases]\n* = host={} port={} user={}\n\
+             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{}\n",
             database.socket_folder().display(),
             database.port(),
             postgres::USER,
             settings.join("\n")
-        )
-        // `any` forgets who asks: each database is entered as the test server's superuser.
-        .replace("port=", &format!("user={} port=", postgres::USER));
+        );
         std::fs::write(&config, text).expect("its settings");
         let mut command = match Account::of_the_server() {
             None => Command::new(&program),
