@@ -136,7 +136,7 @@ impl Show {
                 self.bar.set_position(progress.rows);
                 self.bar.set_message(words(&progress));
                 let is_due = told.is_none_or(|at| at.elapsed() >= LINES);
-                if self.bar.is_hidden() && is_due {
+                if self.bar.is_hidden() && is_due && progress.rows > 0 {
                     *told = Some(Instant::now());
                     self.line(&words(&progress));
                 }
