@@ -14,6 +14,7 @@ mod failure;
 mod files;
 mod pooler;
 mod settings;
+mod string;
 mod tls;
 
 pub use environment::Environment;

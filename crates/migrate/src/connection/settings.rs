@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::failure::ConnectionError;
 use super::files;
+use super::string::{parse_keywords, parse_url};
 
 /// Everything that a connection needs to know.
 #[derive(Clone)]
@@ -200,7 +201,7 @@ const REFUSED: &[&str] = &[
     "replication",
 ];
 
-type Options = BTreeMap<String, String>;
+pub(super) type Options = BTreeMap<String, String>;
 
 impl Settings {
     /// Reads a connection string: a URL (`postgres://` or `postgresql://`) or libpq's keywords
@@ -436,7 +437,7 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-fn invalid(message: String) -> ConnectionError {
+pub(super) fn invalid(message: String) -> ConnectionError {
     ConnectionError::Settings(message)
 }
 
@@ -446,7 +447,7 @@ fn bad_value(option: &str, value: &str, allowed: &str) -> ConnectionError {
     ))
 }
 
-fn check_known(option: &str) -> Result<(), ConnectionError> {
+pub(super) fn check_known(option: &str) -> Result<(), ConnectionError> {
     if OPTIONS.iter().any(|(known, _)| *known == option) {
         return Ok(());
     }
@@ -566,162 +567,6 @@ fn default_socket_folder() -> PathBuf {
     } else {
         PathBuf::from("/tmp")
     }
-}
-
-/// Reads `keyword = value` pairs; values with spaces stand in single quotes, and a backslash takes the
-/// next character as it is.
-fn parse_keywords(text: &str) -> Result<Options, ConnectionError> {
-    let mut options = Options::new();
-    let mut rest = text.trim_start();
-    // A plain name is a database, as psql takes it.
-    if !rest.is_empty() && !rest.contains('=') {
-        options.insert("dbname".to_owned(), rest.trim_end().to_owned());
-        return Ok(options);
-    }
-    while !rest.is_empty() {
-        let Some((keyword, after)) = rest.split_once('=') else {
-            return Err(invalid(format!(
-                "in the connection string, {:?} has no value; write keyword=value",
-                rest.trim_end()
-            )));
-        };
-        let keyword = keyword.trim();
-        check_known(keyword)?;
-        let after = after.trim_start();
-        let quoted = after.starts_with('\'');
-        let mut characters = after.char_indices().skip(usize::from(quoted)).peekable();
-        let mut value = String::new();
-        let mut end = None;
-        while let Some((position, character)) = characters.next() {
-            match character {
-                '\\' => value.extend(characters.next().map(|(_, next)| next)),
-                '\'' if quoted => {
-                    end = Some(position + 1);
-                    break;
-                }
-                space if !quoted && space.is_ascii_whitespace() => {
-                    end = Some(position);
-                    break;
-                }
-                other => value.push(other),
-            }
-        }
-        if quoted && end.is_none() {
-            return Err(invalid(format!(
-                "in the connection string, the value of {keyword} lacks its closing quote"
-            )));
-        }
-        options.insert(keyword.to_owned(), value);
-        rest = after[end.unwrap_or(after.len())..].trim_start();
-    }
-    Ok(options)
-}
-
-/// Reads `postgresql://user:password@host:port,host:port/database?option=value&…`.
-fn parse_url(text: &str) -> Result<Options, ConnectionError> {
-    let mut options = Options::new();
-    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
-    let (rest, query) = rest
-        .split_once('?')
-        .map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    let (authority, database) = rest
-        .split_once('/')
-        .map_or((rest, None), |(authority, database)| {
-            (authority, Some(database))
-        });
-    let (user, hosts) = authority
-        .split_once('@')
-        .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
-    if let Some(user) = user {
-        let (user, password) = user
-            .split_once(':')
-            .map_or((user, None), |(user, password)| (user, Some(password)));
-        if !user.is_empty() {
-            options.insert("user".to_owned(), decode(user)?);
-        }
-        if let Some(password) = password.filter(|password| !password.is_empty()) {
-            options.insert("password".to_owned(), decode(password)?);
-        }
-    }
-    let (mut names, mut ports) = (Vec::new(), Vec::new());
-    for host in hosts.split(',') {
-        let (name, port) = if let Some(inner) = host.strip_prefix('[') {
-            let Some((address, after)) = inner.split_once(']') else {
-                return Err(invalid(format!(
-                    "in the URL, the address {host:?} lacks its closing bracket"
-                )));
-            };
-            match after.strip_prefix(':') {
-                Some(port) => (address, port),
-                None if after.is_empty() => (address, ""),
-                None => {
-                    return Err(invalid(format!(
-                        "in the URL, {after:?} stands behind the address {address}; a port begins with a colon"
-                    )));
-                }
-            }
-        } else {
-            host.split_once(':').unwrap_or((host, ""))
-        };
-        names.push(decode(name)?);
-        ports.push(decode(port)?);
-    }
-    if names.iter().any(|name| !name.is_empty()) {
-        options.insert("host".to_owned(), names.join(","));
-    }
-    if ports.iter().any(|port| !port.is_empty()) {
-        options.insert("port".to_owned(), ports.join(","));
-    }
-    if let Some(database) = database.filter(|database| !database.is_empty()) {
-        options.insert("dbname".to_owned(), decode(database)?);
-    }
-    for pair in query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .filter(|pair| !pair.is_empty())
-    {
-        let Some((option, value)) = pair.split_once('=') else {
-            return Err(invalid(format!(
-                "in the URL, the option {pair:?} has no value; write option=value"
-            )));
-        };
-        let (option, value) = (decode(option)?, decode(value)?);
-        // What JDBC's URLs say.
-        if option == "ssl" && value == "true" {
-            options.insert("sslmode".to_owned(), "require".to_owned());
-            continue;
-        }
-        check_known(&option)?;
-        options.insert(option, value);
-    }
-    Ok(options)
-}
-
-/// Undoes percent encoding. A plus sign is itself, as in libpq.
-fn decode(text: &str) -> Result<String, ConnectionError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first != b'%' {
-            bytes.push(first);
-            rest = after;
-            continue;
-        }
-        let byte = after
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            .filter(|&byte| byte != 0);
-        let Some(byte) = byte else {
-            return Err(invalid(format!(
-                "in the URL, {text:?} holds a percent sign without two hexadecimal digits (and not 00); write % as %25"
-            )));
-        };
-        bytes.push(byte);
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| invalid(format!("in the URL, {text:?} is not UTF-8 once decoded")))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! has not decided. Expressions in it are PostgreSQL text already; what could not be translated is
 //! in [`Plan::skipped`] with its reason and line.
 
+mod columns;
 mod conversion;
 mod decide;
 mod doubt;

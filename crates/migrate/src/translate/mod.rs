@@ -12,11 +12,14 @@ mod dates;
 mod expression;
 mod from;
 mod function;
+mod group;
 mod pattern;
+mod raise;
 mod select;
 mod sql;
 mod trigger;
 mod types;
+mod window;
 
 pub(crate) use catalog::{Catalog, CatalogColumn, Relation};
 pub(crate) use sql::{Sql, Ty};
