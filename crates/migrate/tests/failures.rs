@@ -3,8 +3,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -65,6 +66,41 @@ async fn kill(database: &Database, statement: &str) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("no session ran {statement}");
+}
+
+/// A lock on a table, which keeps whoever needs it where he is; it ends when it is dropped.
+struct HeldLock(Child);
+
+impl HeldLock {
+    fn on(database: &Database, table: &str) -> Self {
+        let mut holder = database
+            .psql()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql starts");
+        let mut input = holder.stdin.take().expect("its input");
+        write!(
+            input,
+            "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;\n\\echo locked\n"
+        )
+        .expect("psql reads");
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().expect("its output"))
+            .read_line(&mut said)
+            .expect("psql answers");
+        assert_eq!(said.trim(), "locked");
+        // The transaction ends with the input.
+        holder.stdin = Some(input);
+        Self(holder)
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A file system of a given size, seen by everybody.
@@ -161,13 +197,16 @@ async fn a_session_killed_in_copy_or_verification_is_told_and_the_next_run_goes_
     let folder = tempfile::tempdir().unwrap();
     let file = large(&folder);
     let url = database.socket_url();
-    // A worker, the holder of the lock, all of them.
-    for statement in ["COPY%", "SAVEPOINT fence%", "%"] {
+    // Workers with rows that are not committed, the holder of the migration's lock, all of them.
+    for statement in ["UPDATE springtide_migrate.piece%", "SAVEPOINT fence%", "%"] {
         let copying = {
             let (url, file) = (url.clone(), file.clone());
             tokio::spawn(async move { run_copy(&url, &file, &small_chunks()).await })
         };
+        has_rows(&database).await;
+        let lock = HeldLock::on(&database, "springtide_migrate.piece");
         kill(&database, statement).await;
+        drop(lock);
         let error = copying.await.unwrap().unwrap_err().to_string();
         assert!(
             error.contains("run the same command again to resume"),
@@ -177,6 +216,7 @@ async fn a_session_killed_in_copy_or_verification_is_told_and_the_next_run_goes_
     expect_resumed(&database, &file).await;
 
     let report = run_copy(&url, &file, &options()).await.unwrap();
+    let lock = HeldLock::on(&database, "facts");
     let verifying = {
         let (url, file, report) = (url.clone(), file.clone(), report.clone());
         let options = VerifyOptions {
@@ -185,7 +225,8 @@ async fn a_session_killed_in_copy_or_verification_is_told_and_the_next_run_goes_
         };
         tokio::spawn(async move { try_verify(&url, &file, &report, &options).await })
     };
-    kill(&database, "SELECT count(*), coalesce(sum(h)%").await;
+    kill(&database, "SELECT count(*), coalesce(sum(h)%facts%").await;
+    drop(lock);
     let error = verifying.await.unwrap().unwrap_err().to_string();
     assert!(
         error.contains("while verifying table") && error.contains("run the same command again"),
@@ -210,6 +251,8 @@ async fn a_crash_of_the_server_is_told_and_the_next_run_goes_on() {
         tokio::spawn(async move { run_copy(&url, &file, &small_chunks()).await })
     };
     has_rows(&database).await;
+    // It holds until the server goes.
+    let _lock = HeldLock::on(&database, "springtide_migrate.piece");
     let mut while_down = Ok(());
     server.restart(|| {
         while_down = tokio::task::block_in_place(|| {
