@@ -1,4 +1,4 @@
-//! Built-in objects that a context gets only when something is loaded that can name them.
+//! Built-in objects and globals that a context gets only when something is loaded that can name them.
 //!
 //! All of JavaScript's built-in objects take 53 KB a context, half of them for things that few
 //! scripts ever mention. A module that names one of these brings its group with it, before its code
@@ -73,12 +73,40 @@ const GROUPS: [Group; 7] = [
     },
 ];
 
-/// Names by which a script can come to any other.
-const WAYS_TO_ALL: &[&str] = &["globalThis", "global", "self", "window", "eval", "Function"];
+/// The program's own modules that define globals, and which.
+const DEFINING: [(&str, &[&str]); 3] = [
+    ("springtide:console", &["console"]),
+    (
+        "springtide:timer-globals",
+        &["setTimeout", "setInterval", "clearTimeout", "clearInterval"],
+    ),
+    (
+        "springtide:globals",
+        &[
+            "open",
+            "require",
+            "crypto",
+            "TextEncoder",
+            "TextDecoder",
+            "queueMicrotask",
+        ],
+    ),
+];
 
-/// The groups that a module needs, one bit each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Needs(u8);
+/// Names by which a script can come to any other.
+const WAYS_TO_ALL: &[&str] = &[
+    "globalThis",
+    "global",
+    "self",
+    "window",
+    "eval",
+    "Function",
+    "require",
+];
+
+/// What a module needs, one bit for each of [`GROUPS`] and then for each of [`DEFINING`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs(u16);
 
 // === impl Needs ===
 
@@ -87,8 +115,10 @@ impl Needs {
     pub(super) fn of_builtin(source: &str) -> Self {
         let mut needs = 0;
         for word in words(source) {
-            for (bit, group) in GROUPS.iter().enumerate() {
-                if group.names.contains(&word) {
+            let groups = GROUPS.iter().map(|group| group.names);
+            let names = groups.chain(DEFINING.iter().map(|(_, names)| *names));
+            for (bit, names) in names.enumerate() {
+                if names.contains(&word) {
                     needs |= 1 << bit;
                 }
             }
@@ -102,12 +132,33 @@ impl Needs {
             || source.contains(".constructor")
             || words(source).any(|word| WAYS_TO_ALL.contains(&word));
         if to_all {
-            return Self(u8::MAX);
+            return Self::ALL;
         }
         Self::of_builtin(source)
     }
 
-    /// Adds to a context what is not there yet.
+    /// All that there is.
+    pub(super) const ALL: Self = Self(u16::MAX);
+
+    /// What this one or that one needs.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The modules that define the globals among it.
+    pub(super) fn defining(self) -> impl Iterator<Item = &'static str> {
+        (GROUPS.len()..)
+            .zip(DEFINING)
+            .filter(move |(bit, _)| self.0 & (1 << bit) != 0)
+            .map(|(_, (module, _))| module)
+    }
+
+    /// True for a module that defines globals.
+    pub(super) fn defines(module: &str) -> bool {
+        DEFINING.iter().any(|(defining, _)| *defining == module)
+    }
+
+    /// Adds to a context the built-in objects that are not there yet.
     ///
     /// # Errors
     ///
@@ -149,9 +200,10 @@ mod tests {
             ("new Date()", Needs(1)),
             ("x = new Map([[1, new Set()]])", Needs(2)),
             ("new Uint8Array(3)", Needs(4)),
-            ("globalThis[name]", Needs(u8::MAX)),
-            ("new \\u0044ate()", Needs(u8::MAX)),
-            ("(() => {}).constructor('return this')", Needs(u8::MAX)),
+            ("globalThis[name]", Needs::ALL),
+            ("console.log(1)", Needs(1 << GROUPS.len())),
+            ("new \\u0044ate()", Needs::ALL),
+            ("(() => {}).constructor('return this')", Needs::ALL),
         ] {
             assert_eq!(Needs::of_script(source), needs, "{source}");
         }

@@ -16,6 +16,12 @@ use super::sys::load_bytecode;
 /// Modules that ship with the program: name, source.
 const BUILTIN: &[(&str, &str)] = &[
     ("springtide:runtime", include_str!("modules/runtime.js")),
+    ("springtide:console", include_str!("modules/console.js")),
+    (
+        "springtide:timer-globals",
+        include_str!("modules/timer-globals.js"),
+    ),
+    ("springtide:globals", include_str!("modules/globals.js")),
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
     ("springtide:forms", include_str!("modules/forms.js")),
@@ -80,6 +86,23 @@ impl Modules {
     pub(super) fn complete(&self) {
         self.complete
             .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The modules that define the globals that the script names; all of them until it was loaded,
+    /// since nobody knows before.
+    pub(super) fn defining_globals(&self) -> impl Iterator<Item = &'static str> {
+        let needs = if self.complete.load(std::sync::atomic::Ordering::Relaxed) {
+            let compiled = self.compiled.lock();
+            compiled
+                .iter()
+                .filter(|(name, _)| !Needs::defines(name))
+                .fold(Needs::default(), |needs, (_, module)| {
+                    needs.and(module.needs)
+                })
+        } else {
+            Needs::ALL
+        };
+        needs.defining()
     }
 
     /// The module of this name, compiled at the first call.

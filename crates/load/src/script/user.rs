@@ -241,21 +241,17 @@ impl Engine {
             .map_err(|error| Thrown::new(&error.to_string()))?;
         let exports = sys::with_context(&context, |ctx| {
             host.install(ctx).catch(ctx).map_err(Thrown::from)?;
-            let prelude = shared
-                .modules
-                .load(ctx, "springtide:runtime")
-                .and_then(Module::eval)
-                .catch(ctx)
-                .map_err(Thrown::from)?;
-            host.finish(ctx, &prelude.1)?;
-            let entry = shared
-                .modules
-                .load(ctx, &shared.entry)
-                .and_then(Module::eval)
-                .catch(ctx)
-                .map_err(Thrown::from)?;
-            let (module, evaluated) = entry;
-            host.finish(ctx, &evaluated)?;
+            let run = |name: &str| {
+                let loaded = shared.modules.load(ctx, name).and_then(Module::eval);
+                let (module, evaluated) = loaded.catch(ctx).map_err(Thrown::from)?;
+                host.finish(ctx, &evaluated)?;
+                Ok::<_, Thrown>(module)
+            };
+            run("springtide:runtime")?;
+            for name in shared.modules.defining_globals() {
+                run(name)?;
+            }
+            let module = run(&shared.entry)?;
             let exports = module.namespace().catch(ctx).map_err(Thrown::from)?;
             Ok::<_, Thrown>(Persistent::save(ctx, exports))
         });
