@@ -130,6 +130,8 @@ impl Needs {
     pub(super) fn of_script(source: &str) -> Self {
         let to_all = source.contains("\\u")
             || source.contains(".constructor")
+            // What is imported later may name anything.
+            || source.contains("import(")
             || words(source).any(|word| WAYS_TO_ALL.contains(&word));
         if to_all {
             return Self::ALL;
@@ -201,6 +203,7 @@ mod tests {
             ("x = new Map([[1, new Set()]])", Needs(2)),
             ("new Uint8Array(3)", Needs(4)),
             ("globalThis[name]", Needs::ALL),
+            ("await import('k6/ws')", Needs::ALL),
             ("console.log(1)", Needs(1 << GROUPS.len())),
             ("new \\u0044ate()", Needs::ALL),
             ("(() => {}).constructor('return this')", Needs::ALL),
