@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use springtide_machinery::clock::Clock;
 use springtide_metrics::promql::SeriesSource;
 use springtide_metrics::series_store::{Labels, Matcher};
-use springtide_metrics::tsdb::{AppendError, LimitKind, Limits, Options, Tsdb};
+use springtide_metrics::tsdb::{AppendError, LimitKind, Limits, Metadata, Options, Tsdb};
 
 const HOUR: i64 = 3_600_000;
 
@@ -106,6 +106,29 @@ fn what_was_committed_is_there_after_a_restart() {
     assert_eq!(database.stats().counters.corruptions, 0);
     fill(&database, &["a"], (500..501).map(|at| at * 1000));
     assert_eq!(count(&database), 1001);
+}
+
+#[test]
+fn what_metrics_are_is_known_after_a_restart_while_they_have_series() {
+    let folder = tempfile::tempdir().expect("folder");
+    let counter = Metadata {
+        kind: "counter".to_owned(),
+        help: "Requests \"so far\"\nof all.".to_owned(),
+        unit: String::new(),
+    };
+    {
+        let database = open(folder.path(), options());
+        fill(&database, &["a"], [1000].into_iter());
+        database.set_metadata("m", counter.clone());
+        database.set_metadata("gone", counter.clone());
+        database.flush().expect("written");
+    }
+    let known = open(folder.path(), options()).metadata(None);
+    assert_eq!(known, [("m".to_owned(), counter)]);
+    fs::write(folder.path().join("metadata.json"), "{").expect("written");
+    let database = open(folder.path(), options());
+    assert_eq!(database.metadata(None), []);
+    assert_eq!(count(&database), 1);
 }
 
 #[test]

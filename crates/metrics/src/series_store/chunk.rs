@@ -17,10 +17,43 @@ pub struct Sample {
 /// Samples a full chunk holds.
 pub(crate) const SAMPLES_IN_FULL: u16 = 120;
 
-/// No position of meaningful bits was written yet.
-const NO_LEADING: u8 = 0xff;
+/// What naming a window takes.
+pub(super) const WINDOW_BITS: u32 = 5 + 6;
 
-/// Up to 120 samples, compressed, in the order of time.
+/// Which bits of a value's difference from the one before are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Bits left out before them.
+    leading: u8,
+    /// Bits left out behind them.
+    trailing: u8,
+}
+
+impl Window {
+    /// The smallest one that holds a difference; none where there is no difference.
+    pub(super) fn of(difference: u64) -> Option<Window> {
+        (difference != 0).then(|| Window {
+            // The format has five bits for it.
+            leading: (difference.leading_zeros() as u8).min(31),
+            trailing: difference.trailing_zeros() as u8,
+        })
+    }
+
+    /// The smallest one that holds two.
+    pub(super) fn with(self, other: Window) -> Window {
+        Window {
+            leading: self.leading.min(other.leading),
+            trailing: self.trailing.min(other.trailing),
+        }
+    }
+
+    /// How many bits it has.
+    pub(super) fn bits(self) -> u32 {
+        64 - u32::from(self.leading) - u32::from(self.trailing)
+    }
+}
+
+/// Samples, compressed, in the order of time: up to 120 that come one by one, more of those that are [packed](super::pack).
 #[derive(Debug, Clone)]
 pub struct Chunk {
     bytes: Vec<u8>,
@@ -29,8 +62,8 @@ pub struct Chunk {
     first_time: i64,
     last: Sample,
     delta: u64,
-    leading: u8,
-    trailing: u8,
+    /// Named last.
+    window: Option<Window>,
 }
 
 impl Chunk {
@@ -42,8 +75,7 @@ impl Chunk {
             first_time: first.time,
             last: first,
             delta: 0,
-            leading: NO_LEADING,
-            trailing: 0,
+            window: None,
         };
         let zigzag = (first.time << 1) ^ (first.time >> 63);
         chunk.write_varint(zigzag as u64);
@@ -106,6 +138,13 @@ impl Chunk {
 
     /// Adds a sample newer than the last one; there must be room.
     pub(crate) fn push(&mut self, sample: Sample) {
+        let needed = Window::of(self.last.value.to_bits() ^ sample.value.to_bits());
+        let fits = |window: &Window| needed.is_some_and(|needed| window.with(needed) == *window);
+        self.push_in(sample, self.window.filter(fits).or(needed));
+    }
+
+    /// As [`Chunk::push`], with the window to write the value in; none where it is the same as the value before.
+    pub(super) fn push_in(&mut self, sample: Sample, window: Option<Window>) {
         debug_assert!(
             sample.time > self.last.time,
             "samples come in the order of time"
@@ -117,7 +156,7 @@ impl Chunk {
         } else {
             self.write_delta_change(delta.wrapping_sub(self.delta) as i64);
         }
-        self.write_xor(sample.value);
+        self.write_difference(sample.value, window);
         self.delta = delta;
         self.last = sample;
         self.bytes[..2].copy_from_slice(&(count + 1).to_be_bytes());
@@ -161,30 +200,23 @@ impl Chunk {
         }
     }
 
-    fn write_xor(&mut self, value: f64) {
-        let xor = value.to_bits() ^ self.last.value.to_bits();
-        if xor == 0 {
+    fn write_difference(&mut self, value: f64, window: Option<Window>) {
+        let Some(window) = window else {
+            debug_assert_eq!(value.to_bits(), self.last.value.to_bits(), "no window");
             self.write_bits(0, 1);
             return;
+        };
+        if self.window == Some(window) {
+            self.write_bits(0b10, 2);
+        } else {
+            self.window = Some(window);
+            self.write_bits(0b11, 2);
+            self.write_bits(u64::from(window.leading), 5);
+            // 64 bits are written as 0, which cannot occur otherwise.
+            self.write_bits(u64::from(window.bits()), 6);
         }
-        self.write_bits(1, 1);
-        // The position has five bits.
-        let leading = (xor.leading_zeros() as u8).min(31);
-        let trailing = xor.trailing_zeros() as u8;
-        if self.leading != NO_LEADING && leading >= self.leading && trailing >= self.trailing {
-            self.write_bits(0, 1);
-            let meaningful = 64 - self.leading - self.trailing;
-            self.write_bits(xor >> self.trailing, meaningful);
-            return;
-        }
-        self.leading = leading;
-        self.trailing = trailing;
-        let meaningful = 64 - leading - trailing;
-        self.write_bits(1, 1);
-        self.write_bits(u64::from(leading), 5);
-        // 64 meaningful bits are written as 0, which cannot occur otherwise.
-        self.write_bits(u64::from(meaningful), 6);
-        self.write_bits(xor >> trailing, meaningful);
+        let difference = value.to_bits() ^ self.last.value.to_bits();
+        self.write_bits(difference >> window.trailing, window.bits() as u8);
     }
 
     /// Writes the lowest bits of a number, the highest of them first.
@@ -221,7 +253,7 @@ struct Bits<'a> {
     bytes: &'a [u8],
     /// The next byte to take into the buffer.
     next: usize,
-    /// Bits that were taken, from the highest on; the rest is zero.
+    /// Bits that were taken, from the highest on. Behind them are zeros, or bits that are yet to be counted.
     buffer: u64,
     /// How many bits the buffer holds.
     held: u8,
@@ -229,17 +261,22 @@ struct Bits<'a> {
 
 impl Bits<'_> {
     /// Fills the buffer with at least 56 bits, or with all that are left.
+    #[inline]
     fn fill(&mut self) {
         let rest = &self.bytes[self.next..];
-        if let Some(eight) = rest.first_chunk::<8>() {
-            let taken = (63 - self.held) / 8;
-            // The bits beyond the whole bytes that are taken are not counted, and taken again.
-            self.buffer |= (u64::from_be_bytes(*eight) >> self.held) & mask(self.held + 8 * taken);
-            self.next += usize::from(taken);
-            self.held += 8 * taken;
+        let Some(eight) = rest.first_chunk::<8>() else {
+            self.fill_from_tail();
             return;
-        }
-        for byte in rest {
+        };
+        // Bits of a byte that has no room as a whole are not counted; the next time puts them in the same place.
+        self.buffer |= u64::from_be_bytes(*eight) >> self.held;
+        self.next += usize::from((63 - self.held) / 8);
+        self.held |= 56;
+    }
+
+    #[cold]
+    fn fill_from_tail(&mut self) {
+        for byte in &self.bytes[self.next..] {
             if self.held > 56 {
                 return;
             }
@@ -249,17 +286,31 @@ impl Bits<'_> {
         }
     }
 
+    /// Takes a zero, if one comes next.
+    #[inline]
+    fn take_zero(&mut self) -> bool {
+        if self.held == 0 {
+            self.fill();
+        }
+        let is_zero = self.held > 0 && self.buffer >> 63 == 0;
+        if is_zero {
+            self.buffer <<= 1;
+            self.held -= 1;
+        }
+        is_zero
+    }
+
     /// Reads up to 64 bits.
     #[inline]
     fn read(&mut self, count: u8) -> Option<u64> {
-        if count > 32 {
+        if count > 56 {
             let high = self.read_few(count - 32)?;
             return Some(high << 32 | self.read_few(32)?);
         }
         self.read_few(count)
     }
 
-    /// Reads 1 to 32 bits, or none.
+    /// Reads up to 56 bits.
     #[inline]
     fn read_few(&mut self, count: u8) -> Option<u64> {
         if self.held < count {
@@ -292,14 +343,6 @@ impl Bits<'_> {
         self.held -= read;
         Some(ones)
     }
-}
-
-/// The highest bits set.
-fn mask(count: u8) -> u64 {
-    if count == 0 {
-        return 0;
-    }
-    u64::MAX << (64 - count)
 }
 
 /// Decompresses a chunk. Bytes that are cut short end it early; it never panics.
@@ -358,7 +401,15 @@ impl<'a> Samples<'a> {
         None
     }
 
+    #[inline]
     fn read_delta_change(&mut self) -> Option<i64> {
+        if self.bits.take_zero() {
+            return Some(0);
+        }
+        self.read_other_delta_change()
+    }
+
+    fn read_other_delta_change(&mut self) -> Option<i64> {
         let bits = match self.bits.read_ones()? {
             0 => return Some(0),
             1 => 14,
@@ -372,11 +423,14 @@ impl<'a> Samples<'a> {
         Some(if raw > half { raw - (half << 1) } else { raw })
     }
 
+    #[inline]
     fn read_xor(&mut self) -> Option<f64> {
-        if self.read_bits(1)? == 0 {
+        if self.bits.take_zero() {
             return Some(self.last.value);
         }
-        if self.read_bits(1)? == 1 {
+        self.read_bits(1)?;
+        if !self.bits.take_zero() {
+            self.read_bits(1)?;
             self.leading = self.read_bits(5)? as u8;
             let meaningful = match self.read_bits(6)? as u8 {
                 0 => 64,
@@ -389,22 +443,33 @@ impl<'a> Samples<'a> {
         Some(f64::from_bits(self.last.value.to_bits() ^ xor))
     }
 
+    #[inline]
     fn read_sample(&mut self) -> Option<Sample> {
+        if self.read < 2 {
+            return self.read_one_of_the_first();
+        }
+        let change = self.read_delta_change()?;
+        self.delta = self.delta.wrapping_add(change as u64);
+        self.read_after_delta()
+    }
+
+    #[inline]
+    fn read_after_delta(&mut self) -> Option<Sample> {
+        let time = self.last.time.wrapping_add(self.delta as i64);
+        let value = self.read_xor()?;
+        Some(Sample { time, value })
+    }
+
+    #[cold]
+    fn read_one_of_the_first(&mut self) -> Option<Sample> {
         if self.read == 0 {
             let zigzag = self.read_varint()?;
             let time = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
             let value = f64::from_bits(self.read_bits(64)?);
             return Some(Sample { time, value });
         }
-        self.delta = if self.read == 1 {
-            self.read_varint()?
-        } else {
-            let change = self.read_delta_change()?;
-            self.delta.wrapping_add(change as u64)
-        };
-        let time = self.last.time.wrapping_add(self.delta as i64);
-        let value = self.read_xor()?;
-        Some(Sample { time, value })
+        self.delta = self.read_varint()?;
+        self.read_after_delta()
     }
 }
 

@@ -5,7 +5,8 @@
 //! | [`Labels`] | what names a series: sorted pairs, the metric's name among them |
 //! | [`Matcher`] | one condition on a label, as a selector writes it |
 //! | [`Pattern`] | a regular expression in Go's (RE2) syntax, anchored at both ends |
-//! | [`Chunk`], [`Samples`] | 120 samples, compressed, and how they are read |
+//! | [`Chunk`], [`Samples`] | samples, compressed, and how they are read |
+//! | `pack` | compresses samples that are all known as small as the format allows |
 //! | `index` | which series in memory have which label |
 //! | `postings` | answers matchers from such lists, in memory or on disk, without touching series |
 //!
@@ -15,6 +16,7 @@ mod chunk;
 mod index;
 mod labels;
 mod matcher;
+mod pack;
 mod pattern;
 mod postings;
 
@@ -23,6 +25,7 @@ pub(crate) use index::{LabelIndex, SeriesNumber};
 pub use labels::{Labels, METRIC_NAME};
 pub(crate) use labels::{quote, quote_bytes};
 pub use matcher::{MatchKind, Matcher};
+pub(crate) use pack::{SAMPLES_IN_PACKED, pack};
 pub use pattern::{Pattern, PatternError};
 pub(crate) use postings::{Postings, Wanted, select as select_postings};
 

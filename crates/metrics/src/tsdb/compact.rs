@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::series_store::{Chunk, Labels, Sample};
+use crate::series_store::{Chunk, Labels, SAMPLES_IN_PACKED, Sample, pack};
 
 use super::block::{
     Block, BlockSeries, BlockWriter, ChunkPlace, ChunkSource, Compaction, Meta, Parent,
     WrittenBlock,
 };
 use super::error::TsdbError;
-use super::flush::compress;
 
 /// Blocks of one level that are joined at once.
 const JOINED: usize = 4;
-/// Chunks with fewer samples on average are put together when they are joined.
-const SPARSE_CHUNK: usize = 60;
+/// Chunks with fewer samples on average are packed when they are joined.
+const SMALL_CHUNK: usize = SAMPLES_IN_PACKED / 2;
 
 /// Which blocks are to be joined: the oldest run of enough blocks of one level that together do not span too much.
 ///
@@ -122,7 +121,7 @@ fn history(blocks: &[Arc<Block>]) -> Compaction {
 
 type OwnedChunk = (ChunkPlace, Vec<u8>);
 
-/// The chunks of a series in all blocks: as they are where they follow each other and are full.
+/// The chunks of a series in all blocks: as they are where they follow each other and are large.
 fn join_series(parts: &[BlockSeries]) -> Result<Vec<OwnedChunk>, TsdbError> {
     let mut chunks: Vec<OwnedChunk> = Vec::new();
     let mut samples = 0;
@@ -137,9 +136,9 @@ fn join_series(parts: &[BlockSeries]) -> Result<Vec<OwnedChunk>, TsdbError> {
     let overlap = chunks
         .windows(2)
         .any(|pair| pair[0].0.last_time >= pair[1].0.first_time);
-    let sparse = chunks.len() > 1 && samples < chunks.len() * SPARSE_CHUNK;
+    let small = chunks.len() > 1 && samples < chunks.len() * SMALL_CHUNK;
     let deleted = parts.iter().any(BlockSeries::has_deletions);
-    if !overlap && !sparse && !deleted {
+    if !overlap && !small && !deleted {
         return Ok(chunks);
     }
     let mut samples: Vec<Sample> = Vec::with_capacity(samples);
@@ -148,7 +147,7 @@ fn join_series(parts: &[BlockSeries]) -> Result<Vec<OwnedChunk>, TsdbError> {
     }
     samples.sort_by_key(|sample| sample.time);
     samples.dedup_by_key(|sample| sample.time);
-    let owned = |chunk: &Arc<Chunk>| {
+    let owned = |chunk: &Chunk| {
         let place = ChunkPlace {
             first_time: chunk.first_time(),
             last_time: chunk.last().time,
@@ -156,7 +155,7 @@ fn join_series(parts: &[BlockSeries]) -> Result<Vec<OwnedChunk>, TsdbError> {
         };
         (place, chunk.bytes().to_vec())
     };
-    Ok(compress(&samples).iter().map(owned).collect())
+    Ok(pack(&samples).iter().map(owned).collect())
 }
 
 #[cfg(test)]

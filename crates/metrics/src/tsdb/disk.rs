@@ -175,7 +175,7 @@ impl Inner {
         if let Some(file) = unsynced {
             log::sync_file(&file, &disk.log_folder())?;
         }
-        Ok(())
+        self.metrics.write(&disk.folder)
     }
 
     /// Does what is due.

@@ -42,7 +42,7 @@ impl Outgoing {
 }
 
 /// Compresses samples in the order of time.
-pub(super) fn compress(samples: &[Sample]) -> Vec<Arc<Chunk>> {
+fn compress(samples: &[Sample]) -> Vec<Arc<Chunk>> {
     let mut state = SeriesState::default();
     for sample in samples {
         state.push(*sample);

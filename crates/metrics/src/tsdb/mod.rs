@@ -14,6 +14,7 @@
 //! | `flush` | makes a block of full chunks, and a checkpoint of the rest |
 //! | `block` | a folder of samples that do not change any more, in Prometheus' format |
 //! | `compact` | joins blocks |
+//! | `known_metrics` | what metrics are: kind, help, unit |
 //! | `disk` | the folder, and what is done to it from time to time |
 //! | `view` | reads head and blocks as one |
 //! | [`Options`], [`Limits`] | what is taken and kept; limits refuse by name and count what they refused |
@@ -28,6 +29,7 @@ mod disk;
 mod error;
 mod flush;
 mod head;
+mod known_metrics;
 mod log;
 mod options;
 mod record;
@@ -36,7 +38,7 @@ mod series;
 mod stats;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,6 +59,7 @@ pub use stats::{Cardinality, Counters, Metadata, Refusals, Stats};
 
 use disk::{Blocks, Disk, MAINTENANCE_INTERVAL};
 use head::Head;
+use known_metrics::KnownMetrics;
 
 /// The value that says a series ended here, by its exact bits.
 pub const STALE_NAN: f64 = f64::from_bits(crate::series_store::STALE_BITS);
@@ -79,7 +82,7 @@ struct Inner {
     disk: Option<Disk>,
     /// Blocks are made, joined and deleted by one at a time.
     maintenance: Mutex<()>,
-    metadata: RwLock<BTreeMap<String, Metadata>>,
+    metrics: KnownMetrics,
 }
 
 // === impl Tsdb ===
@@ -88,7 +91,8 @@ impl Tsdb {
     /// A database that lives as long as the process.
     #[must_use]
     pub fn in_memory(options: Options) -> Tsdb {
-        Tsdb::of(Head::new(options), Blocks::default(), None)
+        let metrics = KnownMetrics::default();
+        Tsdb::of(Head::new(options), Blocks::default(), metrics, None)
     }
 
     /// Opens the database in a folder, which is made where there is none.
@@ -106,16 +110,24 @@ impl Tsdb {
         let (replayed, log) = replay::replay(&disk.log_folder(), &head)?;
         head.counts.others.lock().corruptions = set_aside + replayed.corruptions;
         *head.log.lock() = Some(log);
-        Ok(Tsdb::of(head, blocks, Some(disk)))
+        let metrics = {
+            let directory = head.directory.read();
+            let of_blocks = blocks
+                .iter()
+                .flat_map(|block| block.label_values(METRIC_NAME));
+            let names = directory.index().values(METRIC_NAME).chain(of_blocks);
+            KnownMetrics::read(&disk.folder, names)?
+        };
+        Ok(Tsdb::of(head, blocks, metrics, Some(disk)))
     }
 
-    fn of(head: Head, blocks: Blocks, disk: Option<Disk>) -> Tsdb {
+    fn of(head: Head, blocks: Blocks, metrics: KnownMetrics, disk: Option<Disk>) -> Tsdb {
         Tsdb(Arc::new(Inner {
             head: Arc::new(head),
             blocks: RwLock::new(blocks),
             disk,
             maintenance: Mutex::default(),
-            metadata: RwLock::default(),
+            metrics,
         }))
     }
 
@@ -357,23 +369,15 @@ impl Tsdb {
         self.0.head.directory.read().index().cardinality(most)
     }
 
-    /// Remembers what a metric is.
+    /// Remembers what a metric is. It is written to the disk with the next [`Tsdb::flush`].
     pub fn set_metadata(&self, metric: &str, metadata: Metadata) {
-        if self.0.metadata.read().get(metric) != Some(&metadata) {
-            self.0.metadata.write().insert(metric.to_owned(), metadata);
-        }
+        self.0.metrics.learn(metric, metadata);
     }
 
     /// What a metric is, or all of them where none is named.
     #[must_use]
     pub fn metadata(&self, metric: Option<&str>) -> Vec<(String, Metadata)> {
-        let all = self.0.metadata.read();
-        let chosen = all
-            .iter()
-            .filter(|(name, _)| metric.is_none_or(|metric| metric == *name));
-        chosen
-            .map(|(name, metadata)| (name.clone(), metadata.clone()))
-            .collect()
+        self.0.metrics.of(metric)
     }
 
     /// The names of all metrics in memory.

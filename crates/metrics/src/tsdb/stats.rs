@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 /// Numbers on a database, as `/api/v1/status/tsdb` and its own metrics show them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
@@ -89,7 +91,7 @@ pub struct Cardinality {
 }
 
 /// What a metric is, as its exposition says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {
     /// `counter`, `gauge`, `histogram`, `summary`, `info`, `stateset` or `unknown`.
     pub kind: String,

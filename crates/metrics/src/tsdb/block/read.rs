@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::series_store::{Labels, Matcher, Sample, Samples, SeriesNumber, select_postings};
+use crate::series_store::{
+    Labels, Matcher, SAMPLES_IN_PACKED, Sample, Samples, SeriesNumber, select_postings,
+};
 use crate::tsdb::error::TsdbError;
 
 use super::index_read::Index;
@@ -264,7 +266,13 @@ impl BlockSeries {
         self.block.noticing(outcome)
     }
 
+    /// About how many samples there are: a sample takes about a byte, and the last chunk may be of any size.
     pub(in crate::tsdb) fn sample_estimate(&self) -> usize {
-        self.chunks.len() * 120
+        let most = self.chunks.len() * SAMPLES_IN_PACKED;
+        let (Some(first), Some(last)) = (self.chunks.first(), self.chunks.last()) else {
+            return 0;
+        };
+        let bytes = last.reference.saturating_sub(first.reference);
+        usize::try_from(bytes).map_or(most, |bytes| most.min(bytes + SAMPLES_IN_PACKED))
     }
 }

@@ -15,7 +15,7 @@ const XOR: u8 = 1;
 /// What a file takes before the next one is started.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Bytes read for a chunk whose length is not known: most chunks have fewer.
-const GUESSED_BYTES: usize = 512;
+const GUESSED_BYTES: usize = 1024;
 
 fn file_path(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("{:06}", number + 1))
