@@ -137,6 +137,9 @@ impl QueryError {
             Reason::Busy => format!(
                 "PostgreSQL has no room for {doing} now: {said}; run the same command again to resume"
             ),
+            _ if said.contains("ICU is not supported") => format!(
+                "{doing} failed: this PostgreSQL was built without ICU, which columns with the collation NOCASE need; use one that has it, as those of most distributions do, or leave the tables with such columns out with --exclude"
+            ),
             _ => format!(
                 "{doing} failed: {said}{detail}{hint} (SQLSTATE {})",
                 db.code().code()

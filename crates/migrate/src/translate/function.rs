@@ -460,7 +460,12 @@ impl Translator<'_> {
                     }
                     [places, otherwise] if places.ty == Ty::Int => {
                         texts.push(format!("{}::integer", places.bracketed()));
-                        texts.push(convert_to(otherwise, value.ty, name)?);
+                        let otherwise = convert_to(otherwise, value.ty, name)?;
+                        // Before PostgreSQL 14 both must be of one type, and a small number is not.
+                        texts.push(match value.ty {
+                            Ty::Int => format!("({otherwise})::bigint"),
+                            _ => otherwise,
+                        });
                     }
                     _ => return refuse("has a distance that is not an integer"),
                 }
