@@ -7,6 +7,7 @@ pub mod platform;
 pub mod process;
 pub mod wait;
 pub mod web;
+pub mod webhook;
 
 use std::io::Write;
 
@@ -14,6 +15,7 @@ pub use cluster::{Cluster, Kubectl};
 pub use platform::{Home, Tide, User};
 pub use process::{Outcome, run};
 pub use wait::{eventually, until};
+pub use webhook::Webhook;
 
 /// Says on the real standard error that a test needs something that is not there. libtest would
 /// capture `eprintln!`, and `./test` counts these lines.

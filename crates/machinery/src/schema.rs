@@ -9,6 +9,7 @@ mod check;
 pub(crate) mod definitions;
 mod duplicates;
 mod merge;
+mod monitors;
 mod normalize;
 #[cfg(test)]
 pub(crate) mod samples;

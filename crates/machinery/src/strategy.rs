@@ -202,6 +202,31 @@ pub(crate) fn prometheus_rule() -> BuiltIn {
     }
 }
 
+pub(crate) fn service_monitor() -> BuiltIn {
+    BuiltIn {
+        warnings: validation::unhonoured::service_monitor,
+        ..monitor()
+    }
+}
+
+pub(crate) fn pod_monitor() -> BuiltIn {
+    BuiltIn {
+        warnings: validation::unhonoured::pod_monitor,
+        ..monitor()
+    }
+}
+
+/// The rules of a ServiceMonitor or PodMonitor.
+fn monitor() -> BuiltIn {
+    BuiltIn {
+        prepare_create: create_numbered,
+        prepare_update: generation::update_whole,
+        validate_create: validation::monitor::create,
+        validate_update: validation::monitor::update,
+        ..plain(true)
+    }
+}
+
 pub(crate) fn pod() -> BuiltIn {
     BuiltIn {
         defaults: defaults::pod::apply,

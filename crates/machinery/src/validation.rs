@@ -10,6 +10,7 @@ pub(crate) mod core;
 pub(crate) mod discovery;
 pub(crate) mod horizontal_pod_autoscaler;
 pub mod meta;
+pub(crate) mod monitor;
 pub(crate) mod pod;
 mod pod_scheduling;
 pub(crate) mod pod_update;

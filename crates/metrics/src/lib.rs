@@ -29,6 +29,7 @@
 //! | [`alerting`] | what becomes of alerts: routes, silences, notices, Alertmanager's API |
 //! | [`template`] | Go's template language, for rules and notifications |
 //! | [`prometheus_rules`] | PrometheusRule objects: checked, and evaluated while they are there |
+//! | [`monitors`] | ServiceMonitor and PodMonitor objects: checked, and scraped while they are there |
 //! | [`alertmanager_config`] | Alertmanager's configuration from a Secret or ConfigMap |
 //! | [`platform`] | all of it put together, as the platform's own Prometheus |
 //! | [`router`] | serves NodeMetrics and PodMetrics, to be aggregated by the API server |
@@ -43,6 +44,7 @@ pub mod exposition;
 pub mod http_api;
 pub mod http_client;
 pub mod instruments;
+pub mod monitors;
 pub mod platform;
 pub mod prometheus_rules;
 pub mod promql;

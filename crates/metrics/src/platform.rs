@@ -6,8 +6,8 @@
 //!                                                                      └───► HTTP API
 //! ```
 //!
-//! Jobs come from several places and are kept together here: [`jobs`]. What ServiceMonitor and PodMonitor objects say is
-//! jobs in another form; the function that reads them adds to the same list.
+//! Jobs come from several places: those that are always there are [`jobs`], and [`crate::monitors`] adds what
+//! ServiceMonitor and PodMonitor objects say. [`follow_jobs`] keeps scraping to them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use springtide_machinery::clock::Clock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, PromDuration, ScrapeConfig};
 use crate::discovery::annotated_jobs;
@@ -78,6 +80,47 @@ pub fn jobs(
     Ok(jobs)
 }
 
+/// The configuration that the HTTP API shows.
+pub type SharedConfig = Arc<RwLock<LoadedConfig>>;
+
+/// A configuration of these jobs, to be shown.
+#[must_use]
+pub fn shown_config(jobs: Vec<ScrapeConfig>, clock: &Clock) -> LoadedConfig {
+    LoadedConfig {
+        config: Arc::new(Config::of_jobs(jobs)),
+        last_reload_succeeded: true,
+        loaded_at: clock.now(),
+    }
+}
+
+/// Scrapes the jobs there are, and shows them, until `stop` is cancelled. Whoever calls it has the runtime on which
+/// targets are connected to.
+pub async fn follow_jobs(
+    scraper: &ScrapeManager,
+    mut jobs: watch::Receiver<Vec<ScrapeConfig>>,
+    shown: &SharedConfig,
+    clock: &Clock,
+    stop: &CancellationToken,
+) {
+    loop {
+        let wanted = jobs.borrow_and_update().clone();
+        *shown.write() = shown_config(wanted.clone(), clock);
+        if let Err(faults) = scraper.apply(wanted).await {
+            for fault in faults {
+                tracing::error!(fault, "a job cannot be scraped");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = jobs.changed() => if changed.is_err() {
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
+}
+
 /// What the HTTP API answers from. Deleting series and writing from elsewhere are not served: rules and scrapes alone
 /// make this database, and its port has no password.
 #[must_use]
@@ -86,18 +129,13 @@ pub fn api(
     scrapes: ScrapeManager,
     rules: Arc<dyn RuleReports>,
     clock: Clock,
-    jobs: Vec<ScrapeConfig>,
+    config: SharedConfig,
 ) -> ApiParts {
-    let loaded = LoadedConfig {
-        config: Arc::new(Config::of_jobs(jobs)),
-        last_reload_succeeded: true,
-        loaded_at: clock.now(),
-    };
     ApiParts {
         tsdb,
         scrapes: Some(scrapes),
         rules,
-        config: Arc::new(RwLock::new(loaded)),
+        config,
         flags: BTreeMap::new(),
         started: clock.now(),
         clock,

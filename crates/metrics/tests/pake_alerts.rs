@@ -272,6 +272,24 @@ async fn each_alert_fires_with_its_fault_reaches_the_webhook_and_is_resolved_aft
     }
 }
 
+/// The promtool that `SPRINGTIDE_PROMTOOL` names; says so where it names none.
+fn promtool() -> Option<PathBuf> {
+    let named = std::env::var_os("SPRINGTIDE_PROMTOOL").map(PathBuf::from);
+    let missing = match &named {
+        None => "SPRINGTIDE_PROMTOOL is not set".to_owned(),
+        Some(path) if path.is_file() => return named,
+        Some(path) => format!(
+            "SPRINGTIDE_PROMTOOL names {}, and there is no such file",
+            path.display()
+        ),
+    };
+    let line = format!("skipped: promtool's verdicts: {missing}\n");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("stderr");
+    None
+}
+
 #[test]
 fn the_unit_tests_of_the_alerts_hold_and_promtool_judges_alike() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -322,11 +340,7 @@ fn the_unit_tests_of_the_alerts_hold_and_promtool_judges_alike() {
             false,
         ),
     ];
-    let promtool = std::env::var_os("SPRINGTIDE_PROMTOOL");
-    if promtool.is_none() {
-        let line = b"skipped: promtool's verdicts, SPRINGTIDE_PROMTOOL is not set\n";
-        std::io::stderr().write_all(line).expect("stderr");
-    }
+    let promtool = promtool();
     for (name, text, holds) in variants {
         let path = folder.path().join("test.yaml");
         std::fs::write(&path, text).expect("written");

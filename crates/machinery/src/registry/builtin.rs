@@ -31,7 +31,7 @@ const STATUS: fn() -> Subresource = || Subresource::Status;
 const SCALE: fn() -> Subresource = || Subresource::Scale(ScalePaths::usual());
 
 /// The table, in the order discovery lists kinds.
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 20] = [
     Row {
         group: "",
         version: "v1",
@@ -247,6 +247,19 @@ const ROWS: [Row; 18] = [
     Row {
         group: "monitoring.coreos.com",
         version: "v1",
+        kind: "PodMonitor",
+        plural: "podmonitors",
+        short_names: &["pmon"],
+        categories: &["prometheus-operator"],
+        namespaced: true,
+        definition: "com.coreos.monitoring.v1.PodMonitor",
+        also: &[],
+        subresources: &[],
+        rules: strategy::pod_monitor,
+    },
+    Row {
+        group: "monitoring.coreos.com",
+        version: "v1",
         kind: "PrometheusRule",
         plural: "prometheusrules",
         short_names: &["promrule"],
@@ -256,6 +269,19 @@ const ROWS: [Row; 18] = [
         also: &[],
         subresources: &[],
         rules: strategy::prometheus_rule,
+    },
+    Row {
+        group: "monitoring.coreos.com",
+        version: "v1",
+        kind: "ServiceMonitor",
+        plural: "servicemonitors",
+        short_names: &["smon"],
+        categories: &["prometheus-operator"],
+        namespaced: true,
+        definition: "com.coreos.monitoring.v1.ServiceMonitor",
+        also: &[],
+        subresources: &[],
+        rules: strategy::service_monitor,
     },
     Row {
         group: "node.k8s.io",

@@ -72,4 +72,5 @@ pub(super) fn add(definitions: &mut Map<String, Value>) {
     ] {
         definitions.insert(format!("{MONITORING}{name}"), schema);
     }
+    super::monitors::add(definitions);
 }

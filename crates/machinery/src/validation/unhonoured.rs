@@ -4,6 +4,7 @@
 //! Each kind has a table of [`Gap`]s. A test walks the schemas and fails for a field that is in no
 //! table and not known to be honoured either, so that none is forgotten when a version adds it.
 
+mod monitor;
 mod pod;
 mod service;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::error::FieldPath;
 
+pub(crate) use monitor::{pod_monitor, service_monitor};
 pub(crate) use pod::spec as pod_spec;
 pub(crate) use service::service;
 

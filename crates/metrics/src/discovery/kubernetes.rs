@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use springtide_client::{Cache, Cached, Caches};
@@ -144,7 +144,7 @@ fn pair(name: &str, value: impl Into<String>) -> (String, String) {
 }
 
 /// A label's or annotation's name as part of a label's name.
-fn plain(name: &str) -> String {
+pub(crate) fn label_part(name: &str) -> String {
     name.chars()
         .map(|char| {
             if char.is_ascii_alphanumeric() {
@@ -166,7 +166,7 @@ fn of_metadata(metadata: &ObjectMeta, kind: &str) -> LabelSet {
     labels.extend([pair(&format!("{kind}_name"), name)]);
     let mut add = |what: &str, pairs: Option<&BTreeMap<String, String>>| {
         for (name, value) in pairs.into_iter().flatten() {
-            let name = plain(name);
+            let name = label_part(name);
             labels.extend([
                 pair(&format!("{kind}_{what}_{name}"), value.clone()),
                 pair(&format!("{kind}_{what}present_{name}"), "true"),
@@ -284,20 +284,10 @@ fn of_container(
         of_all.insert(ADDRESS.to_owned(), ip.to_owned());
         return vec![of_all];
     }
-    let of_port = |port: &k8s_openapi::api::core::v1::ContainerPort| {
+    let of_port = |port: &ContainerPort| {
         let mut labels = of_all.clone();
         labels.insert(ADDRESS.to_owned(), with_port(ip, port.container_port));
-        labels.extend([
-            pair(
-                "pod_container_port_name",
-                port.name.clone().unwrap_or_default(),
-            ),
-            pair("pod_container_port_number", port.container_port.to_string()),
-            pair(
-                "pod_container_port_protocol",
-                port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-            ),
-        ]);
+        labels.extend(of_container_port(container, port));
         labels
     };
     ports.iter().map(of_port).collect()
@@ -375,6 +365,7 @@ fn of_slice(
     } else {
         "endpoint"
     };
+    let mut backing_pods: BTreeMap<String, Arc<Pod>> = BTreeMap::new();
     for endpoint in slice.endpoints.iter().flatten() {
         let ready = endpoint
             .conditions
@@ -385,6 +376,10 @@ fn of_slice(
         let backing = target
             .filter(|target| target.kind.as_deref() == Some("Pod"))
             .and_then(|target| pod(target.name.as_deref()?));
+        if let Some(pod) = &backing {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            backing_pods.insert(name, Arc::clone(pod));
+        }
         for address in &endpoint.addresses {
             for port in slice.ports.iter().flatten() {
                 let Some(number) = port.port else { continue };
@@ -437,35 +432,72 @@ fn of_slice(
             }
         }
     }
+    let served: Vec<i32> = slice
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(|port| port.port)
+        .collect();
+    for pod in backing_pods.values() {
+        group.targets.extend(other_ports(pod, &served));
+    }
     group
+}
+
+/// A target for each port of a pod's containers that its Service does not serve, as Prometheus has it: metrics often
+/// have a port of their own.
+fn other_ports(pod: &Pod, served: &[i32]) -> Vec<LabelSet> {
+    let ip = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.as_deref());
+    let Some(ip) = ip.filter(|ip| !ip.is_empty()) else {
+        return Vec::new();
+    };
+    let others = ports_of(pod).filter(|(_, port)| !served.contains(&port.container_port));
+    others
+        .map(|(container, port)| {
+            let mut labels = pod_labels(pod);
+            labels.extend(of_container_port(container, port));
+            labels.insert(ADDRESS.to_owned(), with_port(ip, port.container_port));
+            labels
+        })
+        .collect()
+}
+
+fn ports_of(pod: &Pod) -> impl Iterator<Item = (&Container, &ContainerPort)> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.flat_map(|container| {
+        let ports = container.ports.iter().flatten();
+        ports.map(move |port| (container, port))
+    })
 }
 
 /// The container that has a port, as labels of an endpoint.
 fn container_of_port(pod: &Pod, number: i32) -> LabelSet {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    for container in containers {
-        for port in container.ports.iter().flatten() {
-            if port.container_port == number {
-                return LabelSet::from([
-                    pair("pod_container_name", container.name.clone()),
-                    pair(
-                        "pod_container_image",
-                        container.image.clone().unwrap_or_default(),
-                    ),
-                    pair(
-                        "pod_container_port_name",
-                        port.name.clone().unwrap_or_default(),
-                    ),
-                    pair("pod_container_port_number", number.to_string()),
-                    pair(
-                        "pod_container_port_protocol",
-                        port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-                    ),
-                ]);
-            }
-        }
-    }
-    LabelSet::new()
+    ports_of(pod)
+        .find(|(_, port)| port.container_port == number)
+        .map(|(container, port)| of_container_port(container, port))
+        .unwrap_or_default()
+}
+
+fn of_container_port(container: &Container, port: &ContainerPort) -> LabelSet {
+    LabelSet::from([
+        pair("pod_container_name", container.name.clone()),
+        pair(
+            "pod_container_image",
+            container.image.clone().unwrap_or_default(),
+        ),
+        pair(
+            "pod_container_port_name",
+            port.name.clone().unwrap_or_default(),
+        ),
+        pair("pod_container_port_number", port.container_port.to_string()),
+        pair(
+            "pod_container_port_protocol",
+            port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+        ),
+    ])
 }
 
 /// The order in which a node's addresses are liked.
@@ -506,7 +538,7 @@ fn of_node(node: &Node) -> TargetGroup {
         ("instance".to_owned(), name),
     ]);
     for address in &addresses {
-        let name = format!("node_address_{}", plain(&address.type_));
+        let name = format!("node_address_{}", label_part(&address.type_));
         labels
             .entry(meta(&name))
             .or_insert_with(|| address.address.clone());
@@ -588,6 +620,27 @@ mod tests {
         assert_eq!(target[&meta("endpoint_ready")], "true");
         assert_eq!(target[&meta("pod_name")], "web-1");
         assert_eq!(target[&meta("pod_container_name")], "app");
+        assert_eq!(group.targets.len(), 1);
+    }
+
+    #[test]
+    fn a_port_of_a_pod_that_its_service_does_not_serve_is_a_target_too() {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": "web-abc"}, "addressType": "IPv4",
+            "ports": [{"name": "web", "port": 80}],
+            "endpoints": [{"addresses": ["10.1.0.5"], "targetRef": {"kind": "Pod", "name": "web-1"}}]
+        }))
+        .expect("a slice");
+        let pod = |_: &str| Some(Arc::new(web()));
+        let targets = of_slice(&slice, None, &pod, false).targets;
+        let addresses: Vec<&str> = targets
+            .iter()
+            .map(|target| target[ADDRESS].as_str())
+            .collect();
+        assert_eq!(addresses, ["10.1.0.5:80", "10.1.0.5:8080"]);
+        assert_eq!(targets[1][&meta("pod_container_port_number")], "8080");
+        assert_eq!(targets[1][&meta("pod_name")], "web-1");
+        assert!(!targets[1].contains_key(&meta("endpoint_port_name")));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod file;
 mod kubernetes;
 mod server;
 
+pub(crate) use kubernetes::label_part;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

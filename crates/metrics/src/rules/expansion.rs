@@ -219,12 +219,12 @@ fn pure(name: &str, args: &[Value]) -> Result<Value, String> {
         ("humanizeTimestamp", [value]) => {
             let seconds = number(value)?;
             if seconds.is_finite() {
-                Value::from(Value::Time(time_of(seconds)?).to_string())
+                Value::from(Value::time(time_of(seconds)?).to_string())
             } else {
                 Value::from(significant(seconds, 4))
             }
         }
-        ("toTime", [value]) => Value::Time(time_of(number(value)?)?),
+        ("toTime", [value]) => Value::time(time_of(number(value)?)?),
         ("toDuration", [value]) => Value::Duration((number(value)? * 1e9) as i64),
         ("parseDuration", [Text(text)]) => {
             let parsed = duration::parse(text)

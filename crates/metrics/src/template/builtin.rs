@@ -57,43 +57,43 @@ pub(super) fn call(name: &str, args: &[Value]) -> Option<Result<Value, String>> 
 pub(super) fn method(on: &Value, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
     let result = match (on, name, args) {
         (Value::Time(time), "Format", [Value::Text(layout)]) => {
-            Value::from(print::layout(*time, layout))
+            Value::from(print::layout(time, layout))
         }
-        (Value::Time(time), "String", []) => Value::from(print::time(*time)),
-        (Value::Time(_), "UTC" | "Local", []) => on.clone(),
-        (Value::Time(time), "Unix", []) => Value::Int(time.as_second()),
-        (Value::Time(time), "UnixMilli", []) => Value::Int(time.as_millisecond()),
+        (Value::Time(time), "String", []) => Value::from(print::time(time)),
+        (Value::Time(time), "UTC", []) => Value::time(time.timestamp()),
+        (Value::Time(time), "Local", []) => {
+            Value::Time(time.with_time_zone(jiff::tz::TimeZone::system()))
+        }
+        (Value::Time(time), "Unix", []) => Value::Int(time.timestamp().as_second()),
+        (Value::Time(time), "UnixMilli", []) => Value::Int(time.timestamp().as_millisecond()),
         (Value::Time(time), "UnixNano", []) => {
-            Value::Int(i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX))
+            Value::Int(i64::try_from(time.timestamp().as_nanosecond()).unwrap_or(i64::MAX))
         }
-        (Value::Time(time), "IsZero", []) => Value::Bool(print::is_zero(*time)),
+        (Value::Time(time), "IsZero", []) => Value::Bool(print::is_zero(time)),
         (Value::Time(time), "Before", [Value::Time(other)]) => Value::Bool(time < other),
         (Value::Time(time), "After", [Value::Time(other)]) => Value::Bool(time > other),
         (Value::Time(time), "Equal", [Value::Time(other)]) => Value::Bool(time == other),
         (Value::Time(time), "Sub", [Value::Time(other)]) => {
-            let nanoseconds = time.as_nanosecond() - other.as_nanosecond();
+            let nanoseconds = time.timestamp().as_nanosecond() - other.timestamp().as_nanosecond();
             Value::Duration(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
         }
         (Value::Time(time), "Add", [Value::Duration(nanoseconds)]) => {
             let moved = time.saturating_add(jiff::SignedDuration::from_nanos(*nanoseconds));
-            Value::Time(moved.unwrap_or(*time))
+            Value::Time(moved)
         }
         (
             Value::Time(time),
             "Year" | "Day" | "Hour" | "Minute" | "Second" | "Weekday" | "Month",
             [],
-        ) => {
-            let date = time.to_zoned(jiff::tz::TimeZone::UTC);
-            match name {
-                "Year" => Value::Int(i64::from(date.year())),
-                "Day" => Value::Int(i64::from(date.day())),
-                "Hour" => Value::Int(i64::from(date.hour())),
-                "Minute" => Value::Int(i64::from(date.minute())),
-                "Second" => Value::Int(i64::from(date.second())),
-                "Month" => Value::from(print::layout(*time, "January")),
-                _ => Value::from(print::layout(*time, "Monday")),
-            }
-        }
+        ) => match name {
+            "Year" => Value::Int(i64::from(time.year())),
+            "Day" => Value::Int(i64::from(time.day())),
+            "Hour" => Value::Int(i64::from(time.hour())),
+            "Minute" => Value::Int(i64::from(time.minute())),
+            "Second" => Value::Int(i64::from(time.second())),
+            "Month" => Value::from(print::layout(time, "January")),
+            _ => Value::from(print::layout(time, "Monday")),
+        },
         (Value::Duration(nanoseconds), "Seconds", []) => Value::Float(*nanoseconds as f64 / 1e9),
         (Value::Duration(nanoseconds), "Minutes", []) => Value::Float(*nanoseconds as f64 / 6e10),
         (Value::Duration(nanoseconds), "Hours", []) => Value::Float(*nanoseconds as f64 / 3.6e12),

@@ -23,5 +23,5 @@ mod value;
 pub(crate) use builtin::{escape_html, escape_query, title_case};
 pub use execute::{Functions, NoFunctions};
 pub use parse::{Template, TemplateError};
-pub(crate) use print::{significant, zoned_layout};
+pub(crate) use print::{layout, significant, time_in_json};
 pub use value::{Record, Value};

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::Zoned;
 
 use crate::promql::shortest;
 use crate::series_store::quote;
@@ -254,19 +253,22 @@ fn pad(verb: &Verb, text: String, number: bool) -> String {
 }
 
 /// Whether a time is Go's zero: the start of the year 1.
-pub(super) fn is_zero(time: Timestamp) -> bool {
-    time.as_second() == -62_135_596_800
+pub(super) fn is_zero(time: &Zoned) -> bool {
+    time.timestamp().as_second() == -62_135_596_800
 }
 
 /// As Go prints a time: `2026-01-02 03:04:05.6 +0000 UTC`.
-pub(super) fn time(time: Timestamp) -> String {
-    let fraction = fraction(time, 9, true);
-    let date = time.to_zoned(TimeZone::UTC);
-    format!("{}{fraction} +0000 UTC", date.strftime("%Y-%m-%d %H:%M:%S"))
+pub(super) fn time(time: &Zoned) -> String {
+    layout(time, "2006-01-02 15:04:05.999999999 -0700 MST")
 }
 
-fn fraction(time: Timestamp, digits: usize, trims: bool) -> String {
-    let nanoseconds = time.to_zoned(TimeZone::UTC).subsec_nanosecond();
+/// As Go writes a time in JSON: `2026-01-02T03:04:05.6Z`.
+pub(crate) fn time_in_json(time: &Zoned) -> String {
+    layout(time, "2006-01-02T15:04:05.999999999Z07:00")
+}
+
+fn fraction(time: &Zoned, digits: usize, trims: bool) -> String {
+    let nanoseconds = time.subsec_nanosecond();
     let text = &format!("{nanoseconds:09}")[..digits.min(9)];
     let text = if trims {
         text.trim_end_matches('0')
@@ -316,11 +318,6 @@ pub(super) fn duration(nanoseconds: i64) -> String {
     }
 }
 
-/// As Go's `time.Format`, in UTC.
-pub(super) fn layout(time: Timestamp, layout: &str) -> String {
-    zoned_layout(&time.to_zoned(TimeZone::UTC), layout)
-}
-
 /// The parts of a layout, the longer before those they begin with, and what `strftime` calls them.
 const PARTS: [(&str, &str); 28] = [
     ("January", "%B"),
@@ -353,8 +350,8 @@ const PARTS: [(&str, &str); 28] = [
     ("5", "%-S"),
 ];
 
-/// As [`layout`], in a zone.
-pub(crate) fn zoned_layout(time: &jiff::Zoned, layout: &str) -> String {
+/// As Go's `time.Format`.
+pub(crate) fn layout(time: &Zoned, layout: &str) -> String {
     let layout = match layout {
         "RFC3339" => "2006-01-02T15:04:05Z07:00",
         other => other,
@@ -368,7 +365,7 @@ pub(crate) fn zoned_layout(time: &jiff::Zoned, layout: &str) -> String {
             let run = digits.max(nines);
             let ends = !rest[1 + run..].starts_with(|next: char| next.is_ascii_digit());
             if run > 0 && ends {
-                printed.push_str(&fraction(time.timestamp(), run, nines > 0));
+                printed.push_str(&fraction(time, run, nines > 0));
                 rest = &rest[1 + run..];
                 continue;
             }
@@ -379,6 +376,8 @@ pub(crate) fn zoned_layout(time: &jiff::Zoned, layout: &str) -> String {
             }
             if part.starts_with('Z') && time.offset().is_zero() {
                 printed.push('Z');
+            } else if part == "-07" {
+                let _ = write!(printed, "{:+03}", time.offset().seconds() / 3600);
             } else {
                 let _ = write!(printed, "{}", time.strftime(code));
             }

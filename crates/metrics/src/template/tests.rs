@@ -38,7 +38,7 @@ fn data() -> Value {
             ("None", Value::list(vec![])),
             (
                 "At",
-                Value::Time("2026-01-02T03:04:05.6Z".parse().expect("a time")),
+                Value::time("2026-01-02T03:04:05.6Z".parse().expect("a time")),
             ),
         ],
     )

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use crate::promql::shortest;
 
@@ -19,8 +20,8 @@ pub enum Value {
     Float(f64),
     /// Go's `string`.
     Text(Arc<str>),
-    /// Go's `time.Time`, in UTC.
-    Time(Timestamp),
+    /// Go's `time.Time`, which knows its zone.
+    Time(Zoned),
     /// Go's `time.Duration`, in nanoseconds.
     Duration(i64),
     /// A slice.
@@ -47,6 +48,12 @@ impl Value {
     #[must_use]
     pub fn text(text: &str) -> Value {
         Value::Text(Arc::from(text))
+    }
+
+    /// A time, in UTC.
+    #[must_use]
+    pub fn time(time: Timestamp) -> Value {
+        Value::Time(time.to_zoned(TimeZone::UTC))
     }
 
     /// A slice.
@@ -120,7 +127,7 @@ impl fmt::Display for Value {
             Value::Int(value) => write!(f, "{value}"),
             Value::Float(value) => f.write_str(&shortest(*value)),
             Value::Text(text) => f.write_str(text),
-            Value::Time(time) => f.write_str(&super::print::time(*time)),
+            Value::Time(time) => f.write_str(&super::print::time(time)),
             Value::Duration(nanoseconds) => f.write_str(&super::print::duration(*nanoseconds)),
             Value::List(items) => {
                 f.write_str("[")?;

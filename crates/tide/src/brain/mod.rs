@@ -26,7 +26,7 @@ use springtide_client::{Caches, Context, ObjectKey};
 use springtide_machinery::clock::Clock;
 use springtide_machinery::entropy::Entropy;
 use springtide_mesh::{Mesh, routes::Hosted};
-use springtide_metrics::prometheus_rules;
+use springtide_metrics::{monitors, prometheus_rules};
 use springtide_node::keeper::{self, BRAIN_GIVES_UP, Listen};
 use springtide_node::kubelet::cluster::ApiCluster;
 use springtide_node::kubelet::component::ComponentRuntime;
@@ -201,6 +201,16 @@ impl Brain {
             prometheus_rules::COLLECTION,
             prometheus_rules::CHECK_NAME,
             prometheus_rules::check,
+        );
+        api.add_admission_check(
+            monitors::SERVICE_MONITORS,
+            monitors::CHECK_NAME,
+            monitors::check_service_monitor,
+        );
+        api.add_admission_check(
+            monitors::POD_MONITORS,
+            monitors::CHECK_NAME,
+            monitors::check_pod_monitor,
         );
         let component_runtime = Arc::new(ComponentRuntime::new(program_parts, clock.clone()));
         let host_checks = NetworkChecker::new(namespace.clone(), keeper_runtime.clone());

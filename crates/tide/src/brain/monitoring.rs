@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use http::Request;
+use parking_lot::RwLock;
 use springtide_apiserver::{AggregatedResource, ApiServer};
 use springtide_client::Context;
 use springtide_machinery::instruments::{Registry, Text};
@@ -17,13 +18,14 @@ use springtide_metrics::adapter::{
 use springtide_metrics::alerting::{
     self, AlertingConfiguration, Alertmanager, AlertmanagerOptions,
 };
-use springtide_metrics::config::{PromDuration, ScrapeConfig};
+use springtide_metrics::config::PromDuration;
 use springtide_metrics::exporters::{Exporter, Exporters, Written, kube_state, process};
 use springtide_metrics::http_api::{self, ApiParts};
+use springtide_metrics::platform::{self, SharedConfig};
 use springtide_metrics::prometheus_rules::{self, PrometheusRule};
-use springtide_metrics::rules::{EngineOptions, RuleEngine};
+use springtide_metrics::rules::{EngineOptions, RuleEngine, Surroundings};
 use springtide_metrics::scrape::{ScrapeManager, ScrapeOptions};
-use springtide_metrics::{alertmanager_config, platform, tsdb::Tsdb};
+use springtide_metrics::{alertmanager_config, monitors, tsdb::Tsdb};
 use springtide_node::MeshNamespace;
 use springtide_node::kubelet::component::{LogSink, RunningComponent};
 use tokio::net::TcpListener;
@@ -121,7 +123,10 @@ impl Monitoring {
         let options = EngineOptions {
             interval: EVALUATION_INTERVAL,
             on_threads: true,
-            ..EngineOptions::default()
+            surroundings: Surroundings {
+                external_url: format!("http://{}", self.address),
+                ..Surroundings::default()
+            },
         };
         tasks.spawn(prometheus_rules::follow(
             self.context.clone(),
@@ -131,7 +136,7 @@ impl Monitoring {
             stop.clone(),
         ));
 
-        let (scraping, jobs) = self.scrape(&tsdb, &exporters, &stop).await?;
+        let (scraping, config) = self.scrape(&tsdb, &exporters, &stop).await?;
         log.line(&format!(
             "scraping every {:?}, keeping {:?} in {}",
             self.interval,
@@ -154,7 +159,7 @@ impl Monitoring {
                 scraping.manager.clone(),
                 Arc::new(engine),
                 clock.clone(),
-                jobs,
+                config,
             )
         });
         let router = exporters
@@ -285,7 +290,7 @@ impl Monitoring {
         tsdb: &Tsdb,
         exporters: &Exporters,
         stop: &CancellationToken,
-    ) -> Result<(Scraping, Vec<ScrapeConfig>), String> {
+    ) -> Result<(Scraping, SharedConfig), String> {
         let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
         let socket = self.namespace.tcp_socket(local).await;
@@ -315,19 +320,24 @@ impl Monitoring {
             caches: Some(self.context.caches.clone()),
             seed: self.context.entropy.below(u64::MAX),
         });
-        let (scraper, until, scraped) = (manager.clone(), stop.clone(), jobs.clone());
+        let (tell_jobs, scraped) = watch::channel(jobs.clone());
+        tokio::spawn(monitors::follow(
+            self.context.clone(),
+            jobs.clone(),
+            PromDuration::from(self.interval),
+            tell_jobs,
+            stop.clone(),
+        ));
+        let clock = self.context.clock.clone();
+        let config = Arc::new(RwLock::new(platform::shown_config(jobs, &clock)));
+        let (scraper, until, shown) = (manager.clone(), stop.clone(), config.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(said("no runtime for scraping"))?;
         let run = move || {
             runtime.block_on(async move {
-                if let Err(faults) = scraper.apply(scraped).await {
-                    for fault in faults {
-                        tracing::error!(fault, "a job cannot be scraped");
-                    }
-                }
-                until.cancelled().await;
+                platform::follow_jobs(&scraper, scraped, &shown, &clock, &until).await;
                 scraper.stop().await;
             });
         };
@@ -340,7 +350,7 @@ impl Monitoring {
             thread,
             serving,
         };
-        Ok((scraping, jobs))
+        Ok((scraping, config))
     }
 }
 

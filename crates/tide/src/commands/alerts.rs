@@ -1,28 +1,11 @@
 //! `tide alerts`: the alerts that fire, as an Alertmanager or a Prometheus tells them.
 
-use std::path::Path;
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
-use springtide_metrics::http_client::{Answer, HttpClient, Question};
+use springtide_metrics::http_client::Answer;
 
-/// How long an answer is waited for.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Where alerts are asked for.
-#[derive(Debug, Args)]
-pub(crate) struct ServerArgument {
-    /// The server's address: `tide metrics`, an Alertmanager, or a Prometheus
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "SPRINGTIDE_METRICS_URL",
-        default_value = "http://127.0.0.1:9090"
-    )]
-    server: String,
-}
+use super::metrics_server::{ServerArgument, escape};
 
 /// Show the alerts that fire.
 #[derive(Debug, Args)]
@@ -38,42 +21,6 @@ pub(crate) struct Alerts {
     /// Print what the server answers
     #[arg(long)]
     json: bool,
-}
-
-// === impl ServerArgument ===
-
-impl ServerArgument {
-    /// Asks the server; the answer may be one of failure.
-    pub(crate) fn ask(
-        &self,
-        method: http::Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> anyhow::Result<Answer> {
-        let url = format!("{}{path}", self.server.trim_end_matches('/'));
-        let mut question = Question::post(
-            url.parse().with_context(|| format!("{url} is no URL"))?,
-            "application/json",
-            body.map_or_else(String::new, Value::to_string),
-        );
-        question.method = method;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let answer = runtime.block_on(async {
-            let client = HttpClient::new(
-                springtide_metrics::config::HttpClientConfig::default(),
-                Path::new(""),
-            )?;
-            client.ask(question, LIMIT, 0).await
-        });
-        answer.with_context(|| {
-            format!(
-                "{} does not answer: name a server with --server",
-                self.server
-            )
-        })
-    }
 }
 
 /// The answer's JSON, or what it says went wrong.
@@ -94,17 +41,10 @@ pub(crate) fn read(answer: &Answer) -> anyhow::Result<Value> {
 
 /// Matchers as a query of the API.
 pub(crate) fn filters(matchers: &[String]) -> String {
-    let escaped = matchers.iter().map(|matcher| {
-        let escaped: String = matcher
-            .bytes()
-            .map(|byte| match byte {
-                plain if plain.is_ascii_alphanumeric() => char::from(plain).to_string(),
-                other => format!("%{other:02X}"),
-            })
-            .collect();
-        format!("&filter={escaped}")
-    });
-    escaped.collect()
+    let filters = matchers
+        .iter()
+        .map(|matcher| format!("&filter={}", escape(matcher)));
+    filters.collect()
 }
 
 /// Prints rows under heads, each column as wide as it needs.
@@ -147,14 +87,14 @@ impl Alerts {
             "/api/v2/alerts?silenced={all}&inhibited={all}{}",
             filters(&self.matchers)
         );
-        let answer = self.server.ask(http::Method::GET, &path, None)?;
+        let answer = self.server.get(&path)?;
         let mut is_prometheus = false;
         let mut alerts = if answer.status == http::StatusCode::NOT_FOUND {
             if !self.matchers.is_empty() {
                 bail!("the server is no Alertmanager: it cannot choose alerts by their labels");
             }
             is_prometheus = true;
-            let answer = self.server.ask(http::Method::GET, "/api/v1/alerts", None)?;
+            let answer = self.server.get("/api/v1/alerts")?;
             read(&answer)?["data"]["alerts"].take()
         } else {
             read(&answer)?

@@ -1,4 +1,4 @@
-//! One file per command.
+//! One file per command, and [`metrics_server`], which several ask.
 
 pub(crate) mod alerts;
 pub(crate) mod demo;
@@ -6,6 +6,7 @@ pub(crate) mod down;
 pub(crate) mod kubeconfig;
 pub(crate) mod load;
 pub(crate) mod metrics;
+mod metrics_server;
 pub(crate) mod migrate;
 pub(crate) mod query;
 pub(crate) mod rules;

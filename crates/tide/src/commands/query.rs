@@ -1,25 +1,15 @@
 //! `tide query`: asks PromQL of the running platform, or of any Prometheus.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use springtide_machinery::clock::Clock;
-use springtide_metrics::config::{HttpClientConfig, PromDuration};
-use springtide_metrics::http_client::{HttpClient, Question};
+use springtide_metrics::config::PromDuration;
 use springtide_metrics::show::Shown;
 
-use crate::commands::status;
-use crate::data_folder::DataFolderArgument;
+use super::metrics_server::{ServerArgument, escape};
 
-/// How long an answer is waited for.
-const LIMIT: Duration = Duration::from_mins(2);
-/// Where the running platform serves Prometheus' API, through its own.
-const OWN: &str = "/api/v1/namespaces/kube-system/services/prometheus:9090/proxy";
-/// Where a server is looked for when no platform runs.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:9090";
 /// Points of a chart, where no step is said.
 const POINTS: u64 = 240;
 /// Lines of a chart.
@@ -40,9 +30,8 @@ pub(crate) struct Query {
     /// The time of evaluation, or the end of the range, in RFC 3339 or seconds since 1970 [default: now]
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
-    /// A Prometheus to ask [default: the running platform, or else http://127.0.0.1:9090]
-    #[arg(long, value_name = "URL", env = "SPRINGTIDE_METRICS_URL")]
-    server: Option<String>,
+    #[command(flatten)]
+    server: ServerArgument,
     /// Print a table also of a range and on a terminal
     #[arg(long, conflicts_with_all = ["chart", "json"])]
     table: bool,
@@ -52,8 +41,6 @@ pub(crate) struct Query {
     /// Print what the server answered
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    data_folder: DataFolderArgument,
 }
 
 fn duration(text: &str) -> Result<PromDuration, String> {
@@ -64,11 +51,7 @@ fn duration(text: &str) -> Result<PromDuration, String> {
 impl Query {
     /// Asks and prints.
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let path = self.path()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let body = runtime.block_on(self.ask(&path))?;
+        let body = self.server.get(&self.path()?)?.body;
         if self.json {
             println!("{}", String::from_utf8_lossy(&body));
             return Ok(());
@@ -91,13 +74,6 @@ impl Query {
 
     /// Path and parameters of the request.
     fn path(&self) -> anyhow::Result<String> {
-        let escape = |text: &str| -> String {
-            let escaped = text.bytes().map(|byte| match byte {
-                plain if plain.is_ascii_alphanumeric() => char::from(plain).to_string(),
-                other => format!("%{other:02X}"),
-            });
-            escaped.collect()
-        };
         let query = escape(&self.expression);
         let Some(range) = self.range else {
             let time = self
@@ -129,33 +105,5 @@ impl Query {
             seconds(end - range.millis()),
             seconds(end)
         ))
-    }
-
-    async fn ask(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        if self.server.is_none() {
-            let folder = self.data_folder.folder()?;
-            if folder.instance()?.is_some() {
-                let client = status::client(&folder).await?;
-                let request = http::Request::get(format!("{OWN}{path}")).body(Vec::new())?;
-                return match client.request_text(request).await {
-                    Ok(text) => Ok(text.into_bytes()),
-                    // A refusal of the query comes as the server's text within an error of the API.
-                    Err(error) => bail!("the platform's metrics do not answer: {error}"),
-                };
-            }
-        }
-        let server = self.server.as_deref().unwrap_or(DEFAULT_SERVER);
-        let url = format!("{}{path}", server.trim_end_matches('/'));
-        let url = url
-            .parse()
-            .with_context(|| format!("{server:?} is no URL"))?;
-        let client = HttpClient::new(HttpClientConfig::default(), Path::new("."))?;
-        let answer = client.ask(Question::get(url), LIMIT, 0).await;
-        let answer = answer.with_context(|| {
-            format!(
-                "no platform runs here, and {server} does not answer: name a server with --server"
-            )
-        })?;
-        Ok(answer.body.to_vec())
     }
 }

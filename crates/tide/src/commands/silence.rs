@@ -8,7 +8,8 @@ use springtide_machinery::clock::Clock;
 use springtide_metrics::alerting::AlertMatcher;
 use springtide_metrics::config::PromDuration;
 
-use super::alerts::{ServerArgument, filters, print_table, read, text};
+use super::alerts::{filters, print_table, read, text};
+use super::metrics_server::ServerArgument;
 
 /// Add, list and end silences.
 #[derive(Debug, Args)]
@@ -107,7 +108,7 @@ impl Add {
         });
         let answer = self
             .server
-            .ask(Method::POST, "/api/v2/silences", Some(&silence))?;
+            .ask(&Method::POST, "/api/v2/silences", Some(&silence))?;
         println!("{}", text(&read(&answer)?, &["silenceID"]));
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Add {
 impl List {
     fn execute(&self) -> anyhow::Result<()> {
         let path = format!("/api/v2/silences?{}", filters(&self.matchers));
-        let mut silences = read(&self.server.ask(Method::GET, &path, None)?)?;
+        let mut silences = read(&self.server.get(&path)?)?;
         let list = silences
             .as_array_mut()
             .context("the server's answer is no list of silences")?;
@@ -177,9 +178,9 @@ impl Expire {
             if id.contains(['/', '?', '#']) {
                 bail!("{id:?} is no silence's name");
             }
-            let answer = self
-                .server
-                .ask(Method::DELETE, &format!("/api/v2/silence/{id}"), None)?;
+            let answer =
+                self.server
+                    .ask(&Method::DELETE, &format!("/api/v2/silence/{id}"), None)?;
             read(&answer).with_context(|| format!("silence {id}"))?;
             println!("{id}");
         }

@@ -209,6 +209,60 @@ const OF_OTHERS: &[(&str, &[&str])] = &[
     ),
 ];
 
+const OF_MONITORS: &[&str] = &[
+    "bodySizeLimit",
+    "endpoints",
+    "fallbackScrapeProtocol",
+    "jobLabel",
+    "keepDroppedTargets",
+    "labelLimit",
+    "labelNameLengthLimit",
+    "labelValueLengthLimit",
+    "namespaceSelector",
+    "podMetricsEndpoints",
+    "podTargetLabels",
+    "sampleLimit",
+    // Classic histograms are always scraped.
+    "scrapeClassicHistograms",
+    "scrapeProtocols",
+    "selector",
+    // Both ways select the same.
+    "selectorMechanism",
+    "serviceDiscoveryRole",
+    "targetLabels",
+    "targetLimit",
+];
+
+const OF_ENDPOINTS: &[&str] = &[
+    "authorization",
+    "basicAuth",
+    "bearerTokenSecret",
+    // Every server that speaks HTTP/2 speaks HTTP/1.1, too.
+    "enableHttp2",
+    "filterRunning",
+    "followRedirects",
+    "honorLabels",
+    "honorTimestamps",
+    "interval",
+    "metricRelabelings",
+    "params",
+    "path",
+    "port",
+    "portNumber",
+    "relabelings",
+    "scheme",
+    "scrapeTimeout",
+    "targetPort",
+    "tlsConfig.ca",
+    "tlsConfig.cert",
+    "tlsConfig.insecureSkipVerify",
+    "tlsConfig.keySecret",
+    "tlsConfig.maxVersion",
+    "tlsConfig.minVersion",
+    "tlsConfig.serverName",
+    "trackTimestampsStaleness",
+];
+
 /// The paths of all fields below a definition that none of `known` is at or above.
 fn unknown(definition: &str, known: &BTreeSet<String>) -> Vec<String> {
     let definitions = definitions::generate();
@@ -290,13 +344,24 @@ fn every_field_is_honoured_or_warned_about() {
         let kind = format!("io.k8s.api.{kind}");
         assert_eq!(unknown(&kind, &known(honoured, &[])), none, "{kind}");
     }
+    let of_monitors = known(OF_MONITORS, &[monitor::SPEC]);
+    let of_endpoints = known(OF_ENDPOINTS, &[monitor::ENDPOINT]);
+    for (kind, known) in [
+        ("ServiceMonitorSpec", &of_monitors),
+        ("PodMonitorSpec", &of_monitors),
+        ("Endpoint", &of_endpoints),
+        ("PodMetricsEndpoint", &of_endpoints),
+    ] {
+        let kind = format!("com.coreos.monitoring.v1.{kind}");
+        assert_eq!(unknown(&kind, known), none, "{kind}");
+    }
 }
 
 #[test]
 fn every_gap_is_the_path_of_a_field() {
     let definitions = definitions::generate();
     let exists = |kind: &str, field: &str| {
-        let mut place = &definitions[&format!("io.k8s.api.core.v1.{kind}")];
+        let mut place = &definitions[kind];
         for part in field.split('.') {
             let name = part.split('[').next().unwrap_or_default();
             place = resolved(place, &definitions)
@@ -309,12 +374,14 @@ fn every_gap_is_the_path_of_a_field() {
         }
     };
     let tables = [
-        ("PodSpec", pod::POD),
-        ("PodSpec", pod::POD_ON_HOST),
-        ("Container", pod::CONTAINER),
-        ("Container", pod::CONTAINER_IN_MESH),
-        ("ServiceSpec", service::SERVICE),
-        ("ServiceSpec", service::BALANCED),
+        ("io.k8s.api.core.v1.PodSpec", pod::POD),
+        ("io.k8s.api.core.v1.PodSpec", pod::POD_ON_HOST),
+        ("io.k8s.api.core.v1.Container", pod::CONTAINER),
+        ("io.k8s.api.core.v1.Container", pod::CONTAINER_IN_MESH),
+        ("io.k8s.api.core.v1.ServiceSpec", service::SERVICE),
+        ("io.k8s.api.core.v1.ServiceSpec", service::BALANCED),
+        ("com.coreos.monitoring.v1.PodMonitorSpec", monitor::SPEC),
+        ("com.coreos.monitoring.v1.Endpoint", monitor::ENDPOINT),
     ];
     for (kind, gaps) in tables {
         for gap in gaps {
@@ -322,7 +389,7 @@ fn every_gap_is_the_path_of_a_field() {
         }
     }
     for volume in pod::VOLUMES {
-        exists("Volume", volume);
+        exists("io.k8s.api.core.v1.Volume", volume);
     }
 }
 
@@ -506,4 +573,32 @@ fn other_kinds_say_what_they_ask_for_in_vain() {
     let account =
         json!({"imagePullSecrets": [{"name": "a"}], "automountServiceAccountToken": false});
     assert_eq!(service_account(&account).len(), 1);
+}
+
+#[test]
+fn a_monitor_is_warned_about_by_the_path_of_each_field_that_is_not_honoured() {
+    let monitor = json!({"spec": {
+        "selector": {},
+        "scrapeClass": "fast",
+        "endpoints": [
+            {"port": "http", "interval": "5s"},
+            {"port": "https", "oauth2": {"clientId": {}}, "tlsConfig": {"caFile": "/ca.pem", "serverName": "web"}},
+        ],
+    }});
+    let warnings = service_monitor(&monitor);
+    assert_eq!(
+        warnings
+            .iter()
+            .map(|warning| warning.split(": ").next().unwrap_or_default())
+            .collect::<Vec<_>>(),
+        [
+            "spec.scrapeClass",
+            "spec.endpoints[1].oauth2",
+            "spec.endpoints[1].tlsConfig.caFile"
+        ]
+    );
+    assert_eq!(
+        pod_monitor(&json!({"spec": {"selector": {}}})),
+        ["spec.podMetricsEndpoints: there is none, so nothing is scraped"]
+    );
 }

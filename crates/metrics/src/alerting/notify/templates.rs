@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::rules::humanize_duration;
-use crate::template::{Functions, Template, Value, escape_html, title_case, zoned_layout};
+use crate::template::{Functions, Template, Value, escape_html, layout, time_in_json, title_case};
 
 use super::super::book::{Flush, Message, ToldAlert};
 use super::NotSent;
@@ -63,9 +63,9 @@ pub(super) fn message_data(flush: &Flush, message: &Message, external_url: &str)
     let alert = |told: &ToldAlert| {
         let alert = &told.alert;
         let end = if told.resolved {
-            Value::Time(alert.ends_at)
+            Value::time(alert.ends_at)
         } else {
-            Value::Time(Timestamp::from_second(-62_135_596_800).unwrap_or(Timestamp::MIN))
+            Value::time(Timestamp::from_second(-62_135_596_800).unwrap_or(Timestamp::MIN))
         };
         Value::record(
             "template.Alert",
@@ -76,7 +76,7 @@ pub(super) fn message_data(flush: &Flush, message: &Message, external_url: &str)
                 ),
                 ("Labels", map(&alert.labels)),
                 ("Annotations", map(&alert.annotations)),
-                ("StartsAt", Value::Time(alert.starts_at)),
+                ("StartsAt", Value::time(alert.starts_at)),
                 ("EndsAt", end),
                 ("GeneratorURL", Value::text(&alert.generator_url)),
                 ("Fingerprint", Value::from(alert.fingerprint())),
@@ -185,16 +185,12 @@ impl Functions for MessageFunctions {
                 Value::from(pattern.replace_all(text, &**replacement).into_owned())
             }
             ("stringSlice", items) => Value::list(items.to_vec()),
-            ("date", [Text(layout), Value::Time(time)]) => {
-                Value::from(zoned_layout(&time.to_zoned(TimeZone::UTC), layout))
-            }
+            ("date", [Text(format), Value::Time(time)]) => Value::from(layout(time, format)),
             ("tz", [Text(zone), Value::Time(time)]) => {
-                TimeZone::get(zone).map_err(|_| format!("unknown time zone {zone}"))?;
-                // Times are kept in UTC: `date` prints them there.
-                Value::Time(*time)
+                Value::Time(time.with_time_zone(time_zone(zone)?))
             }
             ("since", [Value::Time(time)]) => {
-                let nanoseconds = self.now.as_nanosecond() - time.as_nanosecond();
+                let nanoseconds = self.now.as_nanosecond() - time.timestamp().as_nanosecond();
                 Value::Duration(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
             }
             ("humanizeDuration", [Value::Duration(nanoseconds)]) => {
@@ -267,6 +263,19 @@ impl Functions for MessageFunctions {
     }
 }
 
+/// A zone by its name, from the machine's database of zones.
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    match name {
+        "" | "UTC" => Ok(TimeZone::UTC),
+        "Local" => Ok(TimeZone::system()),
+        name => TimeZone::get(name).map_err(|_| {
+            format!(
+                "unknown time zone {name}: names are as in /usr/share/zoneinfo (package tzdata)"
+            )
+        }),
+    }
+}
+
 fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::Nil => serde_json::Value::Null,
@@ -274,7 +283,7 @@ fn json(value: &Value) -> serde_json::Value {
         Value::Int(value) | Value::Duration(value) => (*value).into(),
         Value::Float(value) => (*value).into(),
         Value::Text(text) => (&**text).into(),
-        Value::Time(time) => time.to_string().into(),
+        Value::Time(time) => time_in_json(time).into(),
         Value::List(items) => items.iter().map(json).collect(),
         Value::Map(map) => map
             .iter()
@@ -294,4 +303,52 @@ fn json(value: &Value) -> serde_json::Value {
 /// Text for HTML, where a template of the configuration does not see to it itself.
 pub(super) fn html_text(text: &str) -> String {
     escape_html(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_the_zone_that_the_template_asks_for() {
+        let starts_at = "2026-07-01T22:30:00.5Z".parse().expect("a time");
+        let templates = default_templates();
+        let message = MessageTemplates {
+            templates: &templates,
+            data: Value::record("template.Alert", [("StartsAt", Value::time(starts_at))]),
+            now: starts_at,
+        };
+        for (text, expected) in [
+            (
+                r#"{{ .StartsAt | tz "Europe/Berlin" | date "2006-01-02 15:04:05 MST" }}"#,
+                "2026-07-02 00:30:00 CEST",
+            ),
+            (
+                r#"{{ .StartsAt | date "15:04 MST" }} {{ .StartsAt | tz "UTC" | date "15:04 -07" }}"#,
+                "22:30 UTC 22:30 +00",
+            ),
+            (
+                r#"{{ .StartsAt | tz "Asia/Kolkata" | date "Mon 15:04 -07:00 -07" }}"#,
+                "Thu 04:00 +05:30 +05",
+            ),
+            (
+                r#"{{ $there := .StartsAt | tz "America/New_York" }}{{ $there }} {{ $there.Hour }} {{ $there.UTC.Hour }} {{ $there.Unix }}"#,
+                "2026-07-01 18:30:00.5 -0400 EDT 18 22 1782945000",
+            ),
+            (
+                r#"{{ .StartsAt | tz "Europe/Berlin" | toJson }}"#,
+                r#""2026-07-02T00:30:00.5+02:00""#,
+            ),
+        ] {
+            assert_eq!(message.expand(text).expect(text), expected, "{text}");
+        }
+        let refused = message
+            .expand(r#"{{ .StartsAt | tz "Mars/Olympus" }}"#)
+            .expect_err("there is no such zone");
+        assert!(
+            refused.reason.contains("unknown time zone Mars/Olympus"),
+            "{}",
+            refused.reason
+        );
+    }
 }
