@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use springtide_machinery::clock::Clock;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::target::choose_targets;
@@ -71,31 +71,63 @@ impl Exporter {
         let answer = Arc::new(Mutex::new(Some(text.to_owned())));
         let shared = Arc::clone(&answer);
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let mut request = vec![0; 4096];
-                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
-                        let answer = shared.lock().clone();
-                        let response = match answer {
-                            Some(body) => format!(
-                                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
-                                body.len()
-                            ),
-                            None => "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n".to_owned(),
-                        };
-                        if stream.write_all(response.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer_all(stream, Arc::clone(&shared)));
             }
         });
         Exporter { answer, address }
     }
 
+    /// One that speaks TLS with a certificate of this name that it made itself; and the certificate.
+    async fn start_tls(text: &str, name: &str) -> (Exporter, String) {
+        let certified =
+            rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key.expect("a key"))
+            .expect("a server");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let answer = Arc::new(Mutex::new(Some(text.to_owned())));
+        let shared = Arc::clone(&answer);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that does not trust the certificate hangs up.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    tokio::spawn(answer_all(stream, Arc::clone(&shared)));
+                }
+            }
+        });
+        (Exporter { answer, address }, certified.cert.pem())
+    }
+
     fn say(&self, text: Option<&str>) {
         *self.answer.lock() = text.map(str::to_owned);
+    }
+}
+
+async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    answer: Arc<Mutex<Option<String>>>,
+) {
+    let mut request = vec![0; 4096];
+    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+        let answer = answer.lock().clone();
+        let response = match answer {
+            Some(body) => format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+            None => "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        };
+        if stream.write_all(response.as_bytes()).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -249,4 +281,71 @@ async fn honoured_labels_and_times_are_kept() {
     let expected = format!("{}", time as f64 / 1000.0);
     assert!(ask(&tsdb, "timestamp(a)")[0].ends_with(&expected));
     manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_speaks_tls_is_scraped_when_its_certificate_is_trusted() {
+    let (exporter, certificate) = Exporter::start_tls("a 1\n", "metrics.example").await;
+    let (_, foreign) = Exporter::start_tls("a 1\n", "metrics.example").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let (trusted, foreign) = (write("ca.pem", &certificate), write("foreign.pem", &foreign));
+    let yaml = |tls: &str| {
+        format!(
+            "job_name: j\nscheme: https\nscrape_interval: 100ms\nscrape_timeout: 100ms\nstatic_configs: [{{targets: ['{}']}}]\ntls_config: {{{tls}}}",
+            exporter.address
+        )
+    };
+    for (tls, fault) in [
+        (
+            format!("ca_file: {trusted}, server_name: metrics.example"),
+            None,
+        ),
+        ("insecure_skip_verify: true".to_owned(), None),
+        // The target's name is its address, which the certificate is not for.
+        (format!("ca_file: {trusted}"), Some("not valid for name")),
+        (
+            format!("ca_file: {trusted}, server_name: other.example"),
+            Some("not valid for name"),
+        ),
+        (
+            format!("ca_file: {foreign}, server_name: metrics.example"),
+            Some("invalid peer certificate"),
+        ),
+        (
+            "server_name: metrics.example".to_owned(),
+            Some("invalid peer certificate"),
+        ),
+    ] {
+        let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+        let manager = manager(&tsdb);
+        manager
+            .apply(vec![job(&yaml(&tls))])
+            .await
+            .expect("applied");
+        until(&tls, || match fault {
+            None => !ask(&tsdb, "a == 1").is_empty(),
+            Some(fault) => {
+                let targets = manager.targets();
+                let failed = targets.iter();
+                failed.last().is_some_and(|target| target.last_error.contains(fault))
+            }
+        })
+        .await;
+        assert_eq!(ask(&tsdb, "a").is_empty(), fault.is_some(), "{tls}");
+        manager.stop().await;
+    }
+    // A file that is not there is said before anything is scraped.
+    let manager = manager(&Tsdb::in_memory(crate::tsdb::Options::default()));
+    let refused = manager
+        .apply(vec![job(&yaml("ca_file: /nosuch.pem"))])
+        .await;
+    assert!(
+        refused.is_err_and(|faults| faults[0].contains("/nosuch.pem")),
+        "the file is named"
+    );
 }
