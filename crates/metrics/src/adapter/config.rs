@@ -114,6 +114,7 @@ impl Config {
     /// # Errors
     /// Where the text is no YAML or has fields that the adapter does not know.
     pub fn parse(text: &str) -> Result<Config, ConfigError> {
-        serde_saphyr::from_str(text).map_err(|error| ConfigError::Text(error.to_string()))
+        serde_saphyr::from_str(text)
+            .map_err(|error| ConfigError::Text(error.without_snippet().to_string()))
     }
 }

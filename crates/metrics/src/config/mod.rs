@@ -38,7 +38,6 @@ pub enum ConfigError {
         /// Which file.
         path: PathBuf,
         /// Why not.
-        #[source]
         error: std::io::Error,
     },
     /// The text is no configuration: syntax, an unknown field, a value of the wrong form.
@@ -274,7 +273,8 @@ fn parse_yaml<T: serde::de::DeserializeOwned + Default>(
     }
     serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
         name: name.to_owned(),
-        error: error.to_string(),
+        // The lines around the fault may hold passwords.
+        error: error.without_snippet().to_string(),
     })
 }
 

@@ -48,7 +48,7 @@ pub(super) fn groups(text: &str, path: &str) -> Result<Vec<TargetGroup>, String>
     let written: Vec<WrittenGroup> = if text.trim().is_empty() {
         Vec::new()
     } else {
-        serde_saphyr::from_str(text).map_err(|error| error.to_string())?
+        serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string())?
     };
     let meta = Some(("__meta_filepath", path));
     Ok(written

@@ -293,7 +293,10 @@ async fn a_target_that_speaks_tls_is_scraped_when_its_certificate_is_trusted() {
         std::fs::write(&path, text).expect("written");
         path.display().to_string()
     };
-    let (trusted, foreign) = (write("ca.pem", &certificate), write("foreign.pem", &foreign));
+    let (trusted, foreign) = (
+        write("ca.pem", &certificate),
+        write("foreign.pem", &foreign),
+    );
     let yaml = |tls: &str| {
         format!(
             "job_name: j\nscheme: https\nscrape_interval: 100ms\nscrape_timeout: 100ms\nstatic_configs: [{{targets: ['{}']}}]\ntls_config: {{{tls}}}",
@@ -332,7 +335,9 @@ async fn a_target_that_speaks_tls_is_scraped_when_its_certificate_is_trusted() {
             Some(fault) => {
                 let targets = manager.targets();
                 let failed = targets.iter();
-                failed.last().is_some_and(|target| target.last_error.contains(fault))
+                failed
+                    .last()
+                    .is_some_and(|target| target.last_error.contains(fault))
             }
         })
         .await;

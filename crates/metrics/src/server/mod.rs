@@ -84,7 +84,6 @@ pub enum ServerError {
         /// Which.
         address: String,
         /// Why not.
-        #[source]
         error: std::io::Error,
     },
     /// A signal cannot be waited for.
