@@ -136,7 +136,7 @@ impl Monitoring {
             stop.clone(),
         ));
 
-        let (scraping, config) = self.scrape(&tsdb, &exporters, &stop).await?;
+        let (scraping, config) = self.scrape(&tsdb, &exporters, &mut tasks, &stop).await?;
         log.line(&format!(
             "scraping every {:?}, keeping {:?} in {}",
             self.interval,
@@ -289,6 +289,7 @@ impl Monitoring {
         &self,
         tsdb: &Tsdb,
         exporters: &Exporters,
+        tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(Scraping, SharedConfig), String> {
         let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
@@ -321,7 +322,7 @@ impl Monitoring {
             seed: self.context.entropy.below(u64::MAX),
         });
         let (tell_jobs, scraped) = watch::channel(jobs.clone());
-        tokio::spawn(monitors::follow(
+        tasks.spawn(monitors::follow(
             self.context.clone(),
             jobs.clone(),
             PromDuration::from(self.interval),
