@@ -157,14 +157,16 @@ fn a_dashboard_finds_what_it_asks_for() {
         return;
     };
     let cluster = cluster(&kubectl);
-    let log = cluster.comes_to_say(
-        "kubectl logs -n kube-system deployment/prometheus",
-        &["serving Prometheus' API on http://"],
-    );
-    let server = log
+    let status = cluster.ok(&tide(&cluster, "status"));
+    let server = status
         .lines()
-        .find_map(|line| line.split("API on ").nth(1))
-        .expect("said above");
+        .find_map(|line| line.strip_prefix("metrics"))
+        .expect("it is said")
+        .trim();
+    cluster.says(
+        "kubectl logs -n kube-system deployment/prometheus",
+        &[&format!("serving Prometheus' API on {server}")],
+    );
     let ask = |arguments: &str| -> Value {
         let answer = cluster.ok(&format!("curl -sf --max-time 20 {arguments}"));
         let answer: Value = serde_json::from_str(&answer).expect("JSON");

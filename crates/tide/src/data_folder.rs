@@ -34,6 +34,9 @@ pub(crate) struct Instance {
     pub process_start: u64,
     /// Where its API listens.
     pub server: String,
+    /// Where its Prometheus listens; unknown of an instance of an earlier version.
+    #[serde(default)]
+    pub metrics: String,
     /// When it became ready.
     pub ready_since: jiff::Timestamp,
 }
@@ -161,6 +164,7 @@ mod tests {
             pid,
             process_start: process_start(pid).unwrap(),
             server: "https://127.0.0.1:6443".to_owned(),
+            metrics: "http://127.0.0.1:9090".to_owned(),
             ready_since: jiff::Timestamp::UNIX_EPOCH,
         };
         folder.note_instance(&instance).unwrap();

@@ -251,7 +251,14 @@ impl Brain {
 
         ready::wait_for_node(&caches, &hostname).await?;
         if facts.restarts == 0 {
-            ready::announce(&folder, &facts, address, &clock, self.started_at)?;
+            ready::announce(
+                &folder,
+                &facts,
+                address,
+                prometheus_address,
+                &clock,
+                self.started_at,
+            )?;
         }
 
         let node_ends = keeper_runtime.stopping();

@@ -65,6 +65,7 @@ pub(crate) fn announce(
     folder: &DataFolder,
     facts: &Facts,
     address: std::net::SocketAddr,
+    metrics: std::net::SocketAddr,
     clock: &Clock,
     started_at: i64,
 ) -> anyhow::Result<()> {
@@ -76,6 +77,7 @@ pub(crate) fn announce(
         pid: facts.keeper_pid,
         process_start,
         server: format!("https://{}", super::reachable(address)),
+        metrics: format!("http://{}", super::reachable(metrics)),
         ready_since: Timestamp::from_second(now.as_second())?,
     })?;
     println!("ready in {} ms", now.as_millisecond() - started_at);

@@ -36,6 +36,7 @@ impl Status {
         );
         println!("ready since  {}", instance.ready_since);
         println!("API          {}", instance.server);
+        println!("metrics      {}", instance.metrics);
         println!("data folder  {}", folder.path().display());
         println!("kubeconfig   {}", folder.kubeconfig().display());
         let runtime = tokio::runtime::Builder::new_current_thread()
