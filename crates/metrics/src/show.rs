@@ -7,6 +7,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::promql::shortest;
 use crate::series_store::{METRIC_NAME, quote};
 
 /// Why an answer cannot be shown.
@@ -39,6 +40,8 @@ pub struct ShownSeries {
 pub struct Shown {
     /// The series; a number or text is one without a name.
     pub series: Vec<ShownSeries>,
+    /// Whether the series have values of several times, or may have.
+    pub is_range: bool,
     /// A text, where the answer is one.
     pub text: Option<String>,
     /// Warnings and notes.
@@ -87,6 +90,7 @@ impl Shown {
         let data = envelope.data.ok_or_else(|| broken(&"it has no data"))?;
         let mut shown = Shown {
             remarks: envelope.warnings,
+            is_range: data.result_type == "matrix",
             ..Shown::default()
         };
         shown.remarks.extend(envelope.infos);
@@ -111,7 +115,7 @@ impl Shown {
         Ok(shown)
     }
 
-    /// A table: a line a series where each has one value, otherwise a line a value.
+    /// A table: a line a series, or a line a value where they are of several times.
     #[must_use]
     pub fn table(&self) -> String {
         if let Some(text) = &self.text {
@@ -120,8 +124,7 @@ impl Shown {
         if self.series.is_empty() {
             return "no series\n".to_owned();
         }
-        let is_range = self.series.iter().any(|series| series.points.len() > 1);
-        let mut rows = vec![if is_range {
+        let mut rows = vec![if self.is_range {
             ["SERIES".to_owned(), "TIME".to_owned(), "VALUE".to_owned()]
         } else {
             ["SERIES".to_owned(), "VALUE".to_owned(), String::new()]
@@ -133,7 +136,7 @@ impl Shown {
                 } else {
                     String::new()
                 };
-                rows.push(if is_range {
+                rows.push(if self.is_range {
                     [name, clock_time(*time), number(*value)]
                 } else {
                     [name, number(*value), String::new()]
@@ -206,8 +209,11 @@ fn clock_time(seconds: f64) -> String {
 
 /// Up to six digits that matter.
 fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return shortest(value);
+    }
     let size = value.abs();
-    if !value.is_finite() || value == value.trunc() && size < 1e15 {
+    if value == value.trunc() && size < 1e15 {
         return format!("{value}");
     }
     if !(1e-4..1e15).contains(&size) {
@@ -350,7 +356,14 @@ mod tests {
         );
         assert_eq!(
             shown.table(),
-            "SERIES  TIME                      VALUE\nup      1970-01-01T00:00:00Z      1\n        1970-01-01T00:00:01.500Z  inf\n"
+            "SERIES  TIME                      VALUE\nup      1970-01-01T00:00:00Z      1\n        1970-01-01T00:00:01.500Z  +Inf\n"
+        );
+        // A range of which there is one value yet.
+        let shown =
+            read(r#"{"resultType":"matrix","result":[{"metric":{},"values":[[0,"NaN"]]}]}"#);
+        assert_eq!(
+            shown.table(),
+            "SERIES  TIME                  VALUE\n{}      1970-01-01T00:00:00Z  NaN\n"
         );
         assert_eq!(
             read(r#"{"resultType":"string","result":[0,"text"]}"#).table(),
