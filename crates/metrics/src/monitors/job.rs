@@ -88,9 +88,9 @@ fn of_endpoint(
         (false, false) => selector.match_names.clone(),
     };
     let mut relabelling = relabelling(monitor, spec, endpoint, role)?;
-    relabelling.extend(endpoint.relabelings.iter().map(|rule| snake_case(rule)));
+    relabelling.extend(endpoint.relabelings.iter().map(snake_case));
     let of_samples = endpoint.metric_relabelings.iter();
-    let of_samples: Vec<Value> = of_samples.map(|rule| snake_case(rule)).collect();
+    let of_samples: Vec<Value> = of_samples.map(snake_case).collect();
     let mut job = json!({
         "job_name": format!("{kind}/{}/{}/{index}", monitor.namespace, monitor.name),
         "honor_labels": endpoint.honor_labels,

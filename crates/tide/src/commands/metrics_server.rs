@@ -78,7 +78,10 @@ async fn ask_platform(
     path: &str,
     body: String,
 ) -> anyhow::Result<Answer> {
-    let client = status::client(folder).await?;
+    let mut config = status::client_config(folder).await?;
+    // A query that takes too long is answered with 503, and so is one while the part is away: neither is asked again.
+    config.default_retry = false;
+    let client = kube::Client::try_from(config)?;
     let request = http::Request::builder()
         .method(method)
         .uri(format!("{OWN}{path}"))

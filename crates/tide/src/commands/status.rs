@@ -49,11 +49,15 @@ impl Status {
 
 /// A client of the instance on `folder`, as its administrator.
 pub(crate) async fn client(folder: &DataFolder) -> anyhow::Result<Client> {
+    Ok(Client::try_from(client_config(folder).await?)?)
+}
+
+/// How the administrator of the instance on `folder` reaches it.
+pub(crate) async fn client_config(folder: &DataFolder) -> anyhow::Result<Config> {
     let path = folder.kubeconfig();
     let kubeconfig = Kubeconfig::read_from(&path)
         .with_context(|| format!("{} cannot be used", path.display()))?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
 async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
