@@ -299,7 +299,7 @@ async fn a_target_that_speaks_tls_is_scraped_when_its_certificate_is_trusted() {
     );
     let yaml = |tls: &str| {
         format!(
-            "job_name: j\nscheme: https\nscrape_interval: 100ms\nscrape_timeout: 100ms\nstatic_configs: [{{targets: ['{}']}}]\ntls_config: {{{tls}}}",
+            "job_name: j\nscheme: https\nscrape_interval: 1s\nscrape_timeout: 1s\nstatic_configs: [{{targets: ['{}']}}]\ntls_config: {{{tls}}}",
             exporter.address
         )
     };
