@@ -22,9 +22,10 @@ pub trait UserFactory: Send + Sync + 'static {
     /// The users it makes.
     type User: VirtualUser;
 
-    /// True where a user is made at once and costs next to nothing: an arrival that finds none free
-    /// then gets a new one, if there may be more, instead of being dropped while one is made.
-    const AT_ONCE: bool = false;
+    /// True where users cost next to nothing. One is made at once, so an arrival that finds none free
+    /// gets a new one, if there may be more, instead of being dropped while one is made; and their
+    /// iterations compute so little that a thread need not turn to the others after each.
+    const LIGHT: bool = false;
 
     /// Makes the user of this number, counted from 1, on the thread that will run it. Its samples
     /// go to `sink`.

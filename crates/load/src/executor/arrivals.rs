@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,7 +135,7 @@ pub(super) async fn dispatch<F: UserFactory>(
                 };
                 own.next();
                 let begun = share.begin(arrival)
-                    || F::AT_ONCE && share.grow().await && share.begin(arrival);
+                    || F::LIGHT && share.grow().await && share.begin(arrival);
                 if !begun && !share.hand_over(arrival) {
                     share.no_user();
                 }
@@ -171,11 +172,8 @@ impl<F: UserFactory> Share<F> {
         tokio::task::spawn_local(async move {
             let active = &share.worker.state().vus_active;
             active.fetch_add(1, Ordering::Relaxed);
-            let shared = &share.shared;
-            share
-                .worker
-                .iterate(&mut user, &iteration, &shared.lease)
-                .await;
+            let dropped = pin!(share.shared.lease.dropped());
+            share.worker.iterate(&mut user, &iteration, dropped).await;
             active.fetch_sub(1, Ordering::Relaxed);
             share.rest(number, user);
         });

@@ -1,5 +1,6 @@
 //! Users who do one iteration after the other.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,21 +81,30 @@ impl LoopOrder {
         let active = &worker.state().vus_active;
         active.fetch_add(1, Ordering::Relaxed);
         let mut own = 0;
+        let mut iteration = Iteration {
+            scenario: Arc::clone(&self.scenario),
+            number: 0,
+            intended_start: None,
+        };
+        let mut dropped = pin!(self.lease.dropped());
         while self.lease.may_begin() {
             let Some(number) = self.iterations.take(own) else {
                 break;
             };
             own += 1;
-            let iteration = Iteration {
-                scenario: Arc::clone(&self.scenario),
-                number,
-                intended_start: None,
-            };
-            if !worker.iterate(&mut user, &iteration, &self.lease).await {
+            iteration.number = number;
+            if !worker
+                .iterate(&mut user, &iteration, dropped.as_mut())
+                .await
+            {
                 break;
             }
-            // An iteration that never waits must not keep the thread from the others.
-            tokio::task::yield_now().await;
+            // Iterations that never wait must not keep the thread from the others.
+            if F::LIGHT {
+                tokio::task::coop::consume_budget().await;
+            } else {
+                tokio::task::yield_now().await;
+            }
         }
         active.fetch_sub(1, Ordering::Relaxed);
         resting.rest(self.number, user);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,6 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::arrivals::{ArrivalOrder, dispatch};
-use super::lease::Lease;
 use super::looping::LoopOrder;
 use crate::metric::SampleSink;
 use crate::user::{
@@ -161,16 +161,16 @@ impl<F: UserFactory> Worker<F> {
         Ok(())
     }
 
-    /// Lets a user do one iteration. False if the user must not go on.
+    /// Lets a user do one iteration, until it is told to drop it. False if the user must not go on.
     pub(super) async fn iterate(
         &self,
         user: &mut F::User,
         iteration: &Iteration,
-        lease: &Lease,
+        dropped: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
         let outcome = tokio::select! {
             biased;
-            () = lease.dropped() => None,
+            () = dropped => None,
             outcome = user.iterate(iteration) => Some(outcome),
         };
         match outcome {

@@ -52,7 +52,10 @@ enum Stream {
 #[derive(Debug)]
 pub(super) struct Exchanged {
     pub(super) answer: Answer,
+    /// Bytes that came.
     pub(super) received: u64,
+    /// When the last of them came.
+    pub(super) done: Instant,
 }
 
 /// Why nothing came of it.
@@ -101,14 +104,14 @@ impl Connection {
         .await
     }
 
-    /// Sends a request and reads its answer to the end.
+    /// Sends a request, which is taken to `start` now, and reads its answer to the end.
     pub(super) async fn exchange(
         &mut self,
         request: &Request,
         replica_header: Option<&str>,
+        start: Instant,
         timings: &mut Timings,
     ) -> Result<Exchanged, Failed> {
-        let start = Instant::now();
         self.reader.expect(request.is_head);
         let written = self.stream.write(&request.bytes).await;
         let sent = Instant::now();
@@ -151,7 +154,11 @@ impl Connection {
         timings.waiting = first - sent;
         timings.receiving = done - first;
         match outcome {
-            Ok(answer) => Ok(Exchanged { answer, received }),
+            Ok(answer) => Ok(Exchanged {
+                answer,
+                received,
+                done,
+            }),
             Err(error) => Err(Failed {
                 error,
                 unanswered: self.reader.is_untouched(),
@@ -209,13 +216,12 @@ pub(super) struct Limit {
 // === impl Limit ===
 
 impl Limit {
-    /// What `future` came to, or nothing after this time.
-    pub(super) async fn within<F: Future>(
+    /// What `future` came to, or nothing where it takes longer than to the deadline.
+    pub(super) async fn until<F: Future>(
         &mut self,
-        time: Duration,
+        deadline: Instant,
         future: F,
     ) -> Option<F::Output> {
-        let deadline = Instant::now() + time;
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -249,12 +255,15 @@ mod tests {
         let second = Duration::from_secs(1);
         for wait in [0.2, 0.9, 0.9, 0.5] {
             let wait = Duration::from_secs_f64(wait);
-            let waited = limit.within(second, tokio::time::sleep(wait)).await;
+            let deadline = Instant::now() + second;
+            let waited = limit.until(deadline, tokio::time::sleep(wait)).await;
             assert!(waited.is_some());
         }
         for limit_is in [second, second * 3, second / 2] {
             let start = Instant::now();
-            let waited = limit.within(limit_is, std::future::pending::<()>()).await;
+            let waited = limit
+                .until(start + limit_is, std::future::pending::<()>())
+                .await;
             assert!(waited.is_none());
             // Timers fire at the next millisecond.
             let late = start.elapsed().checked_sub(limit_is);

@@ -69,7 +69,7 @@ impl PlainUsers {
 impl UserFactory for PlainUsers {
     type User = PlainUser;
 
-    const AT_ONCE: bool = true;
+    const LIGHT: bool = true;
 
     async fn create(&self, _: u64, sink: SampleSink) -> Result<PlainUser, UserError> {
         Ok(PlainUser {
@@ -88,18 +88,28 @@ impl UserFactory for PlainUsers {
 
 impl VirtualUser for PlainUser {
     async fn iterate(&mut self, iteration: &Iteration) -> Outcome {
-        let requests = Arc::clone(&self.requests);
+        let Self {
+            requests,
+            sink,
+            limit,
+            ..
+        } = self;
         let number = requests.number_of(iteration.number);
-        let request = &requests.list[number];
         let start = Instant::now();
         let mut timings = Timings::default();
         // Out of the user while it is used: an iteration that is dropped leaves no half-read answer behind.
         let mut connection = self.connection.take();
-        let header = self.sink.replica_header().map(HeaderName::as_str);
-        let exchange = exchange(&requests, request, header, &mut connection, &mut timings);
-        let outcome = self
-            .limit
-            .within(requests.timeout, exchange)
+        let exchange = Exchange {
+            requests,
+            request: &requests.list[number],
+            replica_header: sink.replica_header().map(HeaderName::as_str),
+            start,
+        };
+        let outcome = limit
+            .until(
+                start + requests.timeout,
+                exchange.run(&mut connection, &mut timings),
+            )
             .await
             .unwrap_or_else(|| Err(HttpError::timeout()));
         let reusable = outcome
@@ -138,9 +148,9 @@ impl PlainUser {
         let sink = &self.sink;
         let metrics = sink.registry().builtin();
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-        let (status, received) = match outcome {
-            Ok(exchanged) => (exchanged.answer.status, exchanged.received),
-            Err(_) => (0, 0),
+        let (status, received, done) = match outcome {
+            Ok(exchanged) => (exchanged.answer.status, exchanged.received, exchanged.done),
+            Err(_) => (0, 0, Instant::now()),
         };
         if let Ok(exchanged) = outcome
             && let Some(replica) = &exchanged.answer.header
@@ -178,7 +188,7 @@ impl PlainUser {
         let response_time = iteration.intended_start.map(|intended| {
             (
                 &metrics.http_req_response_time,
-                milliseconds(intended.elapsed()),
+                milliseconds(done.saturating_duration_since(intended)),
             )
         });
         sink.add_all(
@@ -210,7 +220,7 @@ impl PlainUser {
                 (&metrics.data_sent, sent as f64),
                 (&metrics.data_received, received as f64),
                 (&metrics.iterations, 1.0),
-                (&metrics.iteration_duration, milliseconds(start.elapsed())),
+                (&metrics.iteration_duration, milliseconds(done - start)),
             ],
             scenario,
             now,
@@ -218,40 +228,50 @@ impl PlainUser {
     }
 }
 
-/// Sends a request over the connection, or over a new one. One that the server refused by closing
-/// an idle connection is sent once more, as Go's and browsers' clients do, if that is safe.
-async fn exchange(
-    requests: &Requests,
-    request: &Request,
-    replica_header: Option<&str>,
-    connection: &mut Option<Connection>,
-    timings: &mut Timings,
-) -> Result<Exchanged, HttpError> {
-    let origin = &requests.origin;
-    loop {
-        let reused = match connection {
-            Some(kept) => kept.is_quiet().await,
-            None => false,
-        };
-        let used = if reused { connection.as_mut() } else { None };
-        let used = match used {
-            Some(used) => used,
-            None => {
-                let start = Instant::now();
-                let opened = Connection::open(origin, timings).await;
-                timings.blocked = start.elapsed();
-                connection.insert(opened?)
-            }
-        };
-        match used.exchange(request, replica_header, timings).await {
-            Ok(exchanged) => return Ok(exchanged),
-            Err(Failed { error, unanswered }) => {
-                *connection = None;
-                if !(reused && unanswered && request.method.is_idempotent()) {
-                    return Err(error);
-                }
+/// What is to be sent, and how.
+struct Exchange<'user> {
+    requests: &'user Requests,
+    request: &'user Request,
+    replica_header: Option<&'user str>,
+    start: Instant,
+}
+
+impl Exchange<'_> {
+    /// Sends the request over the connection, or over a new one. One that the server refused by closing
+    /// an idle connection is sent once more, as Go's and browsers' clients do, if that is safe.
+    async fn run(
+        &self,
+        connection: &mut Option<Connection>,
+        timings: &mut Timings,
+    ) -> Result<Exchanged, HttpError> {
+        if let Some(kept) = connection
+            && kept.is_quiet().await
+        {
+            match self.over(kept, self.start, timings).await {
+                Err(Failed {
+                    unanswered: true, ..
+                }) if self.request.method.is_idempotent() => {}
+                other => return other.map_err(|failed| failed.error),
             }
         }
+        let opened = Connection::open(&self.requests.origin, timings).await;
+        let begun = Instant::now();
+        timings.blocked = begun - self.start;
+        let fresh = connection.insert(opened?);
+        self.over(fresh, begun, timings)
+            .await
+            .map_err(|failed| failed.error)
+    }
+
+    async fn over(
+        &self,
+        connection: &mut Connection,
+        begun: Instant,
+        timings: &mut Timings,
+    ) -> Result<Exchanged, Failed> {
+        connection
+            .exchange(self.request, self.replica_header, begun, timings)
+            .await
     }
 }
 
