@@ -20,12 +20,12 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until};
 
 /// Requests a second.
-const RATE: u64 = 50;
+const RATE: u64 = 25;
 /// How long they come.
 const SECONDS: u64 = 5;
 const ARRIVALS: u64 = RATE * SECONDS;
 /// The request that the target stalls at, counted from 0, and for how long it answers nobody.
-const STALLS_AT: u64 = 50;
+const STALLS_AT: u64 = 25;
 const STALL: Duration = Duration::from_secs(2);
 
 /// A target that answers at once, but for one stall.
@@ -58,6 +58,16 @@ async fn stalling_target() -> (String, Arc<Mutex<Option<Instant>>>) {
         }
     });
     (url, stalls_until)
+}
+
+/// How late this thread woke at worst, which is what a busy machine adds to the target's times.
+async fn worst_lag(worst: Arc<Mutex<Duration>>) {
+    loop {
+        let due = Instant::now() + Duration::from_millis(10);
+        sleep_until(due).await;
+        let mut worst = worst.lock();
+        *worst = due.elapsed().max(*worst);
+    }
 }
 
 /// What every arrival's response time is when the target answers nobody until this moment:
@@ -93,18 +103,24 @@ fn sum(finished: &Finished, metric: &Metric) -> f64 {
 }
 
 /// The measured percentiles are those of the schedule, within what a busy machine adds.
-fn assert_tells_the_truth(finished: &Finished, metrics: &BuiltinMetrics, stalls_until: Instant) {
+fn assert_tells_the_truth(
+    finished: &Finished,
+    metrics: &BuiltinMetrics,
+    stalls_until: Instant,
+    target_lag: Duration,
+) {
     let measured = trend(finished, &metrics.http_req_response_time);
     let truth = true_response_times(finished, stalls_until);
     assert_eq!(measured.count(), ARRIVALS);
     assert_eq!(sum(finished, &metrics.dropped_iterations), 0.0);
     // Two of five seconds are a stall: the truth is far from nothing at these.
     assert!(truth.percentile(75.0) > 500.0 && truth.percentile(99.0) > 1800.0);
+    let lag = target_lag.as_secs_f64() * 1000.0 + finished.end.lag.max();
     for percent in [50.0, 75.0, 90.0, 95.0, 99.0, 100.0] {
         let (found, expected) = (measured.percentile(percent), truth.percentile(percent));
         assert!(
-            (found - expected).abs() <= 0.15 * expected + 150.0,
-            "p({percent}) is {found} ms and not {expected} ms"
+            (found - expected).abs() <= 0.15 * expected + 150.0 + 3.0 * lag,
+            "p({percent}) is {found} ms and not {expected} ms, with a lag of {lag} ms"
         );
     }
 }
@@ -136,6 +152,8 @@ const ONE_REQUEST: &str =
 #[tokio::test]
 async fn a_stall_shows_in_the_response_times_of_requests_without_a_script() {
     let (url, stalls_until) = stalling_target().await;
+    let lag: Arc<Mutex<Duration>> = Arc::default();
+    tokio::spawn(worst_lag(Arc::clone(&lag)));
     let load = Load::at_rate(RATE as f64, &[], Duration::from_secs(SECONDS), ARRIVALS);
     let settings = Settings {
         threads: Some(2),
@@ -152,18 +170,22 @@ async fn a_stall_shows_in_the_response_times_of_requests_without_a_script() {
     let metrics = session.metrics();
     let finished = session.run(|_| {}).await.unwrap();
     let until = stalls_until.lock().unwrap();
-    assert_tells_the_truth(&finished, &metrics, until);
+    let lag = *lag.lock();
+    assert_tells_the_truth(&finished, &metrics, until, lag);
 }
 
 #[tokio::test]
 async fn a_stall_shows_in_the_response_times_of_a_script() {
     let (url, stalls_until) = stalling_target().await;
+    let lag: Arc<Mutex<Duration>> = Arc::default();
+    tokio::spawn(worst_lag(Arc::clone(&lag)));
     let options = format!(
         r#"{{"scenarios": {{"rate": {{"executor": "constant-arrival-rate", "rate": {RATE}, "duration": "{SECONDS}s", "preAllocatedVUs": {ARRIVALS}}}}}}}"#
     );
     let (finished, metrics) = script(ONE_REQUEST, &url, &options).await;
     let until = stalls_until.lock().unwrap();
-    assert_tells_the_truth(&finished, &metrics, until);
+    let lag = *lag.lock();
+    assert_tells_the_truth(&finished, &metrics, until, lag);
 }
 
 #[tokio::test]
