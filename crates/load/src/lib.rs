@@ -21,6 +21,7 @@
 
 mod duration;
 pub mod executor;
+pub mod html_report;
 pub mod http;
 mod markup;
 pub mod metric;

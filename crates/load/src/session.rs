@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::HeaderName;
 use springtide_machinery::clock::Clock;
 
+use crate::html_report::{Report, ReportFile};
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
 use crate::options::{Options, SourceError};
 use crate::output::{self, Output, OutputError};
@@ -20,8 +22,12 @@ use crate::scenario::{ScenarioError, ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
 use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
+use crate::timeline::Timeline;
 use crate::user::{RunState, StopReason, UserError};
 use crate::watch::{Watch, WatchTimeline};
+
+/// The header in which answers name the replica that gave them, where nothing else is said.
+const REPLICA_HEADER: HeaderName = HeaderName::from_static("x-served-by");
 
 /// k6's exit statuses.
 pub mod exit {
@@ -58,6 +64,10 @@ pub struct Settings {
     pub summary_export: Option<PathBuf>,
     /// Where JUnit's XML is written.
     pub junit: Option<PathBuf>,
+    /// Where the report is written.
+    pub report: Option<PathBuf>,
+    /// The header in which answers name the replica that gave them, for the report.
+    pub replica_header: Option<HeaderName>,
     /// Thresholds are not looked at.
     pub no_thresholds: bool,
     /// Worker threads; as many as processors where it is not given.
@@ -97,6 +107,14 @@ pub enum SessionError {
     /// An output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The report.
+    #[error("--report {path}: it cannot be written: {source}")]
+    Report {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A file of results.
     #[error("{path}: {source}")]
     File {
@@ -124,6 +142,9 @@ pub struct Session {
     plans: Vec<ScenarioPlan>,
     thresholds: Vec<Threshold>,
     outputs: Vec<Box<dyn Output>>,
+    report: Option<ReportFile>,
+    /// What the report is of.
+    target: String,
     registry: Arc<MetricRegistry>,
     state: Arc<RunState>,
     clock: Clock,
@@ -166,7 +187,8 @@ impl SessionError {
             | Self::Function { .. }
             | Self::Threshold(_)
             | Self::Statistic(_)
-            | Self::Output(_) => exit::CONFIGURATION,
+            | Self::Output(_)
+            | Self::Report { .. } => exit::CONFIGURATION,
         }
     }
 }
@@ -229,8 +251,9 @@ impl Session {
                 source,
             })?;
         let subject = Subject::Script(Arc::new(script));
+        let target = path.display().to_string();
         Self::ready(
-            subject, options, plans, settings, registry, clock, log, state,
+            subject, target, options, plans, settings, registry, clock, log, state,
         )
     }
 
@@ -247,10 +270,12 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let registry = Arc::new(MetricRegistry::default());
         let clock = steady_clock();
+        let target = requests.target();
         let users = PlainUsers::new(Arc::new(requests), clock.clone());
         let options = settings.flags.clone();
         Self::ready(
             Subject::Requests(Arc::new(users)),
+            target,
             options,
             vec![plan],
             settings,
@@ -264,6 +289,7 @@ impl Session {
     #[expect(clippy::too_many_arguments, reason = "all that a session is made of")]
     fn ready(
         subject: Subject,
+        target: String,
         options: Options,
         plans: Vec<ScenarioPlan>,
         settings: Settings,
@@ -286,8 +312,9 @@ impl Session {
         let outputs = settings
             .outputs
             .iter()
-            .map(|text| output::open(text, &thresholds))
+            .map(|text| output::open(text, &settings.environment, &thresholds))
             .collect::<Result<_, _>>()?;
+        let report = settings.report.as_deref().map(open_report).transpose()?;
         Ok(Self {
             subject,
             settings,
@@ -295,6 +322,8 @@ impl Session {
             plans,
             thresholds,
             outputs,
+            report,
+            target,
             registry,
             state,
             clock,
@@ -330,10 +359,16 @@ impl Session {
         mut self,
         mut watch: impl FnMut(&Moment<'_>),
     ) -> Result<Finished, SessionError> {
-        let collector = Arc::new(Collector::new(
-            Arc::clone(&self.registry),
-            !self.outputs.is_empty(),
-        ));
+        let mut collector = Collector::new(Arc::clone(&self.registry), !self.outputs.is_empty());
+        if self.report.is_some() {
+            collector = collector.counting_replicas(
+                self.settings
+                    .replica_header
+                    .clone()
+                    .unwrap_or(REPLICA_HEADER),
+            );
+        }
+        let collector = Arc::new(collector);
         let tags: Tags = self
             .options
             .tags
@@ -361,10 +396,21 @@ impl Session {
         }
         let mut outputs = std::mem::take(&mut self.outputs);
         let log = Arc::clone(&self.log);
+        let mut timeline = Timeline::default();
+        // What setup measured is no part of the load's first second.
+        let before = collector.collect();
+        for output in &mut outputs {
+            if let Err(error) = output.write(&before.samples) {
+                warn(&log, &format!("an output loses samples: {error}"));
+            }
+        }
         let end = if failure.is_none() {
             let mut lost = false;
             run.execute(|moment| {
                 lost |= write_out(&mut outputs, moment, &log, lost);
+                if self.report.is_some() {
+                    timeline.record(moment, self.registry.builtin(), self.clock.now());
+                }
                 watch(moment);
             })
             .await
@@ -393,10 +439,15 @@ impl Session {
         {
             return Err(error.into());
         }
-        self.finish(&collector, end).await
+        self.finish(&collector, end, &timeline).await
     }
 
-    async fn finish(self, collector: &Collector, end: RunEnd) -> Result<Finished, SessionError> {
+    async fn finish(
+        mut self,
+        collector: &Collector,
+        end: RunEnd,
+        timeline: &Timeline,
+    ) -> Result<Finished, SessionError> {
         let mut summary = Summary::new(
             &self.registry,
             &collector.totals(),
@@ -434,7 +485,31 @@ impl Session {
             _ if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
             _ => 0,
         };
-        let watched = self.watched.map(|watched| watched.timeline(end.started));
+        let watched = self
+            .watched
+            .as_ref()
+            .map(|watched| watched.timeline(end.started));
+        if let Some(file) = self.report.take() {
+            let page = Report {
+                target: &self.target,
+                plans: &self.plans,
+                timeline,
+                watched: watched.as_ref(),
+                summary: &summary,
+                end: &end,
+                failure: self.state.failure(),
+            }
+            .page();
+            let path = file.path().display().to_string();
+            if let Err(error) = file.write(&page) {
+                // The summary is still to come.
+                (self.log)(LogLine {
+                    level: "error",
+                    source: "",
+                    message: &format!("--report {path}: it cannot be written: {error}"),
+                });
+            }
+        }
         Ok(Finished {
             summary,
             watched,
@@ -547,6 +622,13 @@ fn write_out(outputs: &mut [Box<dyn Output>], moment: &Moment<'_>, log: &Log, sa
         }
     }
     lost
+}
+
+fn open_report(path: &Path) -> Result<ReportFile, SessionError> {
+    ReportFile::open(path).map_err(|source| SessionError::Report {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// Writes a file of results.

@@ -188,7 +188,7 @@ impl ThreadSamples {
 fn add_to(measured: &mut Option<Measured>, kind: MetricKind, value: f64, time: Timestamp) {
     match measured {
         None => {
-            let mut first = Measured::empty(kind, value, time);
+            let mut first = Measured::beginning(kind, value, time);
             first.add(value, time);
             *measured = Some(first);
         }
@@ -308,10 +308,11 @@ impl Measured {
     /// What a metric of this kind is before anything was measured.
     #[must_use]
     pub fn nothing(kind: MetricKind) -> Self {
-        Self::empty(kind, 0.0, Timestamp::UNIX_EPOCH)
+        Self::beginning(kind, 0.0, Timestamp::UNIX_EPOCH)
     }
 
-    fn empty(kind: MetricKind, first: f64, time: Timestamp) -> Self {
+    /// What it is before its first value, which is still to be added.
+    pub(crate) fn beginning(kind: MetricKind, first: f64, time: Timestamp) -> Self {
         match kind {
             MetricKind::Counter => Self::Counter { sum: 0.0 },
             MetricKind::Gauge => Self::Gauge {
@@ -328,7 +329,7 @@ impl Measured {
         }
     }
 
-    fn add(&mut self, value: f64, time: Timestamp) {
+    pub(crate) fn add(&mut self, value: f64, time: Timestamp) {
         match self {
             Self::Counter { sum } => *sum += value,
             Self::Gauge { last, min, max, at } => {

@@ -1,8 +1,10 @@
-//! Where every sample goes: files in k6's JSON and CSV forms.
+//! Where every sample goes: files in k6's JSON and CSV forms, and Prometheus.
 
 mod csv;
 mod json;
+mod prometheus;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -14,13 +16,24 @@ use crate::metric::Sample;
 
 pub use csv::CsvOutput;
 pub use json::JsonOutput;
+pub use prometheus::PrometheusOutput;
 
 /// Why an output cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// It is not one of those there are.
-    #[error("--out {0:?}: write json=FILE or csv=FILE (other outputs of k6 are not supported)")]
+    #[error(
+        "--out {0:?}: write json=FILE, csv=FILE or prometheus=URL (other outputs of k6 are not supported)"
+    )]
     Unknown(String),
+    /// What is said of remote write cannot be used.
+    #[error("--out {output}: {reason}")]
+    RemoteWrite {
+        /// The output as written.
+        output: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Its file cannot be written.
     #[error("--out: {path}: {source}")]
     File {
@@ -46,13 +59,14 @@ pub trait Output: Send {
     fn finish(self: Box<Self>) -> std::io::Result<()>;
 }
 
-/// The output that `json=FILE` or `csv=FILE` names; `-` is standard output, and a name that ends
-/// with `.gz` is compressed.
+/// The output that `json=FILE`, `csv=FILE` or `prometheus=URL` names; `-` is standard output, and a file's
+/// name that ends with `.gz` is compressed. Settings of remote write are in the environment.
 ///
 /// # Errors
-/// When there is no such output, or its file cannot be made.
+/// When there is no such output, its file cannot be made, or its settings cannot be used.
 pub fn open(
     text: &str,
+    environment: &BTreeMap<String, String>,
     thresholds: &[crate::thresholds::Threshold],
 ) -> Result<Box<dyn Output>, OutputError> {
     let (kind, file) = text.split_once('=').unwrap_or((text, ""));
@@ -64,6 +78,14 @@ pub fn open(
         "csv" => {
             let sink = Sink::create(if file.is_empty() { "file.csv" } else { file })?;
             Ok(Box::new(CsvOutput::new(sink)))
+        }
+        "prometheus" | "experimental-prometheus-rw" => {
+            let output = PrometheusOutput::start(file, environment);
+            let output = output.map_err(|reason| OutputError::RemoteWrite {
+                output: kind.to_owned(),
+                reason,
+            })?;
+            Ok(Box::new(output))
         }
         _ => Err(OutputError::Unknown(text.to_owned())),
     }

@@ -238,6 +238,17 @@ impl Parts {
 // === impl Requests ===
 
 impl Requests {
+    /// Where the requests go, for the report: the URL, or the server where there are several.
+    pub(crate) fn target(&self) -> String {
+        match &self.list[..] {
+            [only] => only.url.to_string(),
+            several => several
+                .first()
+                .and_then(|request| Url::parse(&request.url).ok())
+                .map_or_else(String::new, |url| url.origin().ascii_serialization()),
+        }
+    }
+
     /// What the iteration of this number sends.
     pub(super) fn number_of(&self, iteration: u64) -> usize {
         match &self.log {

@@ -2,7 +2,7 @@
 
 mod data;
 mod junit;
-mod numbers;
+pub(crate) mod numbers;
 mod text;
 
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Summary {
     }
 
     /// A metric's numbers under k6's names.
-    fn values(&self, measured: &Measured) -> Vec<(String, f64)> {
+    pub(crate) fn values(&self, measured: &Measured) -> Vec<(String, f64)> {
         let of = |aggregation: Aggregation| aggregation.of(Some(measured), self.elapsed);
         match measured {
             Measured::Counter { .. } => vec![

@@ -3,7 +3,7 @@
 use crate::metric::ValueKind;
 
 /// Cuts after `digits` digits, and drops zeros at the end.
-pub(super) fn cut(value: f64, digits: usize) -> String {
+pub(crate) fn cut(value: f64, digits: usize) -> String {
     let scale = 10_f64.powi(i32::try_from(digits).unwrap_or(0));
     let cut = (value * scale).trunc() / scale;
     let text = format!("{cut:.digits$}");
@@ -19,7 +19,7 @@ pub(super) fn cut(value: f64, digits: usize) -> String {
 }
 
 /// Milliseconds with a unit: the given one (`s`, `ms`, `us`), or the one that fits.
-pub(super) fn time(milliseconds: f64, unit: Option<&str>) -> String {
+pub(crate) fn time(milliseconds: f64, unit: Option<&str>) -> String {
     match unit {
         Some("s") => return format!("{:.2}s", milliseconds / 1000.0),
         Some("ms") => return format!("{milliseconds:.2}ms"),
@@ -52,7 +52,7 @@ pub(super) fn time(milliseconds: f64, unit: Option<&str>) -> String {
 }
 
 /// Bytes in units of a thousand.
-pub(super) fn bytes(bytes: f64) -> String {
+pub(crate) fn bytes(bytes: f64) -> String {
     if bytes < 10.0 {
         return format!("{} B", cut(bytes, 6));
     }
@@ -75,12 +75,12 @@ pub(super) fn bytes(bytes: f64) -> String {
 }
 
 /// A part from 0 to 1 as a percentage of two digits, cut.
-pub(super) fn percent(part: f64) -> String {
+pub(crate) fn percent(part: f64) -> String {
     format!("{:.2}%", (part * 10_000.0 + 1e-9).trunc() / 100.0)
 }
 
 /// A value of a metric that holds such values.
-pub(super) fn value(value: f64, contains: ValueKind, unit: Option<&str>) -> String {
+pub(crate) fn value(value: f64, contains: ValueKind, unit: Option<&str>) -> String {
     match contains {
         ValueKind::Default => cut(value, 6),
         ValueKind::Time => time(value, unit),

@@ -59,7 +59,7 @@ pub struct Point {
     pub received: f64,
     /// Requests by the replica that answered.
     pub replicas: ReplicaTally,
-    moments: u32,
+    pub(crate) moments: u32,
 }
 
 // === impl Timeline ===

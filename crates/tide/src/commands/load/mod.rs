@@ -3,12 +3,14 @@
 mod plain;
 mod script;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use http::HeaderName;
 use springtide_load::parse_duration;
 use springtide_load::plain::Stage;
 use springtide_load::script::LogLine;
@@ -62,9 +64,15 @@ struct OutputFlags {
     /// A tag of every sample; can be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     tag: Vec<String>,
-    /// Write every sample: json=FILE or csv=FILE; can be repeated
-    #[arg(long, short, value_name = "json=FILE|csv=FILE")]
+    /// Write every sample: json=FILE, csv=FILE, or prometheus=URL for remote write; can be repeated
+    #[arg(long, short, value_name = "KIND=PLACE")]
     out: Vec<String>,
+    /// Draw the run as one page of HTML
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<std::path::PathBuf>,
+    /// The header in which answers name the replica that gave them, for --report [default: x-served-by]
+    #[arg(long, value_name = "NAME", requires = "report")]
+    replica_header: Option<HeaderName>,
     /// Write the summary as k6's JSON
     #[arg(long, value_name = "FILE")]
     summary_export: Option<std::path::PathBuf>,
@@ -143,11 +151,15 @@ fn stop_on_interrupt(state: Arc<RunState>) {
     });
 }
 
+/// The system's environment, where it is text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// `NAME=VALUE` pairs of a flag.
-fn pairs(
-    flag: &str,
-    given: &[String],
-) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+fn pairs(flag: &str, given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     given
         .iter()
         .map(|text| {

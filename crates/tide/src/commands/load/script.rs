@@ -151,11 +151,7 @@ impl Load {
             })
             .collect();
         Ok(Settings {
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            environment: super::environment(),
             env: pairs("--env", &flags.env)?,
             flags: Options {
                 vus: self.vus,
@@ -188,6 +184,8 @@ impl Load {
             outputs: output.out.clone(),
             summary_export: output.summary_export.clone(),
             junit: output.junit.clone(),
+            report: output.report.clone(),
+            replica_header: output.replica_header.clone(),
             no_thresholds: output.no_thresholds,
             threads: output.threads,
             terminal: std::io::stdout().is_terminal(),
