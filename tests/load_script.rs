@@ -129,6 +129,8 @@ impl Stage {
 }
 
 /// Options or code of a script, and the exit status that it has.
+// rows: exit.0 exit.99 exit.100 exit.101 exit.104 exit.107 exit.108 exit.110
+// rows: exec.test.abort exec.test.fail threshold.abortOnFail
 const STATUSES: &[(&str, &str, i32)] = &[
     (
         "a plain run",

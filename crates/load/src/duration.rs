@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// Reads a duration of one or more number-unit pairs; units are `h`, `m`, `s` and `ms`.
+/// Reads a duration of one or more number-unit pairs; units are `d`, `h`, `m`, `s`, `ms`, `us` and `ns`.
 ///
 /// # Errors
 /// A sentence with examples when the text is anything else.
@@ -29,6 +29,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
             "m" => 60.0,
             "s" => 1.0,
             "ms" => 0.001,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            "d" => 86_400.0,
             _ => return Err(wrong()),
         };
         let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;

@@ -14,7 +14,7 @@ use springtide_machinery::clock::Clock;
 
 use crate::html_report::{Report, ReportFile};
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
-use crate::options::{Options, SourceError};
+use crate::options::{Options, SourceError, variables_without_effect};
 use crate::output::{self, Output, OutputError};
 use crate::plain::{PlainUsers, Requests};
 use crate::run::{Moment, Run, RunEnd, RunPlan};
@@ -228,6 +228,12 @@ impl Session {
         script.configure(options.clone())?;
         let (plans, mut warnings) = scenarios(&options)?;
         warnings.extend(without_effect(&options));
+        let unread = variables_without_effect(&settings.environment);
+        warnings.extend(
+            unread.into_iter().map(|name| {
+                format!("the variable {name} has no effect: no option is read from it")
+            }),
+        );
         for warning in &warnings {
             log(LogLine {
                 level: "warning",
@@ -530,7 +536,7 @@ impl Session {
         let data = summary_data(
             summary,
             script.setup_data(),
-            !self.settings.terminal,
+            self.settings.environment.contains_key("NO_COLOR"),
             self.settings.terminal,
         );
         match script.handle_summary(&data).await {

@@ -26,7 +26,8 @@ use springtide_metrics::http_client::{HttpClient, Question};
 use springtide_metrics::remote_write::message::WriteRequest;
 use springtide_metrics::remote_write::receive;
 use springtide_metrics::tsdb::{Options, Tsdb};
-use support::{k6, serve};
+use support::k6;
+use support::serve::serve;
 use tokio::net::TcpListener;
 
 /// Measures something of each kind.
@@ -224,6 +225,7 @@ async fn a_receiver_that_refuses_is_told_and_fails_no_test() {
     assert!(told.contains("500 Internal Server Error"), "{told}");
 }
 
+// rows: output.experimental-prometheus-rw
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_labels_are_those_of_k6() {
     let Some(program) = k6() else { return };

@@ -200,7 +200,7 @@ impl<F: UserFactory> Share<F> {
 
     /// No user is free anywhere: the arrival is dropped, and one more user made if that is allowed.
     fn no_user(self: &Rc<Self>) {
-        self.worker.count_dropped(&self.shared.scenario);
+        self.worker.count_dropped(&self.shared.scenario, 1);
         if self.shared.may_grow.load(Ordering::Relaxed) == 0 {
             return;
         }

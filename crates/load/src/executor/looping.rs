@@ -66,6 +66,15 @@ impl Iterations {
         };
         is_there.then(|| self.begun.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Gives up what the pile of a user that has done `own` still holds; says how many that were.
+    fn give_up(&self, own: u64) -> u64 {
+        match &self.pile {
+            Pile::Endless => 0,
+            Pile::Shared { left } => left.swap(0, Ordering::Relaxed),
+            Pile::Each { size } => size.saturating_sub(own),
+        }
+    }
 }
 
 // === impl LoopOrder ===
@@ -105,6 +114,10 @@ impl LoopOrder {
             } else {
                 tokio::task::yield_now().await;
             }
+        }
+        let dropped = self.iterations.give_up(own);
+        if dropped > 0 {
+            worker.count_dropped(&self.scenario, dropped);
         }
         active.fetch_sub(1, Ordering::Relaxed);
         resting.rest(self.number, user);

@@ -185,12 +185,13 @@ impl<F: UserFactory> Worker<F> {
         }
     }
 
-    /// Counts an arrival for which there was no user.
-    pub(super) fn count_dropped(&self, scenario: &ScenarioState) {
+    /// Counts iterations that were to be and never began.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(super) fn count_dropped(&self, scenario: &ScenarioState, count: u64) {
         let metrics = self.sink.registry().builtin();
         self.sink.add(
             &metrics.dropped_iterations,
-            1.0,
+            count as f64,
             &scenario.tags,
             self.clock.now(),
         );

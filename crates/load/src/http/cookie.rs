@@ -178,10 +178,13 @@ fn unquoted(value: &str) -> &str {
         .unwrap_or(value)
 }
 
-/// Reads `Wed, 09 Jun 2027 10:18:14 GMT`, with spaces or dashes in the date.
+/// Reads `Wed, 09 Jun 2027 10:18:14 GMT`, with spaces or dashes in the date. As in Go, the name of
+/// any zone means UTC.
 pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     let date = text.split_once(',').map_or(text, |(_, date)| date).trim();
-    let date = date.trim_end_matches("GMT").trim_end_matches("UTC").trim();
+    let date = date
+        .trim_end_matches(|sign: char| sign.is_ascii_uppercase())
+        .trim();
     [
         "%d %b %Y %H:%M:%S",
         "%d-%b-%Y %H:%M:%S",

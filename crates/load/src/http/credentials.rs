@@ -5,22 +5,47 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use url::Url;
 
-/// Takes user and password out of a URL; gives the `Authorization` header that says them.
-pub(crate) fn take_credentials(url: &mut Url) -> Option<HeaderValue> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
+/// Who a request is from.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+// === impl Credentials ===
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
-    let credentials = format!(
-        "{}:{}",
-        percent_decoded(url.username()),
-        percent_decoded(url.password().unwrap_or_default())
-    );
-    let removed = url.set_username("").and_then(|()| url.set_password(None));
-    debug_assert!(
-        removed.is_ok(),
-        "a URL with a host has room for credentials"
-    );
-    HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials))).ok()
+}
+
+impl Credentials {
+    /// Takes user and password out of a URL, if it has any.
+    pub(crate) fn take(url: &mut Url) -> Option<Self> {
+        if url.username().is_empty() && url.password().is_none() {
+            return None;
+        }
+        let credentials = Self {
+            user: percent_decoded(url.username()),
+            password: percent_decoded(url.password().unwrap_or_default()),
+        };
+        let removed = url.set_username("").and_then(|()| url.set_password(None));
+        debug_assert!(
+            removed.is_ok(),
+            "a URL with a host has room for credentials"
+        );
+        Some(credentials)
+    }
+
+    /// The `Authorization` header that says them openly.
+    pub(crate) fn basic(&self) -> Option<HeaderValue> {
+        let said = STANDARD.encode(format!("{}:{}", self.user, self.password));
+        HeaderValue::from_str(&format!("Basic {said}")).ok()
+    }
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -55,10 +80,10 @@ mod tests {
         let mut url = Url::parse("http://us%40er:pass@host/path").unwrap();
         // "us@er:pass"
         assert_eq!(
-            take_credentials(&mut url).unwrap(),
+            Credentials::take(&mut url).unwrap().basic().unwrap(),
             "Basic dXNAZXI6cGFzcw=="
         );
         assert_eq!(url.as_str(), "http://host/path");
-        assert_eq!(take_credentials(&mut url), None);
+        assert_eq!(Credentials::take(&mut url), None);
     }
 }

@@ -29,12 +29,25 @@ enum Simple {
         step: i64,
         first: i64,
         from_end: bool,
+        /// Only children of the element's own name count.
+        of_type: bool,
     },
-    OnlyChild,
+    OnlyChild {
+        of_type: bool,
+    },
+    Root,
+    /// A field of a form.
+    Input,
+    Disabled,
+    Enabled,
+    Matches(Selector),
     Empty,
     Contains(String),
     Checked,
 }
+
+/// Elements that `:input` matches.
+const FIELDS: &[&str] = &["input", "select", "textarea", "button"];
 
 #[derive(Clone, Copy, Debug)]
 enum Comparison {
@@ -113,6 +126,15 @@ fn siblings(page: &Page, id: NodeId) -> Vec<NodeId> {
         .unwrap_or_default()
 }
 
+/// An element's siblings with itself, those of its own name alone where `of_type` says so.
+fn counted_siblings(page: &Page, id: NodeId, of_type: bool) -> Vec<NodeId> {
+    let mut all = siblings(page, id);
+    if of_type {
+        all.retain(|sibling| page.name(*sibling) == page.name(id));
+    }
+    all
+}
+
 fn earlier(page: &Page, id: NodeId) -> Vec<NodeId> {
     let mut all = siblings(page, id);
     all.truncate(all.iter().position(|sibling| *sibling == id).unwrap_or(0));
@@ -139,8 +161,9 @@ impl Simple {
                 step,
                 first,
                 from_end,
+                of_type,
             } => {
-                let all = siblings(page, id);
+                let all = counted_siblings(page, id, *of_type);
                 let Some(index) = all.iter().position(|sibling| *sibling == id) else {
                     return false;
                 };
@@ -156,7 +179,14 @@ impl Simple {
                     distance % step == 0 && distance / step >= 0
                 }
             }
-            Self::OnlyChild => siblings(page, id).len() == 1,
+            Self::OnlyChild { of_type } => counted_siblings(page, id, *of_type).len() == 1,
+            Self::Root => parent(page, id).is_none() && page.name(id) == "html",
+            Self::Input => FIELDS.contains(&page.name(id)),
+            Self::Disabled => page.attribute(id, "disabled").is_some(),
+            Self::Enabled => {
+                FIELDS.contains(&page.name(id)) && page.attribute(id, "disabled").is_none()
+            }
+            Self::Matches(selector) => selector.matches(page, id),
             Self::Empty => page.node(id).is_some_and(|node| node.children.is_empty()),
             Self::Contains(text) => page.text(id).contains(text.as_str()),
             Self::Checked => {
@@ -352,29 +382,37 @@ impl<'text> Reader<'text> {
     fn pseudo(&mut self) -> Result<Simple, String> {
         let start = self.at;
         let name = self.name()?.to_ascii_lowercase();
+        let of_type = name.ends_with("-of-type");
         let nth = |step, first, from_end| Simple::NthChild {
             step,
             first,
             from_end,
+            of_type,
         };
         let simple = match name.as_str() {
-            "first-child" => nth(0, 1, false),
-            "last-child" => nth(0, 1, true),
-            "only-child" => Simple::OnlyChild,
+            "first-child" | "first-of-type" => nth(0, 1, false),
+            "last-child" | "last-of-type" => nth(0, 1, true),
+            "only-child" | "only-of-type" => Simple::OnlyChild { of_type },
+            "root" => Simple::Root,
+            "input" => Simple::Input,
+            "disabled" => Simple::Disabled,
+            "enabled" => Simple::Enabled,
             "empty" => Simple::Empty,
             "checked" | "selected" => Simple::Checked,
-            "not" | "has" | "contains" | "nth-child" | "nth-last-child" => {
+            "not" | "has" | "matches" | "contains" | "nth-child" | "nth-last-child"
+            | "nth-of-type" | "nth-last-of-type" => {
                 if !self.take('(') {
                     return Err(self.wrong());
                 }
                 let simple = match name.as_str() {
                     "not" => Simple::Not(self.list()?),
                     "has" => Simple::Has(self.list()?),
+                    "matches" => Simple::Matches(self.list()?),
                     "contains" => Simple::Contains(self.value(')')?),
                     _ => {
                         let formula = self.value(')')?;
                         let (step, first) = nth_formula(&formula).ok_or_else(|| self.wrong())?;
-                        nth(step, first, name == "nth-last-child")
+                        nth(step, first, name.starts_with("nth-last"))
                     }
                 };
                 self.skip_space();

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, Span, Stage};
+use super::{Dns, Options, Span, Stage};
+use crate::output::REMOTE_WRITE_PREFIX;
 
 /// What is wrong with an environment variable or a flag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,9 +132,55 @@ impl Options {
             discard_response_bodies: truth(get("K6_DISCARD_RESPONSE_BODIES"))?,
             local_ips: get("K6_LOCAL_IPS").map(|(_, value)| value),
             no_cookies_reset: truth(get("K6_NO_COOKIES_RESET"))?,
+            dns: read(get("K6_DNS"), str::parse)?,
             ..Self::default()
         })
     }
+}
+
+/// Variables of k6's that are read.
+const VARIABLES: &[&str] = &[
+    "K6_VUS",
+    "K6_DURATION",
+    "K6_ITERATIONS",
+    "K6_STAGES",
+    "K6_NO_SETUP",
+    "K6_NO_TEARDOWN",
+    "K6_SETUP_TIMEOUT",
+    "K6_TEARDOWN_TIMEOUT",
+    "K6_RPS",
+    "K6_MAX_REDIRECTS",
+    "K6_USER_AGENT",
+    "K6_BATCH",
+    "K6_BATCH_PER_HOST",
+    "K6_HTTP_DEBUG",
+    "K6_INSECURE_SKIP_TLS_VERIFY",
+    "K6_THROW",
+    "K6_BLACKLIST_IPS",
+    "K6_BLOCK_HOSTNAMES",
+    "K6_NO_CONNECTION_REUSE",
+    "K6_NO_VU_CONNECTION_REUSE",
+    "K6_MIN_ITERATION_DURATION",
+    "K6_SUMMARY_TREND_STATS",
+    "K6_SUMMARY_TIME_UNIT",
+    "K6_SYSTEM_TAGS",
+    "K6_DISCARD_RESPONSE_BODIES",
+    "K6_LOCAL_IPS",
+    "K6_NO_COOKIES_RESET",
+    "K6_DNS",
+    // There is no usage report.
+    "K6_NO_USAGE_REPORT",
+];
+
+/// Variables that k6 would read and nobody reads here. What begins with `K6_PROMETHEUS_RW_` is for
+/// an output, which refuses what it cannot do.
+pub(crate) fn variables_without_effect(variables: &BTreeMap<String, String>) -> Vec<&str> {
+    variables
+        .keys()
+        .map(String::as_str)
+        .filter(|name| name.starts_with("K6_") && !VARIABLES.contains(name))
+        .filter(|name| !name.starts_with(REMOTE_WRITE_PREFIX))
+        .collect()
 }
 
 type Given = Option<(String, String)>;
@@ -180,6 +227,28 @@ fn stages(given: Given) -> Result<Option<Vec<Stage>>, SourceError> {
             .map(|part| part.trim().parse())
             .collect::<Result<_, String>>()
     })
+}
+
+impl std::str::FromStr for Dns {
+    type Err = String;
+
+    /// Reads `ttl=5m,select=random,policy=preferIPv4`, or some of it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut dns = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or("write it like ttl=5m,select=random,policy=preferIPv4")?;
+            let field = match name.trim() {
+                "ttl" => &mut dns.ttl,
+                "select" => &mut dns.select,
+                "policy" => &mut dns.policy,
+                other => return Err(format!("{other:?} is none of ttl, select and policy")),
+            };
+            *field = Some(value.trim().to_owned());
+        }
+        Ok(dns)
+    }
 }
 
 impl std::str::FromStr for Stage {
@@ -246,6 +315,7 @@ mod tests {
             ("K6_THROW", "perhaps"),
             ("K6_STAGES", "10s"),
             ("K6_DURATION", "x"),
+            ("K6_DNS", "cache=none"),
         ] {
             let error = environment(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");

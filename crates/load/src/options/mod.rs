@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use layers::SourceError;
+pub(crate) use layers::variables_without_effect;
 pub use scalar::{OneOrMany, Span};
 
 /// Everything that a test's options can say.

@@ -1,5 +1,6 @@
 //! Values of options that can be written in more than one way.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -51,7 +52,37 @@ impl std::str::FromStr for Span {
 
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}ms", self.0.as_secs_f64() * 1000.0))
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Span {
+    /// As Go writes it: `1h0m5s`, `1m30s`, `1.5s`, `600ms`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let below = |unit: f64| self.0.as_secs_f64() * unit;
+        if self.0.is_zero() {
+            return formatter.write_str("0s");
+        }
+        if seconds == 0 {
+            return match self.0.subsec_nanos() {
+                1_000_000.. => write!(formatter, "{}ms", below(1e3)),
+                1_000.. => write!(formatter, "{}µs", below(1e6)),
+                nanoseconds => write!(formatter, "{nanoseconds}ns"),
+            };
+        }
+        if seconds >= 3600 {
+            write!(formatter, "{}h", seconds / 3600)?;
+        }
+        if seconds >= 60 {
+            write!(formatter, "{}m", seconds / 60 % 60)?;
+        }
+        write!(formatter, "{}", seconds % 60)?;
+        let fraction = format!("{:09}", self.0.subsec_nanos());
+        match fraction.trim_end_matches('0') {
+            "" => formatter.write_str("s"),
+            fraction => write!(formatter, ".{fraction}s"),
+        }
     }
 }
 
@@ -73,5 +104,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 impl<T: Serialize> Serialize for OneOrMany<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (600, "600ms"),
+            (1_500, "1.5s"),
+            (90_000, "1m30s"),
+            (60_000, "1m0s"),
+            (3_600_000, "1h0m0s"),
+        ] {
+            let span = Span(Duration::from_millis(milliseconds));
+            assert_eq!(span.to_string(), text);
+            assert_eq!(text.parse::<Span>().unwrap(), span);
+        }
     }
 }

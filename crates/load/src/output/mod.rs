@@ -16,6 +16,7 @@ use crate::metric::Sample;
 
 pub use csv::CsvOutput;
 pub use json::JsonOutput;
+pub(crate) use prometheus::PREFIX as REMOTE_WRITE_PREFIX;
 pub use prometheus::PrometheusOutput;
 
 /// Why an output cannot be.

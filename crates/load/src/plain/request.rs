@@ -10,7 +10,7 @@ use url::Url;
 
 use super::connection::Origin;
 use crate::Error;
-use crate::http::{Addresses, TlsConfigs, take_credentials};
+use crate::http::{Addresses, Credentials, TlsConfigs};
 use crate::options::Options;
 use crate::replay::Recording;
 
@@ -180,7 +180,7 @@ impl Target {
             HeaderValue::from_static(concat!("tide-load/", env!("CARGO_PKG_VERSION"))),
         );
         let mut url = Url::parse(&self.url).map_err(|error| wrong_url(&error.to_string()))?;
-        if let Some(authorization) = take_credentials(&mut url) {
+        if let Some(authorization) = Credentials::take(&mut url).and_then(|known| known.basic()) {
             headers.insert(header::AUTHORIZATION, authorization);
         }
         for line in &self.headers {

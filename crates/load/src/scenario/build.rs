@@ -78,6 +78,17 @@ fn shortcuts(options: &Options) -> Vec<&'static str> {
     .collect()
 }
 
+/// The scenarios that the options say or stand for, as they were written.
+#[must_use]
+pub fn scenarios_as_written(options: &Options) -> BTreeMap<String, Scenario> {
+    match &options.scenarios {
+        Some(scenarios) => scenarios.clone(),
+        None => from_shortcuts(options, &mut Vec::new())
+            .map(|scenario| BTreeMap::from([("default".to_owned(), scenario)]))
+            .unwrap_or_default(),
+    }
+}
+
 /// The scenario that `vus`, `duration`, `iterations` and `stages` stand for.
 fn from_shortcuts(
     options: &Options,

@@ -9,7 +9,7 @@ mod describe;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use build::{ScenarioError, scenarios};
+pub use build::{ScenarioError, scenarios, scenarios_as_written};
 
 use crate::schedule::{Rate, Schedule};
 

@@ -25,6 +25,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
     ("springtide:forms", include_str!("modules/forms.js")),
+    ("springtide:elements", include_str!("modules/elements.js")),
     ("k6", include_str!("modules/k6.js")),
     ("k6/http", include_str!("modules/http.js")),
     ("k6/metrics", include_str!("modules/metrics.js")),

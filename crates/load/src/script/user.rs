@@ -123,7 +123,18 @@ impl ScriptUser {
                     Vec::new()
                 };
                 let value = engine.call(ctx, host, name, data)?;
-                let json = ctx.json_stringify(value).catch(ctx).map_err(Thrown::from)?;
+                if value.is_undefined() {
+                    return Ok(None);
+                }
+                // As in k6, what is undefined arrives as null.
+                let defined: Function = ctx
+                    .eval("(_, value) => (value === undefined ? null : value)")
+                    .catch(ctx)
+                    .map_err(Thrown::from)?;
+                let json = ctx
+                    .json_stringify_replacer(value, defined)
+                    .catch(ctx)
+                    .map_err(Thrown::from)?;
                 json.map(|json| json.to_string().catch(ctx).map_err(Thrown::from))
                     .transpose()
             })
@@ -225,7 +236,7 @@ impl Drop for Ended {
 
 impl Drop for ScriptUser {
     fn drop(&mut self) {
-        self.host.end(true);
+        self.host.end(false);
         self.host.close();
         let engine = self.engine.take();
         self.fiber.run_now(move || drop(engine));

@@ -52,9 +52,7 @@ pub fn summary_data(
         },
         "metrics": metrics,
     });
-    if let Some(setup_data) = setup_data {
-        data["setup_data"] = setup_data;
-    }
+    data["setup_data"] = setup_data.unwrap_or_default();
     data
 }
 

@@ -20,6 +20,7 @@ use super::Output;
 use crate::metric::Sample;
 use sender::Sender;
 use series::SeriesBook;
+pub(crate) use settings::PREFIX;
 use settings::Settings;
 
 /// k6's `--out experimental-prometheus-rw`.

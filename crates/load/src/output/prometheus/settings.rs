@@ -12,7 +12,7 @@ use crate::options::Span;
 use crate::thresholds::Aggregation;
 
 /// The prefix of all variables.
-const PREFIX: &str = "K6_PROMETHEUS_RW_";
+pub(crate) const PREFIX: &str = "K6_PROMETHEUS_RW_";
 /// Where samples are sent to where nothing else is said.
 const DEFAULT_URL: &str = "http://localhost:9090/api/v1/write";
 

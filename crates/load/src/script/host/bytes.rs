@@ -34,16 +34,23 @@ pub(super) fn call<'js>(
         }
         "hex" => values::into(ctx, hexadecimal(&arguments.bytes(0)?)),
         "base64.encode" => {
-            let engine = engine(ctx, &arguments.text(1)?)?;
-            values::into(ctx, engine(&arguments.bytes(0)?))
+            let bytes = arguments.bytes(0)?;
+            let text = match arguments.text(1)?.as_str() {
+                "rawstd" => STANDARD_NO_PAD.encode(bytes),
+                "url" => URL_SAFE.encode(bytes),
+                "rawurl" => URL_SAFE_NO_PAD.encode(bytes),
+                _ => STANDARD.encode(bytes),
+            };
+            values::into(ctx, text)
         }
         "base64.decode" => {
-            let encoding = arguments.text(1)?;
             let text = arguments.text(0)?;
-            let text = text.trim_end_matches('=');
-            let decoded = match encoding.as_str() {
-                "std" | "rawstd" => STANDARD_NO_PAD.decode(text),
-                _ => URL_SAFE_NO_PAD.decode(text),
+            // As in k6, an unknown name means the standard alphabet with padding.
+            let decoded = match arguments.text(1)?.as_str() {
+                "rawstd" => STANDARD_NO_PAD.decode(text),
+                "url" => URL_SAFE.decode(text),
+                "rawurl" => URL_SAFE_NO_PAD.decode(text),
+                _ => STANDARD.decode(text),
             };
             let bytes = decoded
                 .map_err(|error| values::throw(ctx, &format!("illegal base64 data: {error}")))?;
@@ -69,21 +76,6 @@ pub(super) fn call<'js>(
             &format!("{other} is no call of the host"),
         )),
     }
-}
-
-fn engine(ctx: &Ctx<'_>, name: &str) -> Result<fn(&[u8]) -> String> {
-    Ok(match name {
-        "" | "std" => |bytes| STANDARD.encode(bytes),
-        "rawstd" => |bytes| STANDARD_NO_PAD.encode(bytes),
-        "url" => |bytes| URL_SAFE.encode(bytes),
-        "rawurl" => |bytes| URL_SAFE_NO_PAD.encode(bytes),
-        other => {
-            return Err(values::throw(
-                ctx,
-                &format!("{other:?} is not an encoding; std, rawstd, url and rawurl are"),
-            ));
-        }
-    })
 }
 
 fn digest(algorithm: &str, data: &[u8]) -> Option<Vec<u8>> {

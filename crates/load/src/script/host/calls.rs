@@ -1,6 +1,7 @@
 //! What the runtime module calls, and what is called for every iteration or metric.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -35,7 +36,7 @@ impl Host {
         functions.set(
             "check",
             hosted(ctx, move |ctx, arguments| {
-                host.add_check(arguments)?;
+                host.add_check(ctx, arguments)?;
                 Ok(Value::new_undefined(ctx.clone()))
             })?,
         )?;
@@ -85,11 +86,24 @@ impl Host {
         let Some(iteration) = &*iteration else {
             return Ok(());
         };
-        if !iteration.scenario.env.is_empty() {
-            let environment: Object = globals.get("__ENV")?;
-            for (name, value) in &iteration.scenario.env {
-                environment.set(name.as_str(), value.as_str())?;
+        let scenario = &iteration.scenario;
+        let before = self.environment_of.replace(Some(Arc::clone(scenario)));
+        if before
+            .as_ref()
+            .is_some_and(|before| Arc::ptr_eq(before, scenario))
+        {
+            return Ok(());
+        }
+        let environment: Object = globals.get("__ENV")?;
+        // What the scenario that the user was in before had said holds no longer.
+        for name in before.iter().flat_map(|before| before.env.keys()) {
+            match self.shared.settings.env.get(name) {
+                Some(value) => environment.set(name.as_str(), value.as_str())?,
+                None => environment.remove(name.as_str())?,
             }
+        }
+        for (name, value) in &scenario.env {
+            environment.set(name.as_str(), value.as_str())?;
         }
         Ok(())
     }
@@ -196,6 +210,10 @@ impl Host {
                 imported?.finish::<Value>()
             }
             "metric" => self.make_metric(ctx, arguments),
+            "warn" => {
+                self.warn(&arguments.text(0)?);
+                nothing()
+            }
             "metric.nan" => {
                 let message = arguments.text(1)?;
                 if self.effective.options.throw == Some(true) {
@@ -248,23 +266,31 @@ impl Host {
         values::into(ctx, metrics.len() - 1)
     }
 
-    fn add_sample(&self, ctx: &Ctx<'_>, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
+    fn add_sample<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+    ) -> rquickjs::Result<()> {
         self.refuse_in_init(ctx, "adding a value to a metric")?;
         let index: usize = arguments.whole(0)?;
         let Some(metric) = self.metrics.borrow().get(index).cloned() else {
             return Err(values::throw(ctx, "the metric is of another user"));
         };
         let value = arguments.number(1)?;
-        let tags = self.with_tags(arguments, 2)?;
+        let tags = self.with_tags(ctx, arguments, 2)?;
         self.sink
             .add(&metric, value, &tags, self.shared.settings.clock.now());
         Ok(())
     }
 
-    fn add_check(&self, arguments: &Arguments<'_, '_>) -> rquickjs::Result<()> {
+    fn add_check<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+    ) -> rquickjs::Result<()> {
         let name = arguments.text(0)?;
         let passed = arguments.truth(1);
-        let tags = self.with_tags(arguments, 2)?;
+        let tags = self.with_tags(ctx, arguments, 2)?;
         let tags = if self.effective.has_system_tag("check") {
             self.built_tags(&tags, "check", &[&name], |base, parts| {
                 base.with("check", parts[0])
@@ -282,8 +308,16 @@ impl Host {
     }
 
     /// The present tags with those of an argument that may be there.
-    fn with_tags(&self, arguments: &Arguments<'_, '_>, index: usize) -> rquickjs::Result<Tags> {
-        let more = arguments.texts_by_name(index)?;
+    fn with_tags<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+        index: usize,
+    ) -> rquickjs::Result<Tags> {
+        let more = match arguments.get(index) {
+            Some(tags) => values::tags(ctx, tags)?,
+            None => Vec::new(),
+        };
         let base = self.tags.borrow().clone();
         if more.is_empty() {
             return Ok(base);

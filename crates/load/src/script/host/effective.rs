@@ -14,7 +14,7 @@ use crate::metric::Tags;
 use crate::options::Options;
 
 /// Tags that samples get where the options do not say.
-const DEFAULT_SYSTEM_TAGS: &[&str] = &[
+pub(super) const DEFAULT_SYSTEM_TAGS: &[&str] = &[
     "proto",
     "subproto",
     "status",

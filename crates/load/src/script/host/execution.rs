@@ -147,7 +147,7 @@ impl Host {
         self.shared.settings.run.started.elapsed().as_secs_f64() * 1000.0
     }
 
-    fn set_group(&self, group: &str) {
+    pub(super) fn set_group(&self, group: &str) {
         group.clone_into(&mut self.group.borrow_mut());
         if self.effective.has_system_tag("group") {
             let base = self.tags.borrow().clone();
@@ -197,6 +197,12 @@ impl Host {
         reason = "counts and times are far below 2^52"
     )]
     fn execution<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Value<'js>> {
+        if name.starts_with("vu.") {
+            self.refuse_in_init(ctx, "getting VU information")?;
+        }
+        if name.starts_with("instance.") {
+            self.refuse_in_init(ctx, "getting instance information")?;
+        }
         let run = &self.shared.settings.run;
         let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed) as f64;
         let iteration = self.iteration.borrow();
@@ -241,9 +247,11 @@ impl Host {
             "instance.vusInitialized" => load(&run.vus_initialized),
             "instance.currentTestRunDuration" => self.now_ms(),
             "test.options" => {
-                let json = serde_json::to_string(&self.effective.options)
+                let shown = self
+                    .effective
+                    .shown_options()
                     .map_err(|error| values::throw(ctx, &error.to_string()))?;
-                return values::into(ctx, json);
+                return values::into(ctx, shown.to_string());
             }
             other => return Err(values::throw(ctx, &format!("{other} is not known"))),
         };

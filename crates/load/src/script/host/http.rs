@@ -69,6 +69,10 @@ impl Default for HttpState {
 }
 
 impl HttpState {
+    pub(super) fn jar(&self, number: u32) -> Option<&Jar> {
+        self.jars.get(&number)
+    }
+
     pub(super) fn reset_cookies(&mut self) {
         if let Some(jar) = self.jars.get_mut(&0) {
             jar.clear();
@@ -170,9 +174,12 @@ impl Host {
                 cookie.secure = settings["secure"].as_bool().unwrap_or(false);
                 cookie.http_only = settings["http_only"].as_bool().unwrap_or(false);
                 cookie.max_age = settings["max_age"].as_i64();
-                cookie.expires = settings["expires"]
-                    .as_str()
-                    .and_then(crate::http::http_date);
+                if let Some(date) = settings["expires"].as_str() {
+                    let ends = crate::http::http_date(date);
+                    cookie.expires = Some(ends.ok_or_else(|| {
+                        values::throw(ctx, &format!("cookie jar: expires: {date:?} is no date such as Mon, 02 Jan 2006 15:04:05 GMT"))
+                    })?);
+                }
                 cookie.complete(&url, now);
                 jar.set(cookie, &url, now);
                 values::into(ctx, true)

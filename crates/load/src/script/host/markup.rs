@@ -92,7 +92,6 @@ impl Host {
             }
             "html.text" => values::into(ctx, page.text(id)),
             "html.inner" => values::into(ctx, page.inner(id)),
-            "html.outer" => values::into(ctx, page.outer(id)),
             "html.children" => values::into(ctx, page.element_children(id).collect::<Vec<_>>()),
             "html.contents" => {
                 let children = page.node(id).map(|node| node.children.clone());
@@ -102,6 +101,8 @@ impl Host {
                 Some(parent) if !page.name(parent).is_empty() => values::into(ctx, parent),
                 _ => Ok(Value::new_undefined(ctx.clone())),
             },
+            // Unlike the parent, it may be the document itself.
+            "html.above" => values::into(ctx, page.node(id).and_then(|node| node.parent)),
             other => Err(values::throw(
                 ctx,
                 &format!("{other} is no call of the host"),

@@ -6,6 +6,7 @@ mod effective;
 mod execution;
 mod http;
 mod markup;
+mod options;
 mod socket;
 mod tag_sets;
 mod values;
@@ -36,7 +37,7 @@ use super::loader::Modules;
 use super::{LogLine, Shared};
 use crate::http::Client;
 use crate::metric::{Metric, SampleSink, Tags};
-use crate::user::Iteration;
+use crate::user::{Iteration, ScenarioState};
 
 /// What the script is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) struct Host {
     phase: Cell<Phase>,
     stopped: Cell<bool>,
     iteration: RefCell<Option<Iteration>>,
+    /// The scenario whose entries are in `__ENV`.
+    environment_of: RefCell<Option<Arc<ScenarioState>>>,
     /// Iterations that this user has begun.
     begun: Cell<u64>,
     /// Iterations that this user has begun, by scenario.
@@ -82,8 +85,6 @@ pub(super) struct Host {
     /// Tags of samples now.
     tags: RefCell<Tags>,
     group: RefCell<String>,
-    /// Tags that an iteration of the present scenario begins with.
-    first_tags: RefCell<Tags>,
     /// Metrics that the script made, by the number it knows them under.
     metrics: RefCell<Vec<Arc<Metric>>>,
     http: RefCell<HttpState>,
@@ -192,11 +193,11 @@ impl Host {
             phase: Cell::new(Phase::Init),
             stopped: Cell::new(false),
             iteration: RefCell::default(),
+            environment_of: RefCell::default(),
             begun: Cell::new(0),
             begun_in_scenario: RefCell::default(),
             tags: RefCell::new(tags),
             group: RefCell::default(),
-            first_tags: RefCell::default(),
             metrics: RefCell::default(),
             http: RefCell::default(),
             pages: RefCell::default(),
@@ -232,10 +233,25 @@ impl Host {
             .borrow()
             .as_ref()
             .is_none_or(|last| !Arc::ptr_eq(&last.scenario, scenario));
-        self.group.borrow_mut().clear();
         if changed {
-            let tags = self
-                .effective
+            self.group.borrow_mut().clear();
+            self.enter_scenario(scenario);
+        } else if !self.group.borrow().is_empty() {
+            self.set_group("");
+        }
+        *self
+            .begun_in_scenario
+            .borrow_mut()
+            .entry(Arc::clone(&scenario.name))
+            .or_default() += 1;
+        *self.iteration.borrow_mut() = Some(iteration.clone());
+    }
+
+    /// Begins with the tags of a scenario. What the script adds to them stays while its user is in
+    /// that scenario.
+    fn enter_scenario(&self, scenario: &ScenarioState) {
+        self.set_tags(
+            self.effective
                 .tags
                 .with_all(self.effective.system_tag("scenario", &scenario.name))
                 .with_all(self.effective.system_tag("group", ""))
@@ -243,18 +259,11 @@ impl Host {
                     scenario
                         .tags
                         .iter()
+                        // The system's own are above, where they are wanted.
+                        .filter(|(name, _)| !matches!(*name, "scenario" | "group"))
                         .map(|(name, value)| (Arc::from(name), Arc::from(value))),
-                );
-            *self.first_tags.borrow_mut() = self.shared_tags(tags);
-        }
-        // Tags that an iteration set on its user end with it.
-        self.set_tags(self.first_tags.borrow().clone());
-        *self
-            .begun_in_scenario
-            .borrow_mut()
-            .entry(Arc::clone(&scenario.name))
-            .or_default() += 1;
-        *self.iteration.borrow_mut() = Some(iteration.clone());
+                ),
+        );
     }
 
     /// Ends what is still under way. Called also where an iteration was dropped.
@@ -282,9 +291,6 @@ impl Host {
 
     #[expect(clippy::cast_precision_loss, reason = "bytes are far below 2^52")]
     fn count_bytes(&self, sent: u64, received: u64) {
-        if sent == 0 && received == 0 {
-            return;
-        }
         let metrics = self.sink.registry().builtin().clone();
         self.sink.add_all(
             [

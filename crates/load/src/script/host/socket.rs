@@ -51,6 +51,31 @@ struct Opening {
     url: Url,
     headers: HeaderMap,
     tags: Tags,
+    /// By the interface of events, of which k6 counts more messages, and no failed sessions' length.
+    by_events: bool,
+}
+
+/// A session that was counted when it began; its length is counted when it is over, whatever ends it.
+struct Session<'host> {
+    host: &'host Host,
+    tags: Tags,
+    start: Instant,
+    counts_length: bool,
+}
+
+// === impl Session ===
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if self.counts_length {
+            self.host.sink.add(
+                &self.host.sink.registry().builtin().ws_session_duration,
+                milliseconds(self.start.elapsed()),
+                &self.tags,
+                self.host.shared.settings.clock.now(),
+            );
+        }
+    }
 }
 
 // === impl SocketEvent ===
@@ -219,6 +244,7 @@ impl Host {
             headers.insert(header::USER_AGENT, agent.clone());
         }
         let mut tags = self.tags.borrow().clone();
+        let mut jar = 0;
         if let Some(params) = arguments.get(2).and_then(Value::as_object) {
             for entry in params.props::<String, Value>() {
                 let (key, value) = entry?;
@@ -238,13 +264,21 @@ impl Host {
                         }
                     }
                     "tags" => {
-                        let more = values_by_name.texts_by_name(0)?;
+                        let more = values::tags(ctx, &value)?;
                         tags = tags.with_all(
                             more.into_iter()
                                 .map(|(name, value)| (name.into(), value.into())),
                         );
                     }
-                    "jar" | "compression" if !value.is_undefined() && !value.is_null() => {
+                    "jar" => {
+                        jar = value
+                            .as_object()
+                            .map(|jar| jar.get::<_, Option<u32>>("__jar"))
+                            .transpose()?
+                            .flatten()
+                            .unwrap_or(0);
+                    }
+                    "compression" if !value.is_undefined() && !value.is_null() => {
                         return Err(values::throw(
                             ctx,
                             &format!("params.{key} is not supported for WebSockets"),
@@ -259,16 +293,69 @@ impl Host {
         {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
         }
-        let system = [("url", url.as_str()), ("status", "101"), ("subproto", "")];
-        let system = system
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .filter_map(|(name, value)| self.effective.system_tag(name, value));
+        if !headers.contains_key(header::COOKIE)
+            && let Some(cookies) = self.cookies_for_socket(jar, &url)
+        {
+            headers.insert(header::COOKIE, cookies);
+        }
+        tags = tags.with_all(self.effective.system_tag("url", url.as_str()));
+        // The events' interface names its samples, the callbacks' does not.
+        let by_events = arguments.truth(4);
+        if by_events && tags.get("name").is_none() {
+            tags = tags.with_all(self.effective.system_tag("name", url.as_str()));
+        }
         Ok(Opening {
-            tags: tags.with_all(system),
             url,
             headers,
+            tags,
+            by_events,
         })
+    }
+
+    /// The `Cookie` header of a handshake.
+    fn cookies_for_socket(&self, jar: u32, url: &Url) -> Option<HeaderValue> {
+        let state = self.http.borrow();
+        let jar = state.jar(jar)?;
+        let line = jar
+            .for_url(url, self.shared.settings.clock.now())
+            .iter()
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect::<Vec<_>>()
+            .join("; ");
+        HeaderValue::from_str(&line)
+            .ok()
+            .filter(|line| !line.is_empty())
+    }
+
+    /// Counts a session that was opened, or tried to; `answered` is the status of the handshake.
+    fn count_session(
+        &self,
+        opening: &Opening,
+        answered: Option<u16>,
+        start: Instant,
+    ) -> Session<'_> {
+        let tags = match answered {
+            None => opening.tags.clone(),
+            Some(status) => opening
+                .tags
+                .with_all(self.effective.system_tag("status", &status.to_string()))
+                .with_all(self.effective.system_tag("subproto", "")),
+        };
+        let builtin = self.sink.registry().builtin();
+        self.sink.add_all(
+            [
+                (&builtin.ws_connecting, milliseconds(start.elapsed())),
+                (&builtin.ws_sessions, 1.0),
+            ],
+            &tags,
+            self.shared.settings.clock.now(),
+        );
+        Session {
+            host: self,
+            tags,
+            start,
+            counts_length: answered.is_some() || !opening.by_events,
+        }
     }
 
     /// Opens a socket and carries messages until it is closed; gives how it ended.
@@ -278,12 +365,15 @@ impl Host {
         opening: Opening,
         receiver: mpsc::UnboundedReceiver<Message>,
     ) -> SocketEvent {
-        let failed = |message: String| SocketEvent::Error { message, status: 0 };
+        let start = Instant::now();
+        let failed = |message: String| {
+            drop(self.count_session(&opening, None, start));
+            SocketEvent::Error { message, status: 0 }
+        };
         let url = &opening.url;
         let host = url.host_str().unwrap_or_default().to_owned();
         let secure = url.scheme() == "wss";
         let port = url.port_or_known_default().unwrap_or(80);
-        let start = Instant::now();
         let address = match self.effective.http.addresses.find(&host, port).await {
             Ok(address) => address,
             Err(error) => return failed(error.to_string()),
@@ -330,7 +420,7 @@ impl Host {
                 };
             }
         };
-        request.headers_mut().extend(opening.headers);
+        request.headers_mut().extend(opening.headers.clone());
         let (socket, response) = match tokio_tungstenite::client_async(request, stream).await {
             Ok(connected) => connected,
             Err(error) => {
@@ -343,20 +433,12 @@ impl Host {
                 } else {
                     "websocket: bad handshake".to_owned()
                 };
+                let answered = (status != 0).then_some(status);
+                drop(self.count_session(&opening, answered, start));
                 return SocketEvent::Error { message, status };
             }
         };
-        let builtin = self.sink.registry().builtin();
-        let tags = opening.tags;
-        let now = self.shared.settings.clock.now();
-        self.sink.add_all(
-            [
-                (&builtin.ws_connecting, milliseconds(start.elapsed())),
-                (&builtin.ws_sessions, 1.0),
-            ],
-            &tags,
-            now,
-        );
+        let session = self.count_session(&opening, Some(response.status().as_u16()), start);
         let protocol = response
             .headers()
             .get(header::SEC_WEBSOCKET_PROTOCOL)
@@ -370,14 +452,9 @@ impl Host {
                 headers: response.headers().clone(),
             },
         ));
-        let last = self.carry(id, socket, &tags, receiver).await;
-        self.sink.add(
-            &builtin.ws_session_duration,
-            milliseconds(start.elapsed()),
-            &tags,
-            self.shared.settings.clock.now(),
-        );
-        last
+        let by_events = opening.by_events;
+        self.carry(id, socket, &session.tags, by_events, receiver)
+            .await
     }
 
     async fn carry<S>(
@@ -385,6 +462,7 @@ impl Host {
         id: u64,
         mut socket: tokio_tungstenite::WebSocketStream<S>,
         tags: &Tags,
+        by_events: bool,
         mut receiver: mpsc::UnboundedReceiver<Message>,
     ) -> SocketEvent
     where
@@ -408,7 +486,10 @@ impl Host {
                     match &message {
                         Message::Close(frame) => asked = frame.clone(),
                         Message::Ping(_) => pinged = Some(Instant::now()),
-                        _ => count(&builtin.ws_msgs_sent, 1.0),
+                        _ => {}
+                    }
+                    if by_events || message.is_text() || message.is_binary() {
+                        count(&builtin.ws_msgs_sent, 1.0);
                     }
                     self.client.count_bytes(length, 0);
                     if let Err(error) = socket.send(message).await {

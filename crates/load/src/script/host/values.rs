@@ -108,6 +108,28 @@ impl<'list, 'js> Arguments<'list, 'js> {
     }
 }
 
+/// Tags by name; their values are texts, numbers, and true or false.
+pub(super) fn tags<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Result<Vec<(String, String)>> {
+    let Some(object) = value.as_object() else {
+        return Ok(Vec::new());
+    };
+    object
+        .props::<String, Value>()
+        .map(|entry| {
+            let (name, value) = entry?;
+            if value.is_string() || value.is_number() || value.is_bool() {
+                return Ok((name, text(ctx, &value)?));
+            }
+            Err(throw(
+                ctx,
+                &format!(
+                    "invalid value for metric tag '{name}': only String, Boolean and Number types are accepted as a metric tag values"
+                ),
+            ))
+        })
+        .collect()
+}
+
 /// A value as JavaScript's `String()` gives it.
 pub(super) fn text<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Result<String> {
     if let Some(text) = value.as_string() {

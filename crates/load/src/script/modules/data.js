@@ -24,6 +24,10 @@ export class SharedArray {
         return Reflect.get(target, name, self);
       },
       has: (target, name) => (typeof name === 'string' && /^\d+$/.test(name) ? Number(name) < length : Reflect.has(target, name)),
+      ownKeys: () => [...Array(length).keys()].map(String).concat('length'),
+      getOwnPropertyDescriptor: (target, name) => (typeof name === 'string' && /^\d+$/.test(name) && Number(name) < length
+        ? { value: frozen(JSON.parse(call('shared.get', key, Number(name)))), enumerable: true, configurable: true, writable: false }
+        : Reflect.getOwnPropertyDescriptor(target, name)),
       set: () => { throw new TypeError('SharedArray is immutable'); },
       deleteProperty: () => { throw new TypeError('SharedArray is immutable'); },
       defineProperty: () => { throw new TypeError('SharedArray is immutable'); },

@@ -23,12 +23,19 @@ const tags = (scope) => new Proxy({}, {
 const vuTags = tags();
 const vuMetadata = new Proxy({}, {
   get: (_, name) => (typeof name === 'string' ? metadata.get(name) : undefined),
-  set: (_, name, value) => { metadata.set(String(name), String(value)); return true; },
+  set: (_, name, value) => {
+    if (!['string', 'number', 'boolean'].includes(typeof value)) throw new TypeError(`only String, Boolean and Number types are accepted as a metadata value, and ${JSON.stringify(String(name))} is set to something else`);
+    if (!warned) call('warn', 'exec.vu.metrics.metadata is kept for the script, and no output writes it');
+    warned = true;
+    metadata.set(String(name), String(value));
+    return true;
+  },
   deleteProperty: (_, name) => { metadata.delete(String(name)); return true; },
   ownKeys: () => [...metadata.keys()],
   getOwnPropertyDescriptor: (_, name) => (metadata.has(name) ? { value: metadata.get(name), enumerable: true, configurable: true, writable: true } : undefined),
 });
 const metadata = new Map();
+let warned = false;
 
 export const vu = view('vu', ['idInInstance', 'idInTest', 'iterationInInstance', 'iterationInScenario'], {
   tags: { enumerable: true, get: () => vuTags, set: replaceTags },

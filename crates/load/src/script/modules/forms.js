@@ -26,7 +26,8 @@ export const file = (data, filename, contentType) => new FileData(
 /** The body as the host takes it, and the content type that follows from it. */
 export function bodyOf(body) {
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return [body, undefined];
-  if (typeof body !== 'object') return [String(body), undefined];
+  // The host says that this is no body.
+  if (typeof body !== 'object' || Array.isArray(body)) return [body, undefined];
   if (body instanceof FileData) return [body.data, undefined];
   if (typeof body.body === 'function' && typeof body.boundary === 'string') return [body.body(), `multipart/form-data; boundary=${body.boundary}`];
   const files = Object.keys(body).some((name) => body[name] instanceof FileData || (Array.isArray(body[name]) && body[name].some((value) => value instanceof FileData)));

@@ -1,10 +1,12 @@
 import { call } from 'springtide:runtime';
+import { members } from 'springtide:elements';
 
 export function parseHTML(text, url) {
   return new Selection(call('html.parse', String(text)), [0], undefined, url);
 }
 
 const unique = (ids) => [...new Set(ids)].sort((a, b) => a - b);
+const inOrder = (ids) => [...new Set(ids)];
 
 export class Selection {
   #page; #ids; #before; #url;
@@ -15,22 +17,23 @@ export class Selection {
   #matches(id, test, at = 0) {
     if (test === undefined || test === null) return true;
     if (typeof test === 'string') return call('html.matches', this.#page, id, test);
-    if (typeof test === 'function') return !!test(at, this.#element(id));
+    if (typeof test === 'function') return !!test(at, this.#of([id]));
     if (test instanceof Selection) return test.#ids.includes(id);
     if (test instanceof Element) return Element.id(test) === id;
-    return false;
+    throw new TypeError(`a ${typeof test} cannot be used as a selector`);
   }
-  #element(id) { return new Element(this.#page, id, this.#url); }
+  #element(id) { return elementOf(this.#page, id, this.#url); }
+  /** Steps on from each element until `until`; those found nearest come first. */
   #walk(step, until, filter) {
     const found = [];
     for (const id of this.#ids) {
       let at = step(id);
-      while (at !== undefined && !(until !== undefined && this.#matches(at, until))) {
+      while (at !== undefined && !(until !== undefined && until !== null && this.#matches(at, until))) {
         found.push(at);
         at = step(at);
       }
     }
-    return this.#of(unique(found).filter((id) => this.#matches(id, filter)));
+    return this.#of(inOrder(found).filter((id) => this.#matches(id, filter)));
   }
   #beside(id, offset) {
     const parent = this.#parent(id);
@@ -38,40 +41,50 @@ export class Selection {
     const all = this.#children(parent);
     return all[all.indexOf(id) + offset];
   }
-  #values(id) {
+  #value(id) {
     const attribute = (name) => call('html.attribute', this.#page, id, name);
+    const ofOption = (option) => call('html.attribute', this.#page, option, 'value') ?? call('html.inner', this.#page, option);
     switch (call('html.name', this.#page, id)) {
       case 'select': {
-        const options = call('html.find', this.#page, [id], 'option');
-        const value = (option) => call('html.attribute', this.#page, option, 'value') ?? call('html.text', this.#page, option);
-        const selected = options.filter((option) => call('html.attribute', this.#page, option, 'selected') !== undefined);
-        if (attribute('multiple') !== undefined) return selected.map(value);
-        return selected.length > 0 ? value(selected[selected.length - 1]) : options.length > 0 ? value(options[0]) : undefined;
+        const selected = call('html.find', this.#page, [id], 'option[selected]').map(ofOption);
+        return attribute('multiple') !== undefined ? selected : selected[0] ?? '';
       }
-      case 'textarea': return call('html.text', this.#page, id);
-      case 'option': return attribute('value') ?? call('html.text', this.#page, id);
-      case 'input': return attribute('value') ?? (['checkbox', 'radio'].includes((attribute('type') ?? '').toLowerCase()) ? 'on' : undefined);
-      default: return attribute('value');
+      case 'textarea': return call('html.inner', this.#page, id);
+      case 'option': return ofOption(id);
+      case 'input': return attribute('value') ?? (['checkbox', 'radio'].includes((attribute('type') ?? '').toLowerCase()) ? 'on' : '');
+      case 'button': return attribute('value') ?? '';
+      default: return undefined;
     }
   }
 
-  find(selector) { return this.#of(call('html.find', this.#page, this.#ids, String(selector))); }
+  find(test) {
+    if (test instanceof Selection || test instanceof Element) {
+      return this.#of(call('html.find', this.#page, this.#ids, '*').filter((id) => this.#matches(id, test)));
+    }
+    return this.#of(call('html.find', this.#page, this.#ids, String(test)));
+  }
   size() { return this.#ids.length; }
-  get length() { return this.#ids.length; }
   eq(index) { const id = this.#ids[index < 0 ? this.#ids.length + index : index]; return this.#of(id === undefined ? [] : [id]); }
   first() { return this.eq(0); }
   last() { return this.eq(-1); }
   slice(from, to) { return this.#of(this.#ids.slice(from, to)); }
   end() { return this.#before ?? this.#of([]); }
-  add(selector) { const more = typeof selector === 'string' ? call('html.find', this.#page, [0], selector) : selector instanceof Selection ? selector.#ids : [Element.id(selector)]; return this.#of(unique([...this.#ids, ...more])); }
-  get(index) { const id = this.#ids[index < 0 ? this.#ids.length + index : index]; return id === undefined ? undefined : this.#element(id); }
+  add(selector) {
+    const more = typeof selector === 'string' ? call('html.find', this.#page, [0], selector) : selector instanceof Selection ? selector.#ids : [Element.id(selector)];
+    return this.#of(inOrder([...this.#ids, ...more]));
+  }
+  get(index) {
+    if (index === undefined) return this.#ids.map((id) => this.#element(id));
+    const id = this.#ids[index < 0 ? this.#ids.length + index : index];
+    return id === undefined ? undefined : this.#element(id);
+  }
   toArray() { return this.#ids.map((id) => this.#of([id])); }
   each(visit) { this.#ids.forEach((id, at) => visit(at, this.#element(id))); return this; }
   map(change) { return this.#ids.map((id, at) => change(at, this.#of([id]))); }
   filter(test) { return this.#of(this.#ids.filter((id, at) => this.#matches(id, test, at))); }
   not(test) { return this.#of(this.#ids.filter((id, at) => !this.#matches(id, test, at))); }
   is(test) { return this.#ids.some((id, at) => this.#matches(id, test, at)); }
-  has(selector) { return this.#of(this.#ids.filter((id) => call('html.find', this.#page, [id], selector).length > 0)); }
+  has(test) { return this.#of(this.#ids.filter((id) => this.#of([id]).find(test).size() > 0)); }
   index(selector) {
     if (this.#ids.length === 0) return -1;
     if (selector === undefined) { const parent = this.#parent(this.#ids[0]); return parent === undefined ? 0 : this.#children(parent).indexOf(this.#ids[0]); }
@@ -80,7 +93,7 @@ export class Selection {
   }
   children(filter) { return this.#of(unique(this.#ids.flatMap((id) => this.#children(id))).filter((id) => this.#matches(id, filter))); }
   contents() { return this.#of(unique(this.#ids.flatMap((id) => call('html.contents', this.#page, id)))); }
-  parent(filter) { return this.#of(unique(this.#ids.map((id) => this.#parent(id)).filter((id) => id !== undefined && this.#matches(id, filter)))); }
+  parent(filter) { return this.#of(inOrder(this.#ids.map((id) => this.#parent(id)).filter((id) => id !== undefined && this.#matches(id, filter)))); }
   parents(filter) { return this.#walk((id) => this.#parent(id), undefined, filter); }
   parentsUntil(until, filter) { return this.#walk((id) => this.#parent(id), until, filter); }
   closest(selector) {
@@ -89,9 +102,12 @@ export class Selection {
       while (id !== undefined && !this.#matches(id, selector)) id = this.#parent(id);
       if (id !== undefined) found.push(id);
     }
-    return this.#of(unique(found));
+    return this.#of(inOrder(found));
   }
-  siblings(filter) { return this.#of(unique(this.#ids.flatMap((id) => { const parent = this.#parent(id); return parent === undefined ? [] : this.#children(parent).filter((one) => one !== id); })).filter((id) => this.#matches(id, filter))); }
+  siblings(filter) {
+    const beside = (id) => { const parent = this.#parent(id); return parent === undefined ? [] : this.#children(parent).filter((one) => one !== id); };
+    return this.#of(inOrder(this.#ids.flatMap(beside)).filter((id) => this.#matches(id, filter)));
+  }
   next(filter) { return this.#of(this.#ids.map((id) => this.#beside(id, 1)).filter((id) => id !== undefined && this.#matches(id, filter))); }
   prev(filter) { return this.#of(this.#ids.map((id) => this.#beside(id, -1)).filter((id) => id !== undefined && this.#matches(id, filter))); }
   nextAll(filter) { return this.#walk((id) => this.#beside(id, 1), undefined, filter); }
@@ -99,13 +115,13 @@ export class Selection {
   nextUntil(until, filter) { return this.#walk((id) => this.#beside(id, 1), until, filter); }
   prevUntil(until, filter) { return this.#walk((id) => this.#beside(id, -1), until, filter); }
   text() { return this.#ids.map((id) => call('html.text', this.#page, id)).join(''); }
-  html() { return this.#ids.length === 0 ? undefined : call('html.inner', this.#page, this.#ids[0]); }
+  html() { return this.#ids.length === 0 ? '' : call('html.inner', this.#page, this.#ids[0]); }
   attr(name, otherwise) { return (this.#ids.length === 0 ? undefined : call('html.attribute', this.#page, this.#ids[0], String(name))) ?? otherwise; }
-  val() { return this.#ids.length === 0 ? undefined : this.#values(this.#ids[0]); }
+  val() { return this.#ids.length === 0 ? undefined : this.#value(this.#ids[0]); }
   data(name) {
     const read = (text) => {
-      if (text === undefined) return undefined;
-      if (/^(true|false|null|-?\d+(\.\d+)?|[{["].*)$/s.test(text)) { try { return JSON.parse(text); } catch { return text; } }
+      if (text === undefined || text === 'null') return undefined;
+      if (/^(true|false|-?\d+(\.\d+)?|[{["].*)$/s.test(text)) { try { return JSON.parse(text); } catch { return text; } }
       return text;
     };
     if (this.#ids.length === 0) return undefined;
@@ -116,18 +132,17 @@ export class Selection {
     }
     return all;
   }
+  /** The fields of a form with a name; as in k6, boxes and radio buttons are never among them. */
   serializeArray() {
-    const fields = call('html.find', this.#page, this.#ids, 'input, select, textarea')
-      .concat(this.#ids.filter((id) => ['input', 'select', 'textarea'].includes(call('html.name', this.#page, id))));
+    const names = 'input, select, textarea, keygen';
+    const inside = call('html.find', this.#page, this.#ids, names);
+    const fields = unique([...inside, ...this.#ids.filter((id) => this.#matches(id, names))]);
     const list = [];
     for (const id of fields) {
-      const attribute = (name) => call('html.attribute', this.#page, id, name);
-      const name = attribute('name');
-      const type = (attribute('type') ?? '').toLowerCase();
-      if (!name || attribute('disabled') !== undefined || ['submit', 'button', 'image', 'reset', 'file'].includes(type)) continue;
-      if (['checkbox', 'radio'].includes(type) && attribute('checked') === undefined) continue;
-      const value = this.#values(id);
-      for (const one of Array.isArray(value) ? value : [value ?? '']) list.push({ name, value: one });
+      const name = call('html.attribute', this.#page, id, 'name');
+      const type = (call('html.attribute', this.#page, id, 'type') ?? '').toLowerCase();
+      if (!name || ['checkbox', 'radio', 'submit', 'button', 'image', 'reset', 'file'].includes(type)) continue;
+      list.push({ name, value: this.#value(id) });
     }
     return list;
   }
@@ -139,48 +154,97 @@ export class Selection {
   serialize() {
     const escaped = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`).replace(/%20/g, '+');
     const object = this.serializeObject();
-    return Object.keys(object).sort().map((name) => `${escaped(name)}=${escaped(object[name])}`).join('&');
+    return Object.keys(object).sort().flatMap((name) => [object[name] ?? []].flat().map((value) => `${escaped(name)}=${escaped(value)}`)).join('&');
   }
 }
+
+const TEXT = 3;
+const COMMENT = 8;
+const DOCUMENT = 9;
 
 export class Element {
   #page; #id; #url;
   constructor(page, id, url) { this.#page = page; this.#id = id; this.#url = url; }
   static id(element) { return element.#id; }
-  #one(id) { return id === undefined ? undefined : new Element(this.#page, id, this.#url); }
+  #one(id) { return id === undefined ? undefined : elementOf(this.#page, id, this.#url); }
+  #call(name, ...more) { return call(`html.${name}`, this.#page, this.#id, ...more); }
+  #beside(offset) {
+    const above = this.#call('above');
+    if (above === undefined) return undefined;
+    const all = call('html.contents', this.#page, above);
+    return this.#one(all[all.indexOf(this.#id) + offset]);
+  }
   selection() { return new Selection(this.#page, [this.#id], undefined, this.#url); }
-  nodeName() { return call('html.name', this.#page, this.#id) || '#text'; }
-  nodeType() { return call('html.type', this.#page, this.#id); }
-  nodeValue() { return this.nodeType() === 1 ? undefined : call('html.text', this.#page, this.#id); }
+  /** The whole page; not for scripts. */
+  page() { return new Selection(this.#page, [0], undefined, this.#url); }
+  /** An attribute with an address; not for scripts. */
+  resolved(attribute) {
+    const value = this.getAttribute(attribute);
+    return value === undefined ? '' : this.#url === undefined ? value : call('url.join', this.#url, value);
+  }
+  nodeName() {
+    const type = this.nodeType();
+    return type === TEXT ? '#text' : type === COMMENT ? '#comment' : type === DOCUMENT ? '#document' : this.#call('name');
+  }
+  nodeType() { return this.#call('type'); }
+  nodeValue() { const type = this.nodeType(); return type === TEXT || type === COMMENT ? this.#call('text') : undefined; }
   id() { return this.getAttribute('id') ?? ''; }
-  className() { return this.getAttribute('class') ?? ''; }
-  classList() { return this.className().split(/\s+/).filter(Boolean); }
-  getAttribute(name) { return call('html.attribute', this.#page, this.#id, String(name)); }
+  className() { return this.getAttribute('class'); }
+  classList() { return (this.className() ?? '').split(/\s+/).filter(Boolean); }
+  getAttribute(name) { return this.#call('attribute', String(name)); }
+  #attribute(name, value) { return { name, namespaceURI: '', localName: '', prefix: '', owner_element: this, value }; }
+  getAttributeNode(name) { const value = this.getAttribute(name); return value === undefined ? undefined : this.#attribute(String(name), value); }
   hasAttribute(name) { return this.getAttribute(name) !== undefined; }
-  hasAttributes() { return call('html.attributes', this.#page, this.#id).length > 0; }
-  attributes() { return Object.fromEntries(call('html.attributes', this.#page, this.#id).map(([name, value]) => [name, { name, value }])); }
-  textContent() { return call('html.text', this.#page, this.#id); }
-  innerHTML() { return call('html.inner', this.#page, this.#id); }
-  outerHTML() { return call('html.outer', this.#page, this.#id); }
-  toString() { return this.innerHTML(); }
-  children() { return call('html.children', this.#page, this.#id).map((id) => this.#one(id)); }
-  childNodes() { return call('html.contents', this.#page, this.#id).map((id) => this.#one(id)); }
-  childElementCount() { return call('html.children', this.#page, this.#id).length; }
-  hasChildNodes() { return call('html.contents', this.#page, this.#id).length > 0; }
-  firstChild() { return this.#one(call('html.contents', this.#page, this.#id)[0]); }
-  firstElementChild() { return this.#one(call('html.children', this.#page, this.#id)[0]); }
-  lastChild() { return this.#one(call('html.contents', this.#page, this.#id).at(-1)); }
-  lastElementChild() { return this.#one(call('html.children', this.#page, this.#id).at(-1)); }
-  parentElement() { return this.#one(call('html.parent', this.#page, this.#id)); }
-  parentNode() { return this.parentElement(); }
+  hasAttributes() { return this.#call('attributes').length > 0; }
+  attributes() { return Object.fromEntries(this.#call('attributes').map(([name, value]) => [name, this.#attribute(name, value)])); }
+  textContent() { return this.#call('text'); }
+  innerHTML() { return this.#call('inner'); }
+  toString() { return this.nodeType() === 1 ? '[object html.Node]' : `[object ${this.nodeName()}]`; }
+  children() { return this.#call('children').map((id) => this.#one(id)); }
+  childNodes() { return this.#call('contents').map((id) => this.#one(id)); }
+  childElementCount() { return this.#call('children').length; }
+  hasChildNodes() { return this.#call('contents').length > 0; }
+  firstChild() { return this.#one(this.#call('contents')[0]); }
+  firstElementChild() { return this.#one(this.#call('children')[0]); }
+  lastChild() { return this.#one(this.#call('contents').at(-1)); }
+  lastElementChild() { return this.#one(this.#call('children').at(-1)); }
+  parentElement() { return this.#one(this.#call('parent')); }
+  parentNode() { return this.#one(this.#call('above')); }
+  ownerDocument() { return this.#one(0); }
+  nextSibling() { return this.#beside(1); }
+  previousSibling() { return this.#beside(-1); }
   nextElementSibling() { return this.selection().next().get(0); }
   previousElementSibling() { return this.selection().prev().get(0); }
   querySelector(selector) { return this.selection().find(selector).get(0); }
-  querySelectorAll(selector) { const found = this.selection().find(selector); return found.toArray().map((one) => one.get(0)); }
-  matches(selector) { return call('html.matches', this.#page, this.#id, String(selector)); }
-  href() { return this.getAttribute('href') === undefined ? '' : this.#url === undefined ? this.getAttribute('href') : call('url.join', this.#url, this.getAttribute('href')); }
-  name() { return this.getAttribute('name') ?? ''; }
-  value() { return this.selection().val(); }
-  type() { return this.getAttribute('type') ?? ''; }
+  querySelectorAll(selector) { return this.selection().find(selector).get(); }
+  getElementsByClassName(name) { return this.querySelectorAll(`.${name}`); }
+  getElementsByTagName(name) { return this.querySelectorAll(String(name)); }
+  matches(selector) { return this.#call('matches', String(selector)); }
+  contains(other) {
+    for (let at = other instanceof Element ? call('html.above', this.#page, other.#id) : undefined; at !== undefined; at = call('html.above', this.#page, at)) {
+      if (at === this.#id) return true;
+    }
+    return false;
+  }
+  isSameNode(other) { return other instanceof Element && other.#page === this.#page && other.#id === this.#id; }
+  isEqualNode(other) { return other instanceof Element && other.innerHTML() === this.innerHTML(); }
+  lang() { return this.getAttribute('lang'); }
+  namespaceURI() { return 'http://www.w3.org/1999/xhtml'; }
+  isDefaultNamespace() { return true; }
+}
+
+/** A class of elements of one kind: those members, beside what all elements have. */
+function kindOf(readers) {
+  const kind = class extends Element {};
+  for (const [name, read] of Object.entries(readers)) {
+    Object.defineProperty(kind.prototype, name, { value() { return read(this); }, writable: true, configurable: true });
+  }
+  return kind;
+}
+const kinds = {};
+function elementOf(page, id, url) {
+  const name = call('html.name', page, id);
+  if (!Object.hasOwn(members, name)) return new Element(page, id, url);
+  return new (kinds[name] ??= kindOf(members[name]))(page, id, url);
 }
 export default { parseHTML, Selection, Element };

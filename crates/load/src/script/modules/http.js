@@ -24,7 +24,7 @@ function lazily(object, name, value) {
   return value;
 }
 
-export class Response {
+class Response {
   #headers; #cookies; #request;
   constructor(url, status, statusText, proto, ip, port, headers, cookies, body, timings, tlsVersion, cipher, error, code, request) {
     this.remote_ip = ip;
@@ -48,9 +48,10 @@ export class Response {
   set headers(value) { lazily(this, 'headers', value); }
   get cookies() { return lazily(this, 'cookies', this.#cookies === '' ? {} : JSON.parse(this.#cookies)); }
   set cookies(value) { lazily(this, 'cookies', value); }
-  get ocsp() { return lazily(this, 'ocsp', { produced_at: 0, this_update: 0, next_update: 0, revoked_at: 0, revocation_reason: '', status: '' }); }
+  get ocsp() { return lazily(this, 'ocsp', { produced_at: 0, this_update: 0, next_update: 0, revoked_at: 0, revocation_reason: '', status: this.tls_version === '' ? '' : 'unknown' }); }
   get request() {
     const [method, url, headers, body, cookies] = this.#request;
+    if (method === '') return lazily(this, 'request', null);
     const lists = {};
     for (const [name, value] of Object.entries(headersOf(headers))) lists[name] = [value];
     return lazily(this, 'request', { method, url, headers: lists, body: body ?? '', cookies: cookies === '' ? {} : JSON.parse(cookies) });
@@ -99,14 +100,11 @@ export function url(strings, ...values) {
   return { __url: whole, name: strings.join('${}'), toString() { return whole; } };
 }
 
+/** The host's arguments of a request; without a URL that is a text, the request fails there. */
 function prepared(method, target, body, params) {
-  if (target === undefined || target === null) throw new TypeError(`http.${method.toLowerCase()}: no URL was given`);
-  if (body !== null && body !== undefined && typeof body !== 'string') {
-    const [data, type] = forms().bodyOf(body);
-    return [method, isTagged(target) ? target.__url : String(target), data, params, isTagged(target) ? target.name : undefined, type];
-  }
-  if (typeof target === 'string') return [method, target, body, params, undefined, undefined];
-  return [method, isTagged(target) ? target.__url : String(target), body, params, isTagged(target) ? target.name : undefined, undefined];
+  const url = typeof target === 'string' ? target : isTagged(target) ? target.__url : null;
+  const [data, type] = body === null || body === undefined || typeof body === 'string' ? [body, undefined] : forms().bodyOf(body);
+  return [method, url, data, params, isTagged(target) ? target.name : undefined, type];
 }
 
 export function request(method, target, body, params) {
@@ -160,16 +158,16 @@ export class CookieJar {
 export const cookieJar = () => jarsById(0);
 
 const constants = {
-  TLS_1_0: 'tls1.0', TLS_1_1: 'tls1.1', TLS_1_2: 'tls1.2', TLS_1_3: 'tls1.3', SSL_3_0: 'ssl3.0',
+  TLS_1_0: 'tls1.0', TLS_1_1: 'tls1.1', TLS_1_2: 'tls1.2', TLS_1_3: 'tls1.3',
   OCSP_STATUS_GOOD: 'good', OCSP_STATUS_REVOKED: 'revoked', OCSP_STATUS_SERVER_FAILED: 'server_failed', OCSP_STATUS_UNKNOWN: 'unknown',
   OCSP_REASON_UNSPECIFIED: 'unspecified', OCSP_REASON_KEY_COMPROMISE: 'key_compromise', OCSP_REASON_CA_COMPROMISE: 'ca_compromise',
   OCSP_REASON_AFFILIATION_CHANGED: 'affiliation_changed', OCSP_REASON_SUPERSEDED: 'superseded', OCSP_REASON_CESSATION_OF_OPERATION: 'cessation_of_operation',
   OCSP_REASON_CERTIFICATE_HOLD: 'certificate_hold', OCSP_REASON_REMOVE_FROM_CRL: 'remove_from_crl', OCSP_REASON_PRIVILEGE_WITHDRAWN: 'privilege_withdrawn', OCSP_REASON_AA_COMPROMISE: 'aa_compromise',
 };
-export const { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3, SSL_3_0, OCSP_STATUS_GOOD, OCSP_STATUS_REVOKED, OCSP_STATUS_SERVER_FAILED, OCSP_STATUS_UNKNOWN,
+export const { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3, OCSP_STATUS_GOOD, OCSP_STATUS_REVOKED, OCSP_STATUS_SERVER_FAILED, OCSP_STATUS_UNKNOWN,
   OCSP_REASON_UNSPECIFIED, OCSP_REASON_KEY_COMPROMISE, OCSP_REASON_CA_COMPROMISE, OCSP_REASON_AFFILIATION_CHANGED, OCSP_REASON_SUPERSEDED,
   OCSP_REASON_CESSATION_OF_OPERATION, OCSP_REASON_CERTIFICATE_HOLD, OCSP_REASON_REMOVE_FROM_CRL, OCSP_REASON_PRIVILEGE_WITHDRAWN, OCSP_REASON_AA_COMPROMISE } = constants;
 
 export default {
-  request, asyncRequest, get, head, post, put, patch, del, options, batch, file, url, expectedStatuses, setResponseCallback, CookieJar, cookieJar, Response, ...constants,
+  request, asyncRequest, get, head, post, put, patch, del, options, batch, file, url, expectedStatuses, setResponseCallback, CookieJar, cookieJar, ...constants,
 };

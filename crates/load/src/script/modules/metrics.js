@@ -3,6 +3,7 @@ import { call, addSample } from 'springtide:runtime';
 class Metric {
   #id;
   constructor(kind, name, isTime) {
+    if (name === undefined) throw new TypeError(`new ${kind[0].toUpperCase()}${kind.slice(1)}: the metric has no name`);
     this.#id = call('metric', kind, String(name), isTime === true);
     Object.defineProperty(this, 'name', { value: String(name), enumerable: true });
   }

@@ -1,20 +1,20 @@
-// Paths into JSON, in the notation of gjson: a.b, a.0, a.#, a.#.b, a.#(b=="c").d, a.#(b>1)#, wildcards, \. and a pipe.
+// Paths into JSON, in the notation of gjson: a.b, a.0, a.#, a.#.b, a.#(b=="c").d, a.#(b>1)#, wildcards, \. and a pipe,
+// several paths at once ([a,b] and {name:a,b}), and modifiers (@reverse, @keys and others).
 
-function parts(path) {
-  const list = [];
-  let part = '';
+/** What stands up to the first separator that is in no bracket or quote: [part, separator, rest]. */
+function cut(text, separators) {
   let depth = 0;
   let quoted = false;
-  for (let at = 0; at < path.length; at += 1) {
-    const sign = path[at];
-    if (sign === '\\' && at + 1 < path.length) { part += depth > 0 ? sign + path[at + 1] : `\\${path[at + 1]}`; at += 1; continue; }
+  for (let at = 0; at < text.length; at += 1) {
+    const sign = text[at];
+    if (sign === '\\') { at += 1; continue; }
     if (sign === '"') quoted = !quoted;
-    if (!quoted && (sign === '(' || sign === '[')) depth += 1;
-    if (!quoted && (sign === ')' || sign === ']')) depth -= 1;
-    if ((sign === '.' || sign === '|') && depth === 0 && !quoted) { list.push(part); part = ''; } else part += sign;
+    if (quoted) continue;
+    if ('([{'.includes(sign)) depth += 1;
+    if (')]}'.includes(sign)) depth -= 1;
+    if (depth === 0 && separators.includes(sign)) return [text.slice(0, at), sign, text.slice(at + 1)];
   }
-  list.push(part);
-  return list;
+  return [text, '', ''];
 }
 
 const plain = (part) => part.replace(/\\(.)/g, '$1');
@@ -22,9 +22,9 @@ const pattern = (text) => new RegExp(`^${text.replace(/\\(.)|[.+^${}()|[\]]/g, (
 
 function test(value, query) {
   const found = /^(.*?)\s*(==|!=|<=|>=|<|>|!%|%|=)\s*(.*)$/s.exec(query);
-  if (!found) return pick(value, parts(query.trim())) !== undefined;
+  if (!found) return pick(value, query.trim()) !== undefined;
   const [, path, sign, right] = found;
-  const left = path.trim() === '' ? value : pick(value, parts(path.trim()));
+  const left = path.trim() === '' ? value : pick(value, path.trim());
   if (left === undefined) return false;
   let wanted;
   try { wanted = JSON.parse(right); } catch { wanted = right; }
@@ -40,36 +40,80 @@ function test(value, query) {
   }
 }
 
-function pick(value, path) {
-  for (let at = 0; at < path.length; at += 1) {
-    if (value === undefined || value === null) return undefined;
-    const part = path[at];
-    if (part.startsWith('@')) throw new Error(`json selector: the modifier ${part} is not supported`);
-    if (Array.isArray(value) && part.startsWith('#')) {
-      if (part === '#') {
-        if (at === path.length - 1) return value.length;
-        const rest = path.slice(at + 1);
-        return value.map((one) => pick(one, rest)).filter((one) => one !== undefined);
-      }
-      const query = /^#[([](.*)[)\]](#?)$/s.exec(part);
-      if (!query) return undefined;
-      if (query[2] === '') { value = value.find((one) => test(one, query[1])); continue; }
-      const rest = path.slice(at + 1);
-      const all = value.filter((one) => test(one, query[1]));
-      if (rest[0] === '#' && rest.length === 1) return all.length;
-      return rest.length === 0 ? all : all.map((one) => pick(one, rest)).filter((one) => one !== undefined);
-    }
-    if (typeof value !== 'object') return undefined;
-    if (/(?<!\\)[*?]/.test(part)) {
-      const wanted = pattern(part);
-      const key = Object.keys(value).find((name) => wanted.test(name));
-      value = key === undefined ? undefined : value[key];
-    } else {
-      const key = plain(part);
-      value = Object.hasOwn(value, key) ? value[key] : undefined;
-    }
-  }
-  return value;
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+const settings = (text) => { try { return JSON.parse(text); } catch { return {}; } };
+const MODIFIERS = {
+  this: (value) => value,
+  valid: (value) => value,
+  ugly: (value) => value,
+  pretty: (value) => value,
+  reverse: (value) => (Array.isArray(value) ? [...value].reverse() : isObject(value) ? Object.fromEntries(Object.entries(value).reverse()) : value),
+  keys: (value) => (isObject(value) ? Object.keys(value) : Array.isArray(value) ? value.map(() => null) : []),
+  values: (value) => (isObject(value) ? Object.values(value) : Array.isArray(value) ? value : [value]),
+  flatten: (value, more) => (Array.isArray(value) ? value.flat(settings(more).deep === true ? Infinity : 1) : value),
+  join: (value) => (Array.isArray(value) ? Object.assign({}, ...value.filter(isObject)) : value),
+  tostr: (value) => JSON.stringify(value),
+  fromstr: (value) => { try { return JSON.parse(value); } catch { return undefined; } },
+  group: (value) => {
+    if (!isObject(value)) return undefined;
+    const rows = [];
+    for (const [name, list] of Object.entries(value)) if (Array.isArray(list)) list.forEach((one, at) => { (rows[at] ??= {})[name] = one; });
+    return rows;
+  },
+};
+
+function modified(value, part) {
+  const [name, , more] = cut(part.slice(1), ':');
+  const modify = MODIFIERS[name];
+  if (modify === undefined) throw new Error(`json selector: the modifier @${name} is not supported`);
+  return modify(value, more);
 }
 
-export const select = (value, selector) => pick(value, parts(selector));
+/** `[a,b]` or `{name:a,b}`: several paths into one value. */
+function several(value, part) {
+  const found = [];
+  for (let rest = part.slice(1, -1); rest !== '';) {
+    const [one, , more] = cut(rest, ',');
+    rest = more;
+    const [name, colon, path] = part[0] === '{' ? cut(one, ':') : ['', '', one];
+    const chosen = colon === '' && part[0] === '{' ? one : path;
+    const result = pick(value, chosen);
+    const last = chosen.split(/[.|]/).at(-1);
+    if (result !== undefined) found.push([colon === '' ? (/^[\w-]+$/.test(last) ? last : '_') : name.replace(/^"(.*)"$/, '$1'), result]);
+  }
+  return part[0] === '[' ? found.map(([, result]) => result) : Object.fromEntries(found);
+}
+
+/** Goes on with `rest` from a list: a dot means each of its elements, a pipe the list itself. */
+function onEach(list, separator, rest) {
+  if (separator === '') return list;
+  if (separator === '|') return pick(list, rest);
+  const [first, next, after] = cut(rest, '|');
+  const each = list.map((one) => pick(one, first)).filter((one) => one !== undefined);
+  return next === '' ? each : pick(each, after);
+}
+
+function pick(value, path) {
+  if (value === undefined) return undefined;
+  const [part, separator, rest] = cut(path, '.|');
+  const goOn = (found) => (separator === '' || found === undefined ? found : pick(found, rest));
+  if (part.startsWith('@')) return goOn(modified(value, part));
+  if (/^(\[.*\]|\{.*\})$/s.test(part)) return goOn(several(value, part));
+  if (value === null || typeof value !== 'object') return undefined;
+  if (Array.isArray(value) && part.startsWith('#')) {
+    if (part === '#') return separator === '' || separator === '|' ? goOn(value.length) : onEach(value, separator, rest);
+    const query = /^#[([](.*)[)\]](#?)$/s.exec(part);
+    if (!query) return undefined;
+    if (query[2] === '') return goOn(value.find((one) => test(one, query[1])));
+    return onEach(value.filter((one) => test(one, query[1])), separator, rest);
+  }
+  if (/(?<!\\)[*?]/.test(part)) {
+    const wanted = pattern(part);
+    const key = Object.keys(value).find((name) => wanted.test(name));
+    return goOn(key === undefined ? undefined : value[key]);
+  }
+  const key = plain(part);
+  return goOn(Object.hasOwn(value, key) && key !== 'length' ? value[key] : undefined);
+}
+
+export const select = pick;

@@ -25,11 +25,11 @@ export class WebSocket {
     this.url = String(url);
     this.readyState = 0;
     this.protocol = '';
-    this.extensions = '';
+    this.extensions = [];
     this.bufferedAmount = 0;
     for (const event of events) { this[`on${event}`] = null; this.#listeners[event] = []; }
     const list = protocols === undefined || protocols === null ? [] : Array.isArray(protocols) ? protocols : [protocols];
-    this.#id = start((kind, ...values) => this.#take(kind, values), 'socket.open', this.url, params ?? undefined, list.map(String).join(', '));
+    this.#id = start((kind, ...values) => this.#take(kind, values), 'socket.open', this.url, params ?? undefined, list.map(String).join(', '), true);
   }
   get binaryType() { return this.#binaryType; }
   set binaryType(type) {
@@ -37,9 +37,9 @@ export class WebSocket {
     this.#binaryType = type;
   }
   addEventListener(type, listener) {
-    if (!events.includes(type)) throw new TypeError(`unknown event ${type}`);
     if (typeof listener !== 'function') throw new TypeError('a function is expected as listener');
-    this.#listeners[type].push(listener);
+    if (events.includes(type)) this.#listeners[type].push(listener);
+    else console.warn(`can't add event handler: unknown event type: ${type}`);
   }
   removeEventListener(type, listener) { this.#listeners[type] = (this.#listeners[type] ?? []).filter((one) => one !== listener); }
   send(data) {

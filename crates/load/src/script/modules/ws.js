@@ -21,7 +21,12 @@ export function connect(url, params, body) {
       call('socket.send', id, bytes);
     },
     ping: () => call('socket.ping', id),
-    close(code = 1000) { if (!closed) { closed = true; call('socket.close', id, code, ''); } },
+    close(code = 1000) {
+      if (closed) return;
+      closed = true;
+      call('socket.close', id, code, '');
+      tell('close', code);
+    },
     setTimeout(callback, delay) {
       if (!(delay > 0)) throw new TypeError('setTimeout requires a >0 timeout parameter');
       timers.push(setTimeout(callback, delay));
@@ -44,8 +49,8 @@ export function connect(url, params, body) {
       case 'binary': tell('binaryMessage', first); break;
       case 'ping': tell('ping'); break;
       case 'pong': tell('pong'); break;
-      case 'error': failure = first; answer ??= { url: String(url), status: status ?? 0, headers: JSON.parse(headers ?? '{}'), body: '', error: first }; if (open) tell('error', { error: () => first, toString: () => first }); return true;
-      case 'close': tell('close', first); return true;
+      case 'error': failure = first; answer ??= { url: String(url), status: status ?? 0, headers: JSON.parse(headers ?? '{}'), body: '', error: status > 0 ? '' : first }; if (open) tell('error', { error: () => first, toString: () => first }); return true;
+      case 'close': if (!closed) { closed = true; tell('close', first); } return true;
     }
     return false;
   };

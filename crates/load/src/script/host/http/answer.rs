@@ -75,7 +75,11 @@ impl Host {
         })?;
         let tls = exchange.as_ref().and_then(|exchange| exchange.tls.clone());
         match exchange {
-            Some(exchange) if outcome.response_type != ResponseType::Nothing => {
+            // An answer that cannot have a body has none, not an empty one.
+            Some(exchange)
+                if outcome.response_type != ResponseType::Nothing
+                    && !matches!(status, 204 | 304) =>
+            {
                 if outcome.response_type == ResponseType::Binary {
                     call.push_arg(values::buffer(ctx, exchange.body)?)?;
                 } else {
@@ -157,6 +161,9 @@ fn flat(headers: &HeaderMap) -> String {
     text
 }
 
+/// What k6 has as the end of a cookie that names none: the zero time of Go, in milliseconds.
+const NEVER: i64 = -6_795_364_578_871;
+
 fn cookies_json(cookies: &[Cookie]) -> String {
     let mut lists = serde_json::Map::new();
     for cookie in cookies {
@@ -168,7 +175,7 @@ fn cookies_json(cookies: &[Cookie]) -> String {
             "http_only": cookie.http_only,
             "secure": cookie.secure,
             "max_age": cookie.max_age.unwrap_or(0),
-            "expires": cookie.expires.map_or(0, jiff::Timestamp::as_millisecond),
+            "expires": cookie.expires.map_or(NEVER, jiff::Timestamp::as_millisecond),
         });
         if let serde_json::Value::Array(list) = lists
             .entry(cookie.name.clone())

@@ -22,6 +22,8 @@ struct Hop {
     timings: Timings,
     sent: Sent,
     set_cookies: Vec<Cookie>,
+    /// The server asked for credentials, and will get them: no failure.
+    challenged: bool,
 }
 
 impl Default for Hop {
@@ -31,6 +33,7 @@ impl Default for Hop {
             timings: Timings::default(),
             sent: Sent::default(),
             set_cookies: Vec::new(),
+            challenged: false,
         }
     }
 }
@@ -55,7 +58,9 @@ impl Host {
             Err(HttpError::timeout())
         });
         if let Err(error) = &result {
-            self.measure(&order, &hop, &Err(error.clone()));
+            if order.formed {
+                self.measure(&order, &hop, &Err(error.clone()));
+            }
             if !order.throw {
                 self.warn(&format!(
                     "Request Failed error=\"{} \\\"{}\\\": {error}\"",
@@ -65,7 +70,11 @@ impl Host {
             }
         }
         Outcome {
-            url: hop.sent.url.clone(),
+            url: if order.formed {
+                hop.sent.url.clone()
+            } else {
+                String::new()
+            },
             result,
             timings: hop.timings,
             response_type: order.response_type,
@@ -108,7 +117,16 @@ impl Host {
             let exchange = restored(exchange)?;
             self.take_cookies(order, &url, &exchange, hop);
             self.debug(&outgoing, &exchange);
+            let proof = order
+                .credentials
+                .take_if(|_| exchange.status == 401)
+                .and_then(|known| known.answer(&exchange.headers, &method, &url));
+            hop.challenged = proof.is_some();
             self.measure(order, hop, &Ok(&exchange));
+            if let Some(proof) = proof {
+                headers.insert(header::AUTHORIZATION, proof);
+                continue;
+            }
             let Some(location) = redirection(&exchange) else {
                 return Ok(exchange);
             };
@@ -175,7 +193,7 @@ impl Host {
         cookies.extend(order.cookies.iter().cloned());
         let line = cookies
             .iter()
-            .map(|(name, value, _)| format!("{name}={value}"))
+            .map(|(name, value, _)| format!("{name}={}", cookie_value(value)))
             .collect::<Vec<_>>()
             .join("; ");
         if let Ok(line) = HeaderValue::from_str(&line)
@@ -249,7 +267,10 @@ impl Host {
             ),
             Err(error) => (0, "", None, Some(error)),
         };
-        let expected = order.expected.judge(status);
+        let expected = order
+            .expected
+            .judge(status)
+            .map(|expected| expected || hop.challenged);
         let code = error_code(status, error);
         let shown_status = status.to_string();
         let shown_code = if code == 0 {
@@ -357,6 +378,22 @@ impl Host {
                 now,
             );
         }
+    }
+}
+
+/// A cookie's value as Go sends it: what may not stand in a header is left out, and one with spaces
+/// or commas is quoted.
+fn cookie_value(value: &str) -> Cow<'_, str> {
+    let allowed = |sign: char| (' '..='~').contains(&sign) && !matches!(sign, '"' | ';' | '\\');
+    let value = if value.chars().all(allowed) {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(value.chars().filter(|sign| allowed(*sign)).collect())
+    };
+    if value.contains([' ', ',']) {
+        Cow::Owned(format!("\"{value}\""))
+    } else {
+        value
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::super::Host;
 use super::super::values::{self, Arguments};
 use super::{DEFAULT_TIMEOUT, Sent};
-use crate::http::{Encoding, HttpError, compress, take_credentials};
+use crate::http::{Credentials, Encoding, HttpError, compress};
 use crate::metric::Tags;
 use crate::options::Span;
 
@@ -53,8 +53,12 @@ pub(in super::super) struct Order {
     pub(super) expected: Expected,
     pub(super) throw: bool,
     pub(super) tags: Tags,
-    /// The URL cannot be used; the request fails with this.
+    /// The request cannot be sent; it fails with this.
     pub(super) refused: Option<HttpError>,
+    /// False where there is not even a request: nothing is measured then.
+    pub(super) formed: bool,
+    /// For digest authentication.
+    pub(super) credentials: Option<Credentials>,
     /// The first request of a chain of redirects.
     pub(super) first: Option<Sent>,
 }
@@ -103,39 +107,44 @@ impl Expected {
 }
 
 impl Host {
-    /// Reads a call `(method, url, body, params, name, content type)`.
+    /// Reads a call `(method, url, body, params, name, content type)`. What cannot be read makes an
+    /// order that fails, or throws where the option `throw` is set.
     pub(in super::super) fn order<'js>(
         &self,
         ctx: &Ctx<'js>,
         arguments: &Arguments<'_, 'js>,
     ) -> Result<Order> {
+        let mut order = self.empty_order(arguments)?;
+        if let Err(error) = self.read_order(ctx, arguments, &mut order) {
+            if order.throw || !error.is_exception() {
+                return Err(error);
+            }
+            let message = match ctx.catch().into_exception() {
+                Some(exception) => exception.message().unwrap_or_default(),
+                None => error.to_string(),
+            };
+            order.refused = Some(HttpError::new(0, message));
+            order.formed = false;
+        }
+        Ok(order)
+    }
+
+    /// An order for a URL, with what the options say of all requests.
+    fn empty_order(&self, arguments: &Arguments<'_, '_>) -> Result<Order> {
         let options = &self.effective.options;
-        let method = arguments.text(0)?;
-        let method = Method::from_bytes(method.as_bytes())
-            .map_err(|_| values::throw(ctx, &format!("{method:?} is not an HTTP method")))?;
-        let url_text = arguments.text(1)?;
-        let parsed = Url::parse(&url_text);
-        let refused = match &parsed {
-            Ok(url) if url.has_host() => None,
-            Ok(_) => Some(HttpError::invalid_url(&url_text, "no host")),
-            Err(error) => Some(HttpError::invalid_url(&url_text, &error.to_string())),
+        let (url, refused) = match arguments.optional_text(1)? {
+            Some(text) => Target::read(&text),
+            None => Target::none(),
         };
-        let Ok(url) = parsed.or_else(|_| Url::parse("http://invalid/")) else {
-            return Err(values::throw(ctx, "the URL cannot be read"));
-        };
-        let body = arguments
-            .get(2)
-            .map(|body| values::bytes(ctx, body))
-            .transpose()?
-            .unwrap_or_default();
-        let name = arguments.optional_text(4)?;
-        let mut order = Order {
-            method,
-            url_text,
-            url,
-            name: name.clone(),
+        Ok(Order {
+            method: Method::GET,
+            url_text: url.text,
+            url: url.parsed,
+            formed: url.formed,
+            refused,
+            name: arguments.optional_text(4)?,
             headers: HeaderMap::new(),
-            body: body.into(),
+            body: Bytes::new(),
             cookies: Vec::new(),
             jar: 0,
             timeout: DEFAULT_TIMEOUT,
@@ -149,9 +158,26 @@ impl Host {
             expected: self.http.borrow().callback.clone(),
             throw: options.throw == Some(true),
             tags: self.tags.borrow().clone(),
-            refused,
+            credentials: None,
             first: None,
-        };
+        })
+    }
+
+    fn read_order<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        arguments: &Arguments<'_, 'js>,
+        order: &mut Order,
+    ) -> Result<()> {
+        let method = arguments.text(0)?;
+        order.method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| values::throw(ctx, &format!("net/http: invalid method {method:?}")))?;
+        if let Some(body) = arguments.get(2) {
+            if body.is_array() {
+                return Err(values::throw(ctx, "unknown request body type: an array"));
+            }
+            order.body = values::bytes(ctx, body)?.into();
+        }
         if let Some(agent) = &self.effective.user_agent {
             order.headers.insert(header::USER_AGENT, agent.clone());
         }
@@ -174,9 +200,8 @@ impl Host {
                 }
             }
         }
-        order.tags = self.shared_tags(order.tags);
-        order.authenticate(ctx, auth.as_deref())?;
-        Ok(order)
+        order.tags = self.shared_tags(order.tags.clone());
+        order.authenticate(ctx, auth.as_deref())
     }
 
     /// Says, once in a run, that a param has no effect.
@@ -191,6 +216,61 @@ impl Host {
     }
 }
 
+/// Where a request goes.
+struct Target {
+    /// As it was written.
+    text: String,
+    parsed: Url,
+    /// False where the text is no URL at all.
+    formed: bool,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Reads a URL; with it why no request can be sent there, in k6's words.
+    fn read(text: &str) -> (Self, Option<HttpError>) {
+        let parsed = Url::parse(text);
+        let scheme =
+            |scheme: &str| HttpError::new(1000, format!("unsupported protocol scheme {scheme:?}"));
+        let mut formed = true;
+        let refused = match &parsed {
+            Ok(url) if !matches!(url.scheme(), "http" | "https") => Some(scheme(url.scheme())),
+            Ok(_) => None,
+            Err(url::ParseError::RelativeUrlWithoutBase) => Some(scheme("")),
+            Err(url::ParseError::EmptyHost) => {
+                Some(HttpError::new(1000, "http: no Host in request URL"))
+            }
+            Err(error) => {
+                formed = false;
+                Some(HttpError::invalid_url(text, &error.to_string()))
+            }
+        };
+        let target = Self {
+            text: text.to_owned(),
+            parsed: parsed.unwrap_or_else(|_| Self::nowhere()),
+            formed,
+        };
+        (target, refused)
+    }
+
+    /// No URL was given.
+    fn none() -> (Self, Option<HttpError>) {
+        let target = Self {
+            text: String::new(),
+            parsed: Self::nowhere(),
+            formed: false,
+        };
+        (target, Some(HttpError::invalid_url("", "it is no text")))
+    }
+
+    /// What stands for a URL that cannot be read; no request is sent there.
+    fn nowhere() -> Url {
+        #[expect(clippy::unwrap_used, reason = "the text is a URL")]
+        Url::parse("http://invalid/").unwrap()
+    }
+}
+
 // === impl Order ===
 
 impl Order {
@@ -201,17 +281,7 @@ impl Order {
         match key {
             "headers" => {
                 for (name, value) in texts(ctx, value)? {
-                    let name: HeaderName = name
-                        .trim()
-                        .parse()
-                        .map_err(|_| wrong(&format!("{name:?} is not a header name")))?;
-                    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-                        wrong(&format!("the value of {name} has control characters"))
-                    })?;
-                    // What the transport decides by itself.
-                    if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
-                        self.headers.insert(name, value);
-                    }
+                    self.add_header(&name, &value);
                 }
             }
             "cookies" => {
@@ -231,7 +301,7 @@ impl Order {
                 }
             }
             "tags" => {
-                let tags = texts(ctx, value)?;
+                let tags = values::tags(ctx, value)?;
                 self.tags = self.tags.with_all(
                     tags.into_iter()
                         .map(|(name, value)| (name.into(), value.into())),
@@ -248,9 +318,6 @@ impl Order {
                             .0
                     }
                 };
-                if self.timeout.is_zero() {
-                    self.timeout = DEFAULT_TIMEOUT;
-                }
             }
             "redirects" => {
                 self.redirects = u64::from_js(ctx, value.clone())?;
@@ -295,18 +362,39 @@ impl Order {
         Ok(true)
     }
 
+    /// Adds a header; one that cannot be sent makes the request fail.
+    fn add_header(&mut self, name: &str, value: &str) {
+        let Ok(parsed) = name.trim().parse::<HeaderName>() else {
+            let message = format!("net/http: invalid header field name {name:?}");
+            self.refused = Some(HttpError::new(1000, message));
+            return;
+        };
+        let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else {
+            let message = format!("net/http: invalid header field value for {name:?}");
+            self.refused = Some(HttpError::new(1000, message));
+            return;
+        };
+        // What the transport decides by itself.
+        if parsed != header::CONTENT_LENGTH && parsed != header::TRANSFER_ENCODING {
+            self.headers.insert(parsed, value);
+        }
+    }
+
     fn authenticate(&mut self, ctx: &Ctx<'_>, auth: Option<&str>) -> Result<()> {
-        match auth {
-            None | Some("" | "basic") => {}
-            Some(other) => {
-                return Err(values::throw(
-                    ctx,
-                    &format!("params.auth: {other:?} is not supported; basic is"),
-                ));
-            }
+        if auth == Some("ntlm") {
+            return Err(values::throw(
+                ctx,
+                "params.auth: \"ntlm\" is not supported; basic and digest are",
+            ));
         }
         // They are sent in the header alone.
-        if let Some(value) = take_credentials(&mut self.url) {
+        let Some(credentials) = Credentials::take(&mut self.url) else {
+            return Ok(());
+        };
+        if auth == Some("digest") {
+            self.url_text = self.url.to_string();
+            self.credentials = Some(credentials);
+        } else if let Some(value) = credentials.basic() {
             self.headers.entry(header::AUTHORIZATION).or_insert(value);
         }
         Ok(())

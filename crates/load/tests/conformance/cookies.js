@@ -1,0 +1,26 @@
+// Cookies: jars, what servers set, what ends with an iteration.
+import http from 'k6/http';
+import { row, thrown } from './row.js';
+
+const url = __ENV.URL;
+const sent = (params, path = '') => (http.get(url + path, params).json().headers.cookie || '').split('; ').sort();
+const set = (query) => http.get(`${url}/cookies/set?${query}`);
+
+export const options = { iterations: 2 };
+
+export default function () {
+  row('cookies.per-iteration', () => sent());
+  const jar = http.cookieJar();
+  row('http.cookieJar', () => [typeof jar.set, jar.cookiesForURL(url)]);
+  row('http.CookieJar.set', () => [jar.set(url, 'a', '1'), jar.set(url, 'b', '2', { path: '/only', secure: false, max_age: 600, http_only: true }), jar.set(url, 'c', '3', { domain: '127.0.0.1' }), jar.set(url, 'd', '4', { expires: 'Mon, 02 Jan 2040 15:04:05 MST' }), jar.set(url, 'gone', '5', { max_age: -1 }), jar.set(url, 'old', '6', { expires: 'Mon, 02 Jan 2006 15:04:05 MST' })]);
+  row('http.CookieJar.set', () => [sent(), sent({}, '/only'), sent({}, '/only/below'), sent({}, '/onlynot')]);
+  row('http.CookieJar.set', () => [thrown(() => jar.set(url, 'e', '1', { domain: 'other.test' })), thrown(() => jar.set(url, 'f', '1', { expires: 'nonsense' })), jar.cookiesForURL(url)]);
+  row('http.CookieJar.cookiesForURL', () => [jar.cookiesForURL(url), jar.cookiesForURL(url + '/only'), jar.cookiesForURL('http://other.test/')]);
+  row('http.CookieJar.delete', () => [jar.delete(url, 'a'), jar.delete(url, 'nothing'), sent()]);
+  row('http.CookieJar.clear', () => [jar.clear(url), sent()]);
+  row('http.CookieJar', () => { const own = new http.CookieJar(); own.set(url, 'mine', 'x'); return [sent({ jar: own }), sent(), http.get(url + '/cookies/set?name=own&value=y', { jar: own }).status, own.cookiesForURL(url), http.cookieJar().cookiesForURL(url)]; });
+  row('cookies.from-server', () => { set('name=a&value=b'); set('name=p&value=q&path=/cookies'); set('name=s&value=t&secure=1'); set('name=m&value=n&max=0'); return [sent(), sent({}, '/cookies/x')]; });
+  row('cookies.from-server', () => { set('name=a&value=again'); return [sent(), set('name=h&value=i&http=1&max=60').cookies]; });
+  row('cookies.redirect', () => [http.get(url + '/cookies/redirect?name=r&value=s').json().headers.cookie.split('; ').sort(), http.get(url + '/cookies/redirect?name=r&value=s').cookies]);
+  row('http.Params.cookies', () => [sent({ cookies: { a: 'beside' } }), sent({ cookies: { a: { value: 'instead', replace: true } } }), sent()]);
+}
