@@ -206,8 +206,8 @@ async fn arrivals_without_a_free_user_are_counted_and_not_forgotten() {
 #[tokio::test]
 async fn a_generator_that_cannot_keep_up_says_so() {
     let (url, _) = stalling_target().await;
-    // Each iteration computes for longer than there is time for it on one thread.
-    let source = "import http from 'k6/http'; export default function () { const end = Date.now() + 60; while (Date.now() < end) {} http.get(__ENV.URL); }";
+    // Iterations that compute share their thread in turns: fifteen at once on each of the two.
+    let source = "import http from 'k6/http'; export default function () { const end = Date.now() + 600; while (Date.now() < end) {} http.get(__ENV.URL); }";
     let options = r#"{"scenarios": {"rate": {"executor": "constant-arrival-rate", "rate": 50, "duration": "3s", "preAllocatedVUs": 100}}}"#;
     let (finished, _) = script(source, &url, options).await;
     let doubts = finished.end.doubts();
