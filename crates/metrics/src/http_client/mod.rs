@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -188,7 +189,7 @@ impl HttpClient {
 
     async fn ask_without_limit(&self, question: Question, most: u64) -> Result<Answer, HttpError> {
         let most = if most == 0 { MOST_BYTES } else { most };
-        let own_headers = self.own_headers()?;
+        let mut own_headers = self.own_headers()?;
         let mut question = question;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = Request::new(Full::new(question.body.clone()));
@@ -209,7 +210,15 @@ impl HttpClient {
                 && parts.status.is_redirection()
                 && matches!(question.method, Method::GET | Method::HEAD);
             if follows && let Some(location) = parts.headers.get(header::LOCATION) {
-                question.url = resolve(&question.url, location)?;
+                let next = resolve(&question.url, location)?;
+                // Credentials are for the host that the configuration names, not for whom it points to,
+                // and do not leave TLS.
+                let leaves_tls = question.url.scheme() == Some(&Scheme::HTTPS)
+                    && next.scheme() != Some(&Scheme::HTTPS);
+                if next.host() != question.url.host() || leaves_tls {
+                    own_headers.clear();
+                }
+                question.url = next;
                 continue;
             }
             let body = read(body, most).await?;
@@ -359,5 +368,66 @@ fn decompress(body: Bytes, encoding: Option<&HeaderValue>, most: u64) -> Result<
         other => Err(HttpError::Compression(format!(
             "{other:?} was not asked for"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request after the other, each with the next answer, and gives back what was asked.
+    async fn serve(listener: TcpListener, answers: Vec<String>) -> Vec<String> {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            asked.push(String::from_utf8(request).unwrap().to_lowercase());
+        }
+        asked
+    }
+
+    fn redirect(to: &str) -> String {
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn credentials_follow_a_redirect_to_the_same_host_only() {
+        let named = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let elsewhere = format!(
+            "http://localhost:{}/metrics",
+            other.local_addr().unwrap().port()
+        );
+        let url: Uri = format!("http://{}/", named.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let config: HttpClientConfig =
+            serde_saphyr::from_str("basic_auth: {username: tide, password: secret}").unwrap();
+        let client = HttpClient::new(config, Path::new(".")).unwrap();
+        let of_named = tokio::spawn(serve(named, vec![redirect("/moved"), redirect(&elsewhere)]));
+        let done = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup".to_owned();
+        let of_other = tokio::spawn(serve(other, vec![done]));
+
+        let question = Question::get(url);
+        let answer = client
+            .ask(question, Duration::from_secs(30), 0)
+            .await
+            .unwrap();
+
+        assert_eq!(&answer.body[..], b"up");
+        for request in of_named.await.unwrap() {
+            assert!(request.contains("authorization: basic"), "{request}");
+        }
+        let request = of_other.await.unwrap().remove(0);
+        assert!(!request.contains("authorization"), "{request}");
     }
 }
