@@ -368,6 +368,158 @@ fn flags_and_variables_win_over_the_script() {
     by_variable.expect_said(&["3 complete and 0 interrupted iterations"]);
 }
 
+/// Flags under k6's names, each with a value that is seen in the options or in what runs.
+// rows: flag.--vus flag.--iterations flag.--max-redirects flag.--batch flag.--batch-per-host flag.--rps
+// rows: flag.--user-agent flag.--no-connection-reuse flag.--no-vu-connection-reuse flag.--throw
+// rows: flag.--min-iteration-duration flag.--blacklist-ip flag.--block-hostnames flag.--system-tags
+// rows: flag.--summary-trend-stats flag.--summary-time-unit flag.--tag flag.--discard-response-bodies
+// rows: flag.--dns flag.--env flag.--no-setup flag.--no-teardown flag.--insecure-skip-tls-verify
+// rows: flag.--no-thresholds flag.--quiet flag.--summary-export flag.--out option.precedence
+const FLAGS: &[&str] = &[
+    "--vus=2",
+    "--iterations=2",
+    "--max-redirects=3",
+    "--batch=5",
+    "--batch-per-host=4",
+    "--rps=300",
+    "--user-agent=an agent",
+    "--no-connection-reuse",
+    "--no-vu-connection-reuse",
+    "--throw",
+    "--min-iteration-duration=20ms",
+    "--blacklist-ip=10.0.0.0/8",
+    "--block-hostnames=*.blocked.test",
+    "--system-tags=status,method",
+    "--summary-trend-stats=avg,p(99)",
+    "--summary-time-unit=ms",
+    "--tag=one=two",
+    "--discard-response-bodies",
+    "--dns=ttl=1m,select=first,policy=any",
+    "--env=WHO=me",
+    "--no-setup",
+    "--no-teardown",
+    "--insecure-skip-tls-verify",
+    "--no-thresholds",
+    "--quiet",
+    "--summary-export=summary.json",
+    "--out=json=points.json",
+];
+
+#[test]
+fn every_flag_of_k6_does_what_it_does_there() {
+    let stage = Stage::new();
+    // A flag wins over a variable, and a variable over the script.
+    let script = stage.script(
+        "import http from 'k6/http'; import exec from 'k6/execution';\n\
+         export const options = { vus: 9, duration: '1h', rps: 1, setupTimeout: '9s', teardownTimeout: '8s', thresholds: { iterations: ['count>5'] } };\n\
+         export function setup() { throw new Error('setup was called'); }\n\
+         export function teardown() { throw new Error('teardown was called'); }\n\
+         export default function () {\n\
+           const answer = http.get(__ENV.URL);\n\
+           const { ext, systemTags, ...options } = exec.test.options; options.systemTags = Array.from(systemTags).sort();\n\
+           const shown = (value) => (value === null || typeof value !== 'object' ? value : Array.isArray(value) ? value.map(shown) : Object.fromEntries(Object.keys(value).sort().map((name) => [name, shown(value[name])])));\n\
+           console.log(`options ${JSON.stringify(shown(options))} ${__ENV.WHO} ${answer.body} ${answer.request.headers['User-Agent']}`);\n\
+         }",
+    );
+    let said = |outcome: &Outcome| -> Vec<String> {
+        let mut lines: Vec<String> = outcome
+            .err
+            .lines()
+            .filter_map(|line| Some(line[line.find("options {")?..].replace("\\\"", "\"")))
+            .map(|line| {
+                // k6's log escapes the line, and says where it is from.
+                line.split("\" source=")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+    command.arg("load").arg(&script).args(FLAGS);
+    command.env("K6_RPS", "7").env("K6_SETUP_TIMEOUT", "6s");
+    let ours = stage.run(command);
+    assert_eq!(ours.status, Some(0), "{ours:#?}");
+    assert_eq!(said(&ours).len(), 2, "{ours:#?}");
+    assert!(said(&ours)[0].contains("\"rps\":300"), "{ours:#?}");
+    assert!(
+        said(&ours)[0].contains("\"setupTimeout\":\"6s\""),
+        "{ours:#?}"
+    );
+    let summary = timeless(&stage.file("summary.json"));
+    assert_eq!(summary["iterations count"], 2);
+    let points_of_ours = points(&stage.file("points.json"));
+    let Some(k6) = &stage.k6 else { return };
+    let mut command = Command::new(k6);
+    command
+        .args(["run", "--no-color", "--address", "127.0.0.1:0"])
+        .arg(&script)
+        .args(FLAGS)
+        .env("K6_NO_USAGE_REPORT", "true")
+        .env("K6_RPS", "7")
+        .env("K6_SETUP_TIMEOUT", "6s");
+    let theirs = stage.run(command);
+    assert_eq!(theirs.status, Some(0), "{theirs:#?}");
+    assert_eq!(said(&ours), said(&theirs));
+    assert_eq!(points_of_ours, points(&stage.file("points.json")));
+}
+
+// rows: flag.--duration flag.--stage
+#[test]
+fn flags_stand_for_a_scenario_as_in_k6() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "import exec from 'k6/execution'; import { sleep } from 'k6';\n\
+         export const options = { iterations: 5 };\n\
+         export default function () { const { executor, duration, stages } = exec.test.options.scenarios.default; console.log(`scenario ${executor} ${duration} ${stages && stages.map((one) => `${one.duration}:${one.target}`)} ${__ITER}.`); sleep(2); }",
+    );
+    let said = |outcome: &Outcome| -> Option<String> {
+        let (_, line) = outcome.err.split_once("scenario ")?;
+        line.split('.').next().map(str::to_owned)
+    };
+    for flags in [
+        &["--vus=1", "--duration=1s", "--quiet"][..],
+        &["--vus=1", "--stage=500ms:1", "--stage=500ms:1", "--quiet"],
+    ] {
+        let ours = stage.tide(&script, flags);
+        assert_eq!(ours.status, Some(0), "{ours:#?}");
+        assert!(said(&ours).is_some(), "{ours:#?}");
+        if let Some(theirs) = stage.k6(&script, flags) {
+            assert_eq!(said(&ours), said(&theirs), "{flags:?}");
+        }
+    }
+}
+
+// rows: flag.--verbose flag.--http-debug
+#[test]
+fn more_is_said_where_a_flag_asks_for_it() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "import http from 'k6/http'; export default function () { console.debug('for the author'); http.post(__ENV.URL, 'the body'); }",
+    );
+    for (flags, said) in [
+        (&["--quiet"][..], [false, false, false]),
+        (&["--quiet", "--verbose"], [true, false, false]),
+        (&["--quiet", "--http-debug"], [false, true, false]),
+        (&["--quiet", "--http-debug=full"], [false, true, true]),
+    ] {
+        let words = ["for the author", "Response:", "the body"];
+        let ours = stage.tide(&script, flags);
+        assert_eq!(
+            words.map(|words| ours.err.contains(words)),
+            said,
+            "{ours:#?}"
+        );
+        if let Some(theirs) = stage.k6(&script, flags) {
+            let theirs =
+                words.map(|words| theirs.err.contains(words) || theirs.out.contains(words));
+            assert_eq!(theirs, said, "{flags:?}: k6 itself");
+        }
+    }
+}
+
 #[test]
 fn a_script_writes_its_own_summary() {
     let stage = Stage::new();
@@ -388,12 +540,17 @@ fn what_cannot_be_is_said_with_the_right_status() {
     let script = stage.script("export default function () {}");
     for (flags, status, said) in [
         (&["--rate", "5"][..], 1, "--rate is for a URL"),
-        (&["--vus", "1.5"], 1, "a whole number of users"),
-        (&["--out", "influxdb=x"], 104, "write json=FILE or csv=FILE"),
+        (&["--vus", "1.5"], 2, "invalid value"),
+        (
+            &["--out", "influxdb=x"],
+            104,
+            "write json=FILE, csv=FILE or",
+        ),
         (&["--out", "json=/nowhere/at/all"], 104, "/nowhere/at/all"),
         (&["--env", "NOTHING"], 1, "NAME=VALUE"),
         (&["--summary-trend-stats", "p95"], 104, "is not a statistic"),
         (&["--iterations", "many"], 2, "invalid value"),
+        (&["--console-output", "x"], 2, "--console-output"),
     ] {
         stage.tide(&script, flags).expect_failure(status, &[said]);
     }
@@ -402,8 +559,8 @@ fn what_cannot_be_is_said_with_the_right_status() {
         .tide(&missing, &[])
         .expect_failure(107, &["missing.js"]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
-    command.args(["load", &stage.url, "--iterations", "3"]);
+    command.args(["load", &stage.url, "--rps", "3"]);
     stage
         .run(command)
-        .expect_failure(1, &["--iterations is for scripts"]);
+        .expect_failure(1, &["--rps is for scripts"]);
 }

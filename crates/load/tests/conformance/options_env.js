@@ -25,7 +25,7 @@
 // env: K6_DNS=ttl=0,select=roundRobin,policy=onlyIPv4
 // env: MINE=for the script
 // json
-// rows: option.precedence option.noSetup option.noTeardown option.setupTimeout option.teardownTimeout option.summaryTimeUnit
+// rows: option.noSetup option.noTeardown option.setupTimeout option.teardownTimeout option.summaryTimeUnit
 // sorted
 import http from 'k6/http';
 import exec from 'k6/execution';

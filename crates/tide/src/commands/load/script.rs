@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use springtide_load::options::{Options, Span};
+use springtide_load::options::{Dns, Options, Span};
 use springtide_load::progress::progress_lines;
-use springtide_load::script::Log;
+use springtide_load::script::{Log, LogLine};
 use springtide_load::session::{Finished, Session, SessionError, Settings};
 use springtide_load::summary::{Detail, text};
 use springtide_load::user::{RunState, StopReason};
@@ -65,6 +65,24 @@ pub(super) struct ScriptFlags {
     /// Every iteration begins without connections
     #[arg(long)]
     no_vu_connection_reuse: bool,
+    /// Networks (CIDR) that must not be called; can be repeated
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    blacklist_ip: Vec<String>,
+    /// Host names, with * at the beginning, that must not be called
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    block_hostnames: Vec<String>,
+    /// How names are resolved: ttl=5m,select=random,policy=preferIPv4
+    #[arg(long, value_name = "RULES")]
+    dns: Option<Dns>,
+    /// Only these of the system's tags
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    system_tags: Vec<String>,
+    /// Log requests and answers: =headers or =full
+    #[arg(long, value_name = "KIND", value_parser = ["headers", "full"], num_args = 0..=1, require_equals = true, default_missing_value = "headers")]
+    http_debug: Option<String>,
+    /// Show what the script says by console.debug, too
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,6 +115,12 @@ impl ScriptFlags {
             ("--throw", self.throw),
             ("--discard-response-bodies", self.discard_response_bodies),
             ("--no-vu-connection-reuse", self.no_vu_connection_reuse),
+            ("--blacklist-ip", !self.blacklist_ip.is_empty()),
+            ("--block-hostnames", !self.block_hostnames.is_empty()),
+            ("--dns", self.dns.is_some()),
+            ("--system-tags", !self.system_tags.is_empty()),
+            ("--http-debug", self.http_debug.is_some()),
+            ("--verbose", self.verbose),
         ]
         .into_iter()
         .find_map(|(flag, given)| given.then_some(flag))
@@ -112,7 +136,10 @@ impl Load {
             );
         }
         let settings = self.settings()?;
-        let quiet = self.output.quiet;
+        let voice = Voice {
+            quiet: self.output.quiet,
+            verbose: self.script.verbose,
+        };
         let shows_summary = !self.output.no_summary;
         let detail = match self.script.summary_mode {
             Some(SummaryMode::Full) => Detail::Full,
@@ -125,7 +152,7 @@ impl Load {
             .build()?;
         let outcome = runtime.block_on(async {
             let watched = self.start_watch().await?;
-            anyhow::Ok(run(&path, settings, quiet, watched).await)
+            anyhow::Ok(run(&path, settings, voice, watched).await)
         })?;
         match outcome {
             Ok(finished) => {
@@ -142,6 +169,7 @@ impl Load {
     fn settings(&self) -> anyhow::Result<Settings> {
         let (flags, output) = (&self.script, &self.output);
         let switch = |on: bool| on.then_some(true);
+        let list = |given: &[String]| (!given.is_empty()).then(|| given.to_vec());
         let stages: Vec<_> = self
             .stage
             .iter()
@@ -172,13 +200,17 @@ impl Load {
                 no_connection_reuse: switch(output.no_connection_reuse),
                 no_vu_connection_reuse: switch(flags.no_vu_connection_reuse),
                 min_iteration_duration: flags.min_iteration_duration,
-                summary_trend_stats: (!output.summary_trend_stats.is_empty())
-                    .then(|| output.summary_trend_stats.clone()),
+                summary_trend_stats: list(&output.summary_trend_stats),
                 summary_time_unit: flags.summary_time_unit.clone(),
                 tags: (!output.tag.is_empty())
                     .then(|| pairs("--tag", &output.tag))
                     .transpose()?,
                 discard_response_bodies: switch(flags.discard_response_bodies),
+                blacklist_ips: list(&flags.blacklist_ip),
+                block_hostnames: list(&flags.block_hostnames),
+                dns: flags.dns.clone(),
+                system_tags: list(&flags.system_tags),
+                http_debug: flags.http_debug.clone(),
                 ..Options::default()
             },
             outputs: output.out.clone(),
@@ -193,13 +225,27 @@ impl Load {
     }
 }
 
+/// How much is said while the test runs.
+#[derive(Clone, Copy, Debug)]
+struct Voice {
+    /// No progress.
+    quiet: bool,
+    /// Also what the script says for its author alone.
+    verbose: bool,
+}
+
 async fn run(
     path: &Path,
     settings: Settings,
-    quiet: bool,
+    voice: Voice,
     watched: Option<Arc<Watch>>,
 ) -> Result<Finished, SessionError> {
-    let log: Log = Arc::new(print_line);
+    let Voice { quiet, verbose } = voice;
+    let log: Log = Arc::new(move |line: LogLine<'_>| {
+        if verbose || line.level != "debug" {
+            print_line(line);
+        }
+    });
     let state = Arc::new(RunState::default());
     stop_on_interrupt(Arc::clone(&state));
     let mut session = Session::load(path, settings, log, state).await?;
