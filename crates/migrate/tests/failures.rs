@@ -323,6 +323,11 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
     };
     let writer = Connection::open(&file).unwrap();
     writer.busy_timeout(Duration::from_secs(30)).unwrap();
+    // What is outlived are killed sessions of following: one that is killed while it is prepared ends it.
+    writer
+        .execute_batch("INSERT INTO facts (name) VALUES ('begun')")
+        .unwrap();
+    is_current(&database, "begun").await;
     for round in 0..4 {
         writer
             .execute_batch(&format!(
