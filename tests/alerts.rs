@@ -85,6 +85,13 @@ fn an_alert_is_told_silenced_kept_over_a_crash_of_the_brain_and_resolved() {
     eventually("another brain", || {
         cluster.tide.brain().is_some_and(|now| now.pid != brain.pid)
     });
+    // The rule fires again: until then, nobody would be told that it is over.
+    let restarted = cluster.ok("date +%s");
+    let fires = "timestamp(ALERTS{alertname=\"WebDown\",alertstate=\"firing\"})";
+    cluster.comes_to_say(
+        &tide(&format!("query '{fires} > {}'", restarted.trim())),
+        &["WebDown"],
+    );
     // The alert and its silence are there again, and nobody was told that it is over.
     cluster.comes_to_say(&tide("alerts --all"), &["WebDown suppressed"]);
     cluster.says(&tide("silence list"), &[silence, "by hand"]);
@@ -204,10 +211,12 @@ fn a_dashboard_finds_what_it_asks_for() {
             })
         })
     });
-    assert!(has(
-        &ask(&format!("'{server}/api/v1/label/job/values?{span}'")),
-        "kubelet"
-    ));
+    eventually("the jobs of this cluster", || {
+        let jobs = ask(&format!("'{server}/api/v1/label/job/values?{span}'"));
+        ["kubelet", "kube-state-metrics"]
+            .iter()
+            .all(|job| has(&jobs, job))
+    });
     assert!(has(
         &ask(&format!("'{server}/api/v1/labels?match[]=up&{span}'")),
         "job"

@@ -16,6 +16,7 @@ use springtide_load::scenario::ScenarioPlan;
 use springtide_load::schedule::{Schedule, Shape};
 use springtide_load::script::Log;
 use springtide_load::session::{Session, Settings};
+use springtide_load::thresholds::Condition;
 use springtide_load::user::RunState;
 
 use super::{Load, pairs, print_line, stop_on_interrupt};
@@ -56,8 +57,8 @@ pub(super) struct PlainFlags {
     speed: f64,
     /// Exit with 99 unless this holds, such as http_req_duration=p(95)<500 (milliseconds) or
     /// http_req_failed=rate<0.01; can be repeated
-    #[arg(long, value_name = "METRIC=CONDITION")]
-    threshold: Vec<String>,
+    #[arg(long, value_name = "METRIC=CONDITION", value_parser = metric_and_condition)]
+    threshold: Vec<(String, String)>,
     /// The HTTP method
     #[arg(long, short = 'X', value_name = "METHOD", default_value = "GET")]
     method: String,
@@ -98,23 +99,29 @@ impl PlainFlags {
     }
 
     /// Conditions by metric, as a script's options have them.
-    fn thresholds(&self) -> anyhow::Result<Option<BTreeMap<String, OneOrMany<Threshold>>>> {
+    fn thresholds(&self) -> Option<BTreeMap<String, OneOrMany<Threshold>>> {
         let mut thresholds: BTreeMap<String, OneOrMany<Threshold>> = BTreeMap::new();
-        for text in &self.threshold {
-            // The metric may be one with tags: http_req_duration{status:200}=p(95)<500.
-            let (metric, condition) = text.split_once('=').with_context(|| {
-                format!(
-                    "threshold {text:?}: write it like http_req_duration=p(95)<500 or http_req_failed=rate<0.01"
-                )
-            })?;
+        for (metric, condition) in &self.threshold {
             thresholds
-                .entry(metric.trim().to_owned())
+                .entry(metric.clone())
                 .or_insert_with(|| OneOrMany(Vec::new()))
                 .0
-                .push(Threshold::Plain(condition.trim().to_owned()));
+                .push(Threshold::Plain(condition.clone()));
         }
-        Ok((!thresholds.is_empty()).then_some(thresholds))
+        (!thresholds.is_empty()).then_some(thresholds)
     }
+}
+
+/// Parts a threshold; its metric may be one with tags: `http_req_duration{status:200}=p(95)<500`.
+fn metric_and_condition(text: &str) -> Result<(String, String), String> {
+    let (metric, condition) = text.split_once('=').ok_or(
+        "write it like http_req_duration=p(95)<500 or http_req_failed=rate<0.01".to_owned(),
+    )?;
+    let (metric, condition) = (metric.trim(), condition.trim());
+    condition
+        .parse::<Condition>()
+        .map_err(|error| error.to_string())?;
+    Ok((metric.to_owned(), condition.to_owned()))
 }
 
 impl Load {
@@ -261,7 +268,7 @@ impl Load {
         };
         Ok(Settings {
             flags: Options {
-                thresholds: self.plain.thresholds()?,
+                thresholds: self.plain.thresholds(),
                 tags: Some(pairs("--tag", &output.tag)?),
                 summary_trend_stats: Some(statistics),
                 ..Options::default()
