@@ -317,7 +317,7 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
         .unwrap();
     drain.await.unwrap();
     let stop = CancellationToken::new();
-    let follower = {
+    let mut follower = {
         let (places, until) = (places.clone(), Until::Stopped(stop.clone()));
         tokio::spawn(async move { steps::follow(&places, &until, |_| {}).await })
     };
@@ -327,7 +327,7 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
     writer
         .execute_batch("INSERT INTO facts (name) VALUES ('begun')")
         .unwrap();
-    is_current(&database, "begun").await;
+    is_current(&database, "begun", &mut follower).await;
     for round in 0..4 {
         writer
             .execute_batch(&format!(
@@ -341,7 +341,7 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
         } else {
             kill(&database, "%").await;
         }
-        is_current(&database, &format!("new {round}")).await;
+        is_current(&database, &format!("new {round}"), &mut follower).await;
     }
     stop.cancel();
     follower.await.unwrap().unwrap();
@@ -390,8 +390,15 @@ async fn a_follower_outlives_killed_sessions_and_a_crash_of_the_server() {
 }
 
 /// Waits until a follower has brought a row over.
-async fn is_current(database: &Database, name: &str) {
+async fn is_current<T: std::fmt::Debug>(
+    database: &Database,
+    name: &str,
+    follower: &mut tokio::task::JoinHandle<T>,
+) {
     for _ in 0..3_000 {
+        if follower.is_finished() {
+            panic!("the follower ended: {:?}", follower.await);
+        }
         let arrived =
             database.try_sql(&format!("SELECT count(*) FROM facts WHERE name = '{name}'"));
         if arrived.is_ok_and(|count| count == "1") {

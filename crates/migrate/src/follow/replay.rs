@@ -23,6 +23,9 @@ use crate::verify;
 
 /// Entries of the log that one round replays at most.
 const ENTRIES_A_ROUND: i64 = 20_000;
+/// What is pruned from the log must not be lost in a crash of the target: there, a commit waits until it
+/// is on disk, also on a server that does not wait by itself.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 /// How often the log is pruned while there is more to replay: each time takes the writers' lock.
 const PRUNE: Duration = Duration::from_secs(1);
 /// Bytes of values that one round holds, if more than one row has them.
@@ -169,7 +172,11 @@ impl Replay {
     /// # Errors
     /// When either side fails; the target is then as it was before, and the round can be repeated.
     pub async fn round(&mut self, session: &Session) -> Result<Round, FollowError> {
-        let begin = format!("{}; {}", session.begin_with_statements(), self.fence);
+        let begin = format!(
+            "{}; {DURABLE}; {}",
+            session.begin_with_statements(),
+            self.fence
+        );
         finish_transaction(session, &begin).await?;
         match self.within_transaction(session).await {
             Ok((round, false)) => {
