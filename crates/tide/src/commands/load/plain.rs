@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use springtide_load::options::{OneOrMany, Options, Threshold};
 use springtide_load::parse_duration;
