@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::lease::Lease;
 use super::worker::{Resting, Worker};
-use crate::metric::Trend;
+use crate::metric::{Trend, milliseconds};
 use crate::user::{Iteration, ScenarioState, UserFactory};
 
 /// What the threads of one arrival-rate scenario share.
@@ -156,10 +156,7 @@ impl<F: UserFactory> Share<F> {
         };
         self.shared.free[self.thread].fetch_sub(1, Ordering::Relaxed);
         let late = arrival.intended.elapsed();
-        self.shared
-            .lateness
-            .lock()
-            .record(late.as_secs_f64() * 1000.0);
+        self.shared.lateness.lock().record(milliseconds(late));
         let iteration = Iteration {
             scenario: Arc::clone(&self.shared.scenario),
             number: match &self.shared.numbering {

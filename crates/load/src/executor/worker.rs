@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::arrivals::{ArrivalOrder, dispatch};
 use super::looping::LoopOrder;
-use crate::metric::SampleSink;
+use crate::metric::{SampleSink, milliseconds};
 use crate::user::{
     Iteration, Outcome, RunState, ScenarioState, UserError, UserFactory, VirtualUser,
 };
@@ -84,7 +84,7 @@ async fn measure_lag(state: Arc<RunState>) {
         let due = Instant::now() + LAG_EVERY;
         sleep_until(due).await;
         let late = due.elapsed();
-        state.lag.lock().record(late.as_secs_f64() * 1000.0);
+        state.lag.lock().record(milliseconds(late));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::metric::milliseconds;
 use crate::summary::numbers;
 
 /// What the numbers of a chart are.
@@ -120,7 +121,7 @@ pub(super) fn moment(time: Duration) -> String {
 
 /// How long something took: `850 ms`, `12.3 s`, `1m5s`.
 pub(super) fn length(length: Duration) -> String {
-    time(length.as_secs_f64() * 1000.0)
+    time(milliseconds(length))
 }
 
 #[cfg(test)]

@@ -22,10 +22,14 @@ pub use collector::{Collector, Interval, Measured, SampleSink, Totals};
 pub use failures::{FailureKind, FailureTally};
 pub use registry::{
     BuiltinMetrics, Metric, MetricError, MetricId, MetricKind, MetricRegistry, ValueKind,
+    milliseconds,
 };
 pub use replicas::ReplicaTally;
 pub use tags::{TagFilter, Tags};
 pub use trend::Trend;
+pub(crate) use trend::at_percent;
+#[cfg(test)]
+pub(crate) use trend::trend_of;
 
 use std::sync::Arc;
 

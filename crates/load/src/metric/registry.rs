@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use super::TagFilter;
+use crate::http::Timings;
 
 /// How values of a metric add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +117,12 @@ macro_rules! builtin_metrics {
     };
 }
 
+/// A time as metrics of [`ValueKind::Time`] have it.
+#[must_use]
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
 builtin_metrics! {
     /// Virtual users that are active.
     vus: Gauge Default,
@@ -167,6 +175,26 @@ builtin_metrics! {
     data_sent: Counter Data,
     /// Bytes that came.
     data_received: Counter Data,
+}
+
+impl BuiltinMetrics {
+    /// What each request is counted and timed as, by its own steps.
+    #[must_use]
+    pub fn of_request(&self, timings: &Timings) -> [(&Arc<Metric>, f64); 8] {
+        [
+            (&self.http_reqs, 1.0),
+            (&self.http_req_duration, milliseconds(timings.duration())),
+            (&self.http_req_blocked, milliseconds(timings.blocked)),
+            (&self.http_req_connecting, milliseconds(timings.connecting)),
+            (
+                &self.http_req_tls_handshaking,
+                milliseconds(timings.tls_handshaking),
+            ),
+            (&self.http_req_sending, milliseconds(timings.sending)),
+            (&self.http_req_waiting, milliseconds(timings.waiting)),
+            (&self.http_req_receiving, milliseconds(timings.receiving)),
+        ]
+    }
 }
 
 // === impl MetricRegistry ===

@@ -113,20 +113,8 @@ impl Trend {
     /// The value below which `percent` of the values lie, interpolated between the two nearest
     /// ranks; 0 where there is no value.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts are far below 2^52 and ranks not negative"
-    )]
     pub fn percentile(&self, percent: f64) -> f64 {
-        if self.count == 0 {
-            return 0.0;
-        }
-        let rank = (percent.clamp(0.0, 100.0) / 100.0) * (self.count - 1) as f64;
-        let below = self.value_at(rank.floor() as u64);
-        let above = self.value_at(rank.ceil() as u64);
-        below + (above - below) * rank.fract()
+        at_percent(percent, self.count, |rank| self.value_at(rank)).unwrap_or(0.0)
     }
 
     /// Lower bounds of buckets and their counts, in order.
@@ -171,6 +159,32 @@ impl Trend {
     }
 }
 
+/// The value below which `percent` of `count` sorted values lie, interpolated linearly between the two
+/// nearest ranks; `value_at` gives the value of a rank, counted from 0. Nothing where there is no value.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are far below 2^52 and ranks not negative"
+)]
+pub(crate) fn at_percent(percent: f64, count: u64, value_at: impl Fn(u64) -> f64) -> Option<f64> {
+    let last = count.checked_sub(1)?;
+    let rank = percent.clamp(0.0, 100.0) / 100.0 * last as f64;
+    let below = value_at(rank.floor() as u64);
+    let above = value_at(rank.ceil() as u64);
+    Some(below + (above - below) * rank.fract())
+}
+
+/// The trend of some values.
+#[cfg(test)]
+pub(crate) fn trend_of(values: &[f64]) -> Trend {
+    let mut trend = Trend::default();
+    for value in values {
+        trend.record(*value);
+    }
+    trend
+}
+
 /// The bucket of a value; buckets are ordered as the values are, negative ones below zero.
 fn bucket_of(value: f64) -> i64 {
     let magnitude = (value.abs().to_bits() >> (52 - MANTISSA_BITS)).cast_signed();
@@ -197,17 +211,9 @@ mod tests {
 
     use super::*;
 
-    fn trend(values: &[f64]) -> Trend {
-        let mut trend = Trend::default();
-        for value in values {
-            trend.record(*value);
-        }
-        trend
-    }
-
     #[test]
     fn percentiles_are_interpolated_between_ranks() {
-        let trend = trend(&[100.0, 150.0, 200.0, 250.0]);
+        let trend = trend_of(&[100.0, 150.0, 200.0, 250.0]);
         assert_eq!(trend.percentile(0.0), 100.0);
         assert_eq!(trend.percentile(50.0), 175.0);
         assert_eq!(trend.percentile(95.0), 242.5);
@@ -223,10 +229,10 @@ mod tests {
             percent in 0.0..100.0_f64,
             cut in 0_usize..400,
         ) {
-            let whole = trend(&values);
+            let whole = trend_of(&values);
             let cut = cut.min(values.len());
-            let mut merged = trend(&values[..cut]);
-            merged.merge(&trend(&values[cut..]));
+            let mut merged = trend_of(&values[..cut]);
+            merged.merge(&trend_of(&values[cut..]));
             prop_assert_eq!(merged.count(), whole.count());
             prop_assert_eq!(merged.percentile(percent), whole.percentile(percent));
             values.sort_by(f64::total_cmp);

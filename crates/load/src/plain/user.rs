@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, Exchanged, Failed, Limit};
 use super::request::{Request, Requests};
 use crate::http::{HttpError, Timings};
-use crate::metric::{SampleSink, Tags};
+use crate::metric::{SampleSink, Tags, milliseconds};
 use crate::user::{Iteration, Outcome, UserError, UserFactory, VirtualUser};
 
 /// How long a user that loops waits after a request that failed without an answer: a server that
@@ -147,7 +147,6 @@ impl PlainUser {
         let scenario = &iteration.scenario.tags;
         let sink = &self.sink;
         let metrics = sink.registry().builtin();
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         let (status, received, done) = match outcome {
             Ok(exchanged) => (exchanged.answer.status, exchanged.received, exchanged.done),
             Err(_) => (0, 0, Instant::now()),
@@ -191,26 +190,11 @@ impl PlainUser {
                 milliseconds(done.saturating_duration_since(intended)),
             )
         });
+        let failed = (&metrics.http_req_failed, f64::from(u8::from(!expected)));
         sink.add_all(
-            [
-                (&metrics.http_reqs, 1.0),
-                (&metrics.http_req_duration, milliseconds(timings.duration())),
-                (&metrics.http_req_blocked, milliseconds(timings.blocked)),
-                (
-                    &metrics.http_req_connecting,
-                    milliseconds(timings.connecting),
-                ),
-                (
-                    &metrics.http_req_tls_handshaking,
-                    milliseconds(timings.tls_handshaking),
-                ),
-                (&metrics.http_req_sending, milliseconds(timings.sending)),
-                (&metrics.http_req_waiting, milliseconds(timings.waiting)),
-                (&metrics.http_req_receiving, milliseconds(timings.receiving)),
-                (&metrics.http_req_failed, f64::from(u8::from(!expected))),
-            ]
-            .into_iter()
-            .chain(response_time),
+            (metrics.of_request(timings).into_iter())
+                .chain([failed])
+                .chain(response_time),
             tags,
             now,
         );

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use springtide_machinery::hex::hexadecimal;
 
 use super::{Summary, kind_name};
-use crate::metric::{CheckCount, Measured, ValueKind};
+use crate::metric::{CheckCount, Measured, ValueKind, milliseconds};
 
 /// The argument of a script's `handleSummary`.
 #[must_use]
@@ -48,7 +48,7 @@ pub fn summary_data(
         "state": {
             "isStdOutTTY": terminal,
             "isStdErrTTY": terminal,
-            "testRunDurationMs": summary.elapsed.as_secs_f64() * 1000.0,
+            "testRunDurationMs": milliseconds(summary.elapsed),
         },
         "metrics": metrics,
     });

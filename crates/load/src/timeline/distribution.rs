@@ -1,6 +1,6 @@
 //! Many times in little memory, for a figure in a chart.
 
-use crate::metric::Trend;
+use crate::metric::{Trend, at_percent};
 
 /// Bits of the mantissa that tell buckets apart: a bucket is 1/128 wide, so what it gives back is at most 0.4 % off.
 const MANTISSA_BITS: u32 = 7;
@@ -74,29 +74,16 @@ impl Distribution {
     /// The value below which `percent` of the values lie, interpolated between the two nearest ranks;
     /// nothing where there is no value.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts are far below 2^52 and ranks not negative"
-    )]
     pub fn percentile(&self, percent: f64) -> Option<f64> {
-        let last = self.count.checked_sub(1)?;
-        let rank = percent.clamp(0.0, 100.0) / 100.0 * last as f64;
-        let below = self.value_at(rank.floor() as u64)?;
-        let above = self.value_at(rank.ceil() as u64)?;
-        Some(below + (above - below) * rank.fract())
-    }
-
-    fn value_at(&self, rank: u64) -> Option<f64> {
-        let mut seen = 0;
-        for (bucket, count) in &self.buckets {
-            seen += u64::from(*count);
-            if seen > rank {
-                return Some(middle_of(*bucket));
-            }
-        }
-        self.buckets.last().map(|(bucket, _)| middle_of(*bucket))
+        let (greatest, _) = self.buckets.last()?;
+        at_percent(percent, self.count, |rank| {
+            let mut seen = 0;
+            let holds_rank = self.buckets.iter().find(|(_, count)| {
+                seen += u64::from(*count);
+                seen > rank
+            });
+            middle_of(holds_rank.map_or(*greatest, |(bucket, _)| *bucket))
+        })
     }
 }
 
@@ -118,19 +105,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn trend(values: &[f64]) -> Trend {
-        let mut trend = Trend::default();
-        for value in values {
-            trend.record(*value);
-        }
-        trend
-    }
+    use crate::metric::trend_of;
 
     #[test]
     fn nothing_has_no_percentile() {
         assert_eq!(Distribution::default().percentile(50.0), None);
-        let zeros = Distribution::from(&trend(&[0.0, 0.0]));
+        let zeros = Distribution::from(&trend_of(&[0.0, 0.0]));
         assert_eq!(zeros.percentile(99.0), Some(0.0));
     }
 
@@ -141,9 +121,9 @@ mod tests {
             other in prop::collection::vec(0.001..1e6_f64, 0..200),
             percent in 0.0..100.0_f64,
         ) {
-            let mut merged = Distribution::from(&trend(&one));
-            merged.merge(&Distribution::from(&trend(&other)));
-            let whole = trend(&[one, other].concat());
+            let mut merged = Distribution::from(&trend_of(&one));
+            merged.merge(&Distribution::from(&trend_of(&other)));
+            let whole = trend_of(&[one, other].concat());
             prop_assert_eq!(merged.count(), whole.count());
             let (mine, exact) = (merged.percentile(percent).unwrap(), whole.percentile(percent));
             prop_assert!((mine - exact).abs() <= exact * 0.005, "{mine} is not {exact}");

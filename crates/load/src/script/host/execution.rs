@@ -8,6 +8,7 @@ use rquickjs::{Ctx, Object, Result, Value};
 use super::super::loader::resolve_path;
 use super::values::{self, Arguments};
 use super::{Host, Phase};
+use crate::metric::milliseconds;
 use crate::user::StopReason;
 
 impl Host {
@@ -144,7 +145,7 @@ impl Host {
     }
 
     fn now_ms(&self) -> f64 {
-        self.shared.settings.run.started.elapsed().as_secs_f64() * 1000.0
+        milliseconds(self.shared.settings.run.started.elapsed())
     }
 
     pub(super) fn set_group(&self, group: &str) {

@@ -36,7 +36,7 @@ use super::fiber::{Interrupted, Pause};
 use super::loader::Modules;
 use super::{LogLine, Shared};
 use crate::http::Client;
-use crate::metric::{Metric, SampleSink, Tags};
+use crate::metric::{Metric, SampleSink, Tags, milliseconds};
 use crate::user::{Iteration, ScenarioState};
 
 /// What the script is at.
@@ -307,7 +307,7 @@ impl Host {
         let metrics = self.sink.registry().builtin();
         self.sink.add_all(
             [
-                (&metrics.iteration_duration, took.as_secs_f64() * 1000.0),
+                (&metrics.iteration_duration, milliseconds(took)),
                 (&metrics.iterations, 1.0),
             ],
             &self.tags.borrow(),

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +19,7 @@ use url::Url;
 
 use super::values::{self, Arguments};
 use super::{Event, Host};
-use crate::metric::Tags;
+use crate::metric::{Tags, milliseconds};
 
 /// Messages on their way to a socket; a script that sends more waits for none of them, as in k6.
 pub(super) type Outbox = mpsc::UnboundedSender<Message>;
@@ -545,8 +544,4 @@ fn closed(frame: Option<CloseFrame>) -> SocketEvent {
             reason: String::new(),
         },
     }
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

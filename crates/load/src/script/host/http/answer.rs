@@ -1,7 +1,5 @@
 //! What the script sees of an answer.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use http::header::HeaderMap;
 use rquickjs::function::Args as CallArgs;
@@ -13,6 +11,7 @@ use super::Outcome;
 use super::exchange::{error_code, proto};
 use super::order::ResponseType;
 use crate::http::Cookie;
+use crate::metric::milliseconds;
 
 impl Host {
     /// What the script sees of an outcome; throws where the order says so.
@@ -88,7 +87,6 @@ impl Host {
             }
             _ => call.push_arg(Value::new_null(ctx.clone()))?,
         }
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         let timings = outcome.timings;
         for time in [
             timings.duration(),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -15,6 +14,7 @@ use super::answer::go_method;
 use super::order::{Order, ResponseType};
 use super::{Outcome, Sent};
 use crate::http::{Cookie, Encoding, Exchange, HttpError, Outgoing, Timings, TlsFacts, decompress};
+use crate::metric::milliseconds;
 
 /// One request on the way.
 struct Hop {
@@ -331,30 +331,10 @@ impl Host {
         if let Ok(exchange) = result {
             self.sink.answered(&exchange.headers);
         }
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-        let timings = &hop.timings;
         let metrics = self.sink.registry().builtin();
         let now = self.shared.settings.clock.now();
-        self.sink.add_all(
-            [
-                (&metrics.http_reqs, 1.0),
-                (&metrics.http_req_duration, milliseconds(timings.duration())),
-                (&metrics.http_req_blocked, milliseconds(timings.blocked)),
-                (
-                    &metrics.http_req_connecting,
-                    milliseconds(timings.connecting),
-                ),
-                (
-                    &metrics.http_req_tls_handshaking,
-                    milliseconds(timings.tls_handshaking),
-                ),
-                (&metrics.http_req_sending, milliseconds(timings.sending)),
-                (&metrics.http_req_waiting, milliseconds(timings.waiting)),
-                (&metrics.http_req_receiving, milliseconds(timings.receiving)),
-            ],
-            &tags,
-            now,
-        );
+        self.sink
+            .add_all(metrics.of_request(&hop.timings), &tags, now);
         if let Some(expected) = expected {
             self.sink.add(
                 &metrics.http_req_failed,
