@@ -14,7 +14,7 @@ use http::HeaderName;
 use springtide_load::parse_duration;
 use springtide_load::plain::Stage;
 use springtide_load::script::LogLine;
-use springtide_load::session::exit;
+use springtide_load::session::{Settings, exit};
 use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
 
@@ -126,6 +126,23 @@ impl Load {
             .unwrap_or_else(|| client.default_namespace().to_owned());
         let watch = Watch::start(&client, &namespace, &self.watch).await?;
         Ok(Some(Arc::new(watch)))
+    }
+}
+
+impl OutputFlags {
+    /// What they come to, without any option of the load.
+    fn settings(&self) -> Settings {
+        Settings {
+            environment: environment(),
+            outputs: self.out.clone(),
+            summary_export: self.summary_export.clone(),
+            junit: self.junit.clone(),
+            report: self.report.clone(),
+            replica_header: self.replica_header.clone(),
+            no_thresholds: self.no_thresholds,
+            threads: self.threads,
+            ..Settings::default()
+        }
     }
 }
 

@@ -273,15 +273,7 @@ impl Load {
                 summary_trend_stats: Some(statistics),
                 ..Options::default()
             },
-            environment: super::environment(),
-            outputs: output.out.clone(),
-            summary_export: output.summary_export.clone(),
-            junit: output.junit.clone(),
-            report: output.report.clone(),
-            replica_header: output.replica_header.clone(),
-            no_thresholds: output.no_thresholds,
-            threads: output.threads,
-            ..Settings::default()
+            ..output.settings()
         })
     }
 }

@@ -179,7 +179,6 @@ impl Load {
             })
             .collect();
         Ok(Settings {
-            environment: super::environment(),
             env: pairs("--env", &flags.env)?,
             flags: Options {
                 vus: self.vus,
@@ -213,14 +212,8 @@ impl Load {
                 http_debug: flags.http_debug.clone(),
                 ..Options::default()
             },
-            outputs: output.out.clone(),
-            summary_export: output.summary_export.clone(),
-            junit: output.junit.clone(),
-            report: output.report.clone(),
-            replica_header: output.replica_header.clone(),
-            no_thresholds: output.no_thresholds,
-            threads: output.threads,
             terminal: std::io::stdout().is_terminal(),
+            ..output.settings()
         })
     }
 }
