@@ -2,15 +2,11 @@
 
 mod support;
 
-use rusqlite::Connection;
-use springtide_migrate::copy::copy;
-use springtide_migrate::plan::{Plan, PlanOptions};
-use springtide_migrate::snapshot::{Mode, Snapshot};
 use springtide_migrate::verify::{Difference, VerifyOptions};
-use support::migration::{MANY, migrate, options, run_verify, source, target};
+use support::migration::{
+    MANY, migrate, options, plan_with_casts, run_copy_of, run_verify, source,
+};
 use support::postgres;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Each column of the wide table with its cast, a change to the target, and how verification shows it.
 const COLUMNS: &[(&str, &str, &str, &str)] = &[
@@ -70,33 +66,12 @@ async fn a_planted_difference_of_every_type_is_shown_by_row_and_column() {
                INSERT INTO wide (id, binary_json) VALUES (5000, 'null'), (5001, NULL), (5002, '"\u0000"'), (5003, '[[[]], -0, 1E-7]');"#
         ),
     );
-    let mut plan_options = PlanOptions {
-        readers: 1,
-        ..PlanOptions::default()
-    };
-    for (column, cast, ..) in COLUMNS {
-        plan_options
-            .casts
-            .push(format!("wide.{column}={cast}").parse().unwrap());
-    }
-    let open = || Connection::open(&file);
-    let plan = Plan::make(&file.to_string_lossy(), &open, &plan_options).unwrap();
+    let casts: Vec<String> = (COLUMNS.iter())
+        .map(|(column, cast, ..)| format!("wide.{column}={cast}"))
+        .collect();
     let url = database.socket_url();
-    let snapshot = Snapshot::open(&file, 2, Mode::Held).unwrap();
-    let (events, mut received) = mpsc::channel(16);
-    let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
-    let report = copy(
-        &target(&url),
-        &snapshot,
-        &plan,
-        &options(),
-        events,
-        CancellationToken::new(),
-    )
-    .await
-    .unwrap();
-    drain.await.unwrap();
-    drop(snapshot);
+    let plan = plan_with_casts(&file, &casts);
+    let report = run_copy_of(&plan, &url, &file, &options()).await.unwrap();
     // A NUL in JSON is one that the server finds.
     assert_eq!(report.quarantined, [("wide".to_owned(), 1)]);
     let verified = run_verify(&url, &file, &report, &VerifyOptions::default()).await;

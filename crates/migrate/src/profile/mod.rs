@@ -79,10 +79,11 @@ impl Tally {
         }
     }
 
-    fn append(&mut self, later: Self) {
+    /// Adds what was counted after this.
+    pub(crate) fn append(&mut self, later: &Self) {
         self.count += later.count;
         let room = EVIDENCE - self.first.len();
-        self.first.extend(later.first.into_iter().take(room));
+        self.first.extend(later.first.iter().take(room).cloned());
     }
 }
 
@@ -180,26 +181,26 @@ impl ColumnProfile {
     }
 
     fn append(&mut self, later: Self) {
-        self.nulls.append(later.nulls);
-        self.integers.append(later.integers);
-        self.reals.append(later.reals);
-        self.texts.append(later.texts);
-        self.blobs.append(later.blobs);
+        self.nulls.append(&later.nulls);
+        self.integers.append(&later.integers);
+        self.reals.append(&later.reals);
+        self.texts.append(&later.texts);
+        self.blobs.append(&later.blobs);
         self.integer_range = match (self.integer_range, later.integer_range) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
         };
-        self.beyond_boolean.append(later.beyond_boolean);
-        self.beyond_double.append(later.beyond_double);
-        self.infinite.append(later.infinite);
+        self.beyond_boolean.append(&later.beyond_boolean);
+        self.beyond_double.append(&later.beyond_double);
+        self.infinite.append(&later.infinite);
         self.digits = (
             self.digits.0.max(later.digits.0),
             self.digits.1.max(later.digits.1),
         );
-        self.invalid_utf8.append(later.invalid_utf8);
-        self.with_nul.append(later.with_nul);
+        self.invalid_utf8.append(&later.invalid_utf8);
+        self.with_nul.append(&later.with_nul);
         self.longest = self.longest.max(later.longest);
-        self.not_sixteen_bytes.append(later.not_sixteen_bytes);
+        self.not_sixteen_bytes.append(&later.not_sixteen_bytes);
         for (shape, tally) in later.shapes {
             append_shape(&mut self.shapes, shape, tally);
         }
@@ -208,7 +209,7 @@ impl ColumnProfile {
 
 fn append_shape(shapes: &mut Vec<(Shape, Tally)>, shape: Shape, tally: Tally) {
     match shapes.iter_mut().find(|(known, _)| *known == shape) {
-        Some((_, known)) => known.append(tally),
+        Some((_, known)) => known.append(&tally),
         None => shapes.push((shape, tally)),
     }
 }

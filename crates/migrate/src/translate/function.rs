@@ -26,6 +26,11 @@ pub(super) fn is_aggregate(name: &str, arguments: usize) -> bool {
     }
 }
 
+/// Whether what follows a call makes it a window function.
+pub(super) fn is_windowed(tail: Option<&FunctionTail<'_>>) -> bool {
+    tail.is_some_and(|tail| tail.over_clause.is_some())
+}
+
 impl Translator<'_> {
     pub(super) fn function(
         &self,
@@ -38,8 +43,7 @@ impl Translator<'_> {
             .iter()
             .map(|argument| self.expression(argument, scope))
             .collect::<Result<_, _>>()?;
-        let windowed = call.tail.is_some_and(|tail| tail.over_clause.is_some());
-        if windowed || is_aggregate(name, values.len()) {
+        if is_windowed(call.tail) || is_aggregate(name, values.len()) {
             return self.gather(call, values, scope);
         }
         if call.distinct || call.order_by.is_some() || call.tail.is_some() || call.star {

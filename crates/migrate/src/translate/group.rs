@@ -3,7 +3,7 @@
 use sqlite3_parser::ast::Expr;
 
 use super::catalog::Scope;
-use super::function::is_aggregate;
+use super::function::{is_aggregate, is_windowed};
 use super::{Refusal, Translator};
 use crate::schema::unquote;
 
@@ -44,10 +44,7 @@ impl Translator<'_> {
                 ..
             } => {
                 let arguments = args.unwrap_or_default();
-                let over = filter_over
-                    .as_ref()
-                    .is_some_and(|tail| tail.over_clause.is_some());
-                if over {
+                if is_windowed(filter_over.as_ref()) {
                     return Err(Refusal::new(
                         unquote(name.0),
                         "a window function stands beside aggregates",
@@ -118,15 +115,11 @@ pub(super) fn gathers(expression: &Expr<'_>) -> bool {
             ..
         } => {
             let arguments = args.unwrap_or_default();
-            let over = filter_over
-                .as_ref()
-                .is_some_and(|tail| tail.over_clause.is_some());
-            (!over && is_aggregate(&unquote(name.0).to_ascii_lowercase(), arguments.len()))
+            (!is_windowed(filter_over.as_ref())
+                && is_aggregate(&unquote(name.0).to_ascii_lowercase(), arguments.len()))
                 || arguments.iter().any(gathers)
         }
-        Expr::FunctionCallStar { filter_over, .. } => filter_over
-            .as_ref()
-            .is_none_or(|tail| tail.over_clause.is_none()),
+        Expr::FunctionCallStar { filter_over, .. } => !is_windowed(filter_over.as_ref()),
         Expr::Between {
             lhs, start, end, ..
         } => gathers(lhs) || gathers(start) || gathers(end),

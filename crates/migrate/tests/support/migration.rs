@@ -31,16 +31,18 @@ pub(crate) fn source(folder: &tempfile::TempDir, statements: &str) -> PathBuf {
 
 /// The plan of a source, without any options.
 pub(crate) fn plan(file: &Path) -> Plan {
+    plan_with_casts(file, &[])
+}
+
+/// The plan of a source with these `--cast`s.
+pub(crate) fn plan_with_casts(file: &Path, casts: &[String]) -> Plan {
     let open = || Connection::open(file);
-    Plan::make(
-        &file.to_string_lossy(),
-        &open,
-        &PlanOptions {
-            readers: 1,
-            ..PlanOptions::default()
-        },
-    )
-    .unwrap()
+    let options = PlanOptions {
+        readers: 1,
+        casts: casts.iter().map(|cast| cast.parse().unwrap()).collect(),
+        ..PlanOptions::default()
+    };
+    Plan::make(&file.to_string_lossy(), &open, &options).unwrap()
 }
 
 /// A target without anything from the environment.
@@ -54,13 +56,23 @@ pub(crate) async fn run_copy(
     file: &Path,
     options: &CopyOptions,
 ) -> Result<CopyReport, CopyError> {
+    run_copy_of(&plan(file), url, file, options).await
+}
+
+/// As [`run_copy`], by a plan of its own.
+pub(crate) async fn run_copy_of(
+    plan: &Plan,
+    url: &str,
+    file: &Path,
+    options: &CopyOptions,
+) -> Result<CopyReport, CopyError> {
     let snapshot = Snapshot::open(file, options.jobs, Mode::Held)?;
     let (events, mut received) = mpsc::channel::<Event>(16);
     let drain = tokio::spawn(async move { while received.recv().await.is_some() {} });
     let report = copy(
         &target(url),
         &snapshot,
-        &plan(file),
+        plan,
         options,
         events,
         CancellationToken::new(),

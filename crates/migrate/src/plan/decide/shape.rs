@@ -37,14 +37,7 @@ impl Decider<'_> {
                 }
                 let mut odd = profile.beyond_boolean.clone();
                 for tally in [&profile.reals, &profile.texts, &profile.blobs] {
-                    odd.count += tally.count;
-                    odd.first.extend(
-                        tally
-                            .first
-                            .iter()
-                            .take(5_usize.saturating_sub(odd.first.len()))
-                            .cloned(),
-                    );
+                    odd.append(tally);
                 }
                 let message = "is declared BOOLEAN but holds other values than 0 and 1".to_owned();
                 Err(Box::new(self.doubt(
@@ -264,14 +257,7 @@ impl Decider<'_> {
             .filter(|(shape, _)| !fits(shape))
             .map(|(_, tally)| tally);
         for tally in misshapen.chain([&profile.integers, &profile.reals, &profile.blobs]) {
-            odd.count += tally.count;
-            odd.first.extend(
-                tally
-                    .first
-                    .iter()
-                    .take(5_usize.saturating_sub(odd.first.len()))
-                    .cloned(),
-            );
+            odd.append(tally);
         }
         let numbers = profile.integers.count + profile.reals.count == profile.values();
         let instead = match (type_, numbers) {
