@@ -86,7 +86,8 @@ fn an_alert_is_told_silenced_kept_over_a_crash_of_the_brain_and_resolved() {
         cluster.tide.brain().is_some_and(|now| now.pid != brain.pid)
     });
     // The rule fires again: until then, nobody would be told that it is over.
-    let restarted = cluster.ok("date +%s");
+    // To the nanosecond: what the brain before wrote in this second is no sign of this one.
+    let restarted = cluster.ok("date +%s.%N");
     let fires = "timestamp(ALERTS{alertname=\"WebDown\",alertstate=\"firing\"})";
     cluster.comes_to_say(
         &tide(&format!("query '{fires} > {}'", restarted.trim())),
