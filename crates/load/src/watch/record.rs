@@ -209,10 +209,19 @@ fn reading(autoscaler: &HorizontalPodAutoscaler, ready_replicas: Option<i32>) ->
             .map(|target| target.with(&measured))
             .collect()
     };
+    // Until its first decision an autoscaler says that there are 0 replicas and that it wants 0: what serves holds.
+    let has_decided = !status.conditions.as_deref().unwrap_or_default().is_empty();
+    let (current_replicas, desired_replicas) = match ready_replicas {
+        Some(ready) if !has_decided => (ready, ready),
+        _ => (
+            status.current_replicas.unwrap_or_default(),
+            status.desired_replicas,
+        ),
+    };
     AutoscalerReading {
         seconds: 0.0,
-        current_replicas: status.current_replicas.unwrap_or_default(),
-        desired_replicas: status.desired_replicas,
+        current_replicas,
+        desired_replicas,
         ready_replicas,
         metrics,
         limited: condition(autoscaler, "ScalingLimited"),
@@ -424,6 +433,25 @@ mod tests {
             .collect();
         assert_eq!(readings, [(0.0, 2, 2), (4.0, 2, 4), (8.0, 4, 4)]);
         assert_eq!(record.since(at(7)).decisions.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_its_first_decision_an_autoscaler_wants_what_there_is() {
+        let start = Instant::now();
+        let mut record = Record::new("shop", "web");
+        let mut new = autoscaler(0, 0, 0);
+        new.status = Some(HorizontalPodAutoscalerStatus::default());
+        record.take(start, &look(new, None));
+        let later = start + Duration::from_secs(3);
+        record.take(later, &look(autoscaler(2, 2, 20), None));
+        let timeline = record.since(start);
+        let readings: Vec<_> = timeline
+            .readings
+            .iter()
+            .map(|one| (one.current_replicas, one.desired_replicas))
+            .collect();
+        assert_eq!(readings, [(2, 2), (2, 2)]);
+        assert_eq!(timeline.decisions, []);
     }
 
     #[tokio::test(start_paused = true)]
