@@ -143,7 +143,7 @@ impl Server {
         give(&folder)?;
         let reachable = match &account {
             Some(account) if !account.can_run(&programs.join("postgres")) => {
-                copy_programs(programs, &folder)?
+                copy_programs(programs, &folder, account)?
             }
             _ => programs.to_owned(),
         };
@@ -268,17 +268,18 @@ impl Server {
 
 /// Copies the programs, with the libraries and files beside them, to where the server's user can
 /// reach them.
-fn copy_programs(programs: &Path, to: &Path) -> Result<PathBuf, String> {
+fn copy_programs(programs: &Path, to: &Path, owner: &Account) -> Result<PathBuf, String> {
     let whole = programs.parent().ok_or("the programs are in no folder")?;
     let copy = to.join("programs");
-    let status = Command::new("cp")
-        .arg("-rL")
-        .args([whole, copy.as_path()])
-        .status()
-        .map_err(|error| format!("copying {}: {error}", whole.display()))?;
-    if !status.success() {
-        return Err(format!("copying {}: {status}", whole.display()));
-    }
+    let run = |command: &mut Command| match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("copying {}: {status}", whole.display())),
+        Err(error) => Err(format!("copying {}: {error}", whole.display())),
+    };
+    run(Command::new("cp").arg("-rL").args([whole, copy.as_path()]))?;
+    // They go with the server, removed by its user.
+    let owner = format!("{}:{}", owner.user, owner.group);
+    run(Command::new("chown").args(["-R", &owner]).arg(&copy))?;
     Ok(copy.join("bin"))
 }
 
