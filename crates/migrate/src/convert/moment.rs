@@ -3,7 +3,7 @@
 use rusqlite::types::ValueRef;
 
 use super::{Refusal, fixed, refuse, shorten, valid_text, wrong_class};
-use crate::plan::{Conversion, DateTimeFormat, Fraction, Separator, TargetType, Zone};
+use crate::plan::{Conversion, TargetType, Zone};
 
 const MICROS_OF_DAY: i64 = 86_400_000_000;
 /// Days and microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's beginning.
@@ -35,14 +35,21 @@ pub(super) fn encode(
             Some(days) => write_date(days, out),
             None => wrong_text(text, "a date written YYYY-MM-DD"),
         },
-        (Conversion::TimeFromText(format), ValueRef::Text(text)) => match time(text, format) {
-            Some(micros) => fixed(&micros.to_be_bytes(), out),
-            None => wrong_text(text, "a time written as the column's others are"),
+        (Conversion::TimeFromText(_), ValueRef::Text(text)) => match read_any(text) {
+            Some(time) if time.has_time && !time.has_date && !time.has_zone => {
+                fixed(&time.micros.to_be_bytes(), out)
+            }
+            _ => wrong_text(text, "a time of day without a date and a zone"),
         },
         (Conversion::TimestampFromText(format), ValueRef::Text(text)) => {
-            match timestamp(text, format) {
-                Some(micros) => write_micros(micros, out),
-                None => wrong_text(text, "a date and time written as the column's others are"),
+            let zoned = format.zone != Zone::None;
+            match read_any(text) {
+                // What was written after the plan was made may have other digits; the moment is what is kept.
+                Some(read) if read.has_date && read.has_time && read.has_zone == zoned => {
+                    write_micros(read.micros, out)
+                }
+                _ if zoned => wrong_text(text, "a date and time with a zone"),
+                _ => wrong_text(text, "a date and time without a zone"),
             }
         }
         (Conversion::DateTimeFromAnyText, ValueRef::Text(text)) => {
@@ -158,48 +165,28 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Microseconds of a text in exactly this format, zone included (both zones are UTC).
-fn time(text: &[u8], format: &DateTimeFormat) -> Option<i64> {
-    let zone: &[u8] = match format.zone {
-        Zone::None => b"",
-        Zone::Z => b"Z",
-        Zone::Zero => b"+00:00",
-    };
-    let text = text.strip_suffix(zone)?;
-    let shortest = if format.seconds { 8 } else { 5 };
-    if text.len() < shortest || text[2] != b':' {
-        return None;
-    }
-    let (clock, rest) = text.split_at(shortest);
-    let (hours, minutes) = (two(&clock[..2])?, two(&clock[3..5])?);
-    let seconds = if format.seconds {
-        (clock[5] == b':').then_some(())?;
-        two(&clock[6..])?
-    } else {
-        0
-    };
-    let micros = match (format.fraction, rest) {
-        (Fraction::None | Fraction::SixOrNone, []) => 0,
-        (Fraction::Digits(_), []) | (Fraction::None, _) => return None,
-        (fraction, [b'.', digits @ ..]) => {
-            let wanted = if let Fraction::Digits(count) = fraction {
-                usize::from(count)
-            } else {
-                6
-            };
-            let micros = (digits.len() == wanted)
-                .then(|| fraction_micros(digits))
-                .flatten()?;
-            // Zero is written by leaving it out in this form.
-            if fraction == Fraction::SixOrNone && micros == 0 {
-                return None;
-            }
-            micros
+/// Microseconds since midnight of a text `HH:MM[:SS[.fff…]]`.
+fn clock(text: &[u8]) -> Option<i64> {
+    let (minutes, seconds, fraction) = match text.len() {
+        5 => (text, 0, 0),
+        8 => (&text[..5], seconds(&text[5..])?, 0),
+        10.. if text[8] == b'.' => {
+            let fraction = fraction_micros(&text[9..])?;
+            (&text[..5], seconds(&text[5..8])?, fraction)
         }
         _ => return None,
     };
+    let (hours, minutes) = (
+        two(&minutes[..2])?,
+        (minutes[2] == b':').then(|| two(&minutes[3..]))??,
+    );
     (hours < 24 && minutes < 60 && seconds < 60)
-        .then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
+        .then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction)
+}
+
+/// The seconds of a text `:SS`.
+fn seconds(text: &[u8]) -> Option<i64> {
+    text.strip_prefix(b":").and_then(two)
 }
 
 /// Microseconds of the digits behind the point; none when they say more than microseconds.
@@ -215,17 +202,6 @@ fn fraction_micros(digits: &[u8]) -> Option<i64> {
     }
     let missing = 6_u32.saturating_sub(u32::try_from(digits.len()).ok()?);
     (!digits.is_empty()).then_some(micros * 10_i64.pow(missing))
-}
-
-fn timestamp(text: &[u8], format: &DateTimeFormat) -> Option<i64> {
-    let separator = match format.separator {
-        Separator::Space => b' ',
-        Separator::T => b'T',
-    };
-    if text.len() < 11 || text[10] != separator {
-        return None;
-    }
-    Some(date(&text[..10])? * MICROS_OF_DAY + time(&text[11..], format)?)
 }
 
 /// Any of the forms that SQLite's date functions read, but for `now` and bare numbers.
@@ -272,28 +248,9 @@ fn read_any(text: &[u8]) -> Option<Moment> {
         },
         None => text,
     };
-    let (clock, zone_minutes) = split_zone(rest)?;
-    let seconds = clock.len() > 5;
-    let fraction = match clock.len() {
-        5 | 8 => Fraction::None,
-        10.. => Fraction::Digits(1),
-        _ => return None,
-    };
-    let plain = DateTimeFormat {
-        separator: Separator::Space,
-        seconds,
-        fraction: Fraction::None,
-        zone: Zone::None,
-    };
-    let (whole, rest) = clock.split_at(if seconds { 8 } else { 5 });
-    let micros = time(whole, &plain)?
-        + match (fraction, rest) {
-            (Fraction::None, _) => 0,
-            (_, [b'.', digits @ ..]) => fraction_micros(digits)?,
-            _ => return None,
-        };
+    let (time, zone_minutes) = split_zone(rest)?;
     let offset = zone_minutes.unwrap_or(0) * 60_000_000;
-    let micros = days.unwrap_or(0) * MICROS_OF_DAY + micros - offset;
+    let micros = days.unwrap_or(0) * MICROS_OF_DAY + clock(time)? - offset;
     Some(Moment {
         micros,
         has_date: days.is_some(),

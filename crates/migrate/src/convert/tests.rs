@@ -340,7 +340,7 @@ fn dates_count_from_2000() {
 }
 
 #[test]
-fn times_have_exactly_the_columns_format() {
+fn times_of_a_column_may_be_spelled_otherwise_and_have_a_zone_or_none() {
     let format = DateTimeFormat {
         separator: Separator::T,
         seconds: true,
@@ -364,9 +364,21 @@ fn times_have_exactly_the_columns_format() {
     for text in [
         "2000-01-01 00:00:01.250Z",
         "2000-01-01T00:00:01.25Z",
-        "2000-01-01T00:00:01Z",
+        "2000-01-01T01:00:01.25+01:00",
+    ] {
+        let encoded = encode(text, format).unwrap().0.unwrap();
+        assert_eq!(encoded, 1_250_000_i64.to_be_bytes(), "{text}");
+    }
+    for text in [
+        "2000-01-01T00:00:01.250",
+        "2000-01-01",
+        "00:00:01.250Z",
         "2000-01-01T24:00:00.000Z",
         "2000-01-01T00:00:60.000Z",
+        "2000-01-01T00:60:00.000Z",
+        "2000-01-01T00:00:01.Z",
+        "2000-01-01T00:00:01.2500001Z",
+        "2000-01-01T00-00:01.250Z",
     ] {
         encode(text, format).unwrap_err();
     }
@@ -387,7 +399,14 @@ fn times_have_exactly_the_columns_format() {
             .unwrap(),
         1_i64.to_be_bytes()
     );
-    encode("2000-01-01 00:00:01.000000", python).unwrap_err();
+    assert_eq!(
+        encode("2000-01-01 00:00:01.000000", python)
+            .unwrap()
+            .0
+            .unwrap(),
+        1_000_000_i64.to_be_bytes()
+    );
+    encode("2000-01-01 00:00:01Z", python).unwrap_err();
 }
 
 #[test]
