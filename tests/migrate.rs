@@ -272,6 +272,107 @@ fn what_is_in_the_way_is_kept_unless_told_otherwise() {
 }
 
 #[test]
+fn what_is_replaced_is_replaced_whole() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, _) = source(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, price REAL);
+         CREATE TABLE log (price REAL);
+         CREATE TRIGGER noted AFTER INSERT ON item BEGIN INSERT INTO log VALUES (new.price); END;
+         INSERT INTO item VALUES (1, 2.5);",
+    );
+    let url = database.url();
+    let whole = |more: &[&str]| {
+        let arguments = [&["sqlite:app.db", url.as_str()], more].concat();
+        migrate(folder.path(), &arguments)
+    };
+    let step = |name, more: &[&str]| {
+        let arguments = [&[name, "sqlite:app.db", url.as_str()], more].concat();
+        migrate(folder.path(), &arguments)
+    };
+    expect(&whole(&[]), 0, &["verified:"]);
+    // The functions of triggers go with the tables.
+    expect(&whole(&["--on-existing", "replace"]), 0, &["verified:"]);
+    expect(&step("rollback", &["--drop-target"]), 0, &["removed"]);
+    expect(&whole(&[]), 0, &["verified:"]);
+    database.sql("INSERT INTO item VALUES (2, 7.5)");
+    assert_eq!(
+        database.sql("SELECT string_agg(price::text, ',') FROM log"),
+        "2.5,7.5"
+    );
+    expect(&step("rollback", &["--drop-target"]), 0, &["removed"]);
+    // What cannot be appended to can be replaced.
+    database.sql("CREATE TABLE item (name text)");
+    expect(&whole(&["--on-existing", "append"]), 1, &["column"]);
+    expect(&whole(&["--on-existing", "replace"]), 0, &["verified:"]);
+    expect(
+        &whole(&["--schema", "springtide_migrate"]),
+        1,
+        &["choose another with --schema"],
+    );
+}
+
+#[test]
+fn a_target_takes_over_without_rows_only_where_that_is_wanted() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, file) = source(
+        "CREATE TABLE event (id INTEGER PRIMARY KEY, active BOOLEAN, at DATETIME DEFAULT CURRENT_TIMESTAMP);
+         INSERT INTO event VALUES (1, 1, '2024-01-01 10:00:00.000000'), (2, 0, '2024-01-01 10:00:00.123456');",
+    );
+    let url = database.url();
+    let step = |name, more: &[&str]| {
+        let arguments = [&[name, "sqlite:app.db", url.as_str()], more].concat();
+        migrate(folder.path(), &arguments)
+    };
+    let writer = Connection::open(&file).expect("it opens");
+    expect(&step("follow", &["--until-current"]), 0, &["current"]);
+    // A default spells its time otherwise: it is the same kind of moment.
+    writer
+        .execute_batch("INSERT INTO event (active) VALUES (1)")
+        .expect("writes");
+    expect(&step("follow", &["--until-current"]), 0, &["current"]);
+    writer
+        .execute_batch("INSERT INTO event (active) VALUES ('maybe')")
+        .expect("writes");
+    let quarantined = ["in quarantine"];
+    expect(&step("follow", &["--until-current"]), 3, &quarantined);
+    expect(&step("follow", &["--until-current"]), 3, &quarantined);
+    expect(
+        &step("finish", &["--on-finish", "touch switched"]),
+        3,
+        &["1 of event", "--accept-quarantine"],
+    );
+    assert!(!folder.path().join("switched").exists(), "nothing switched");
+    writer
+        .execute_batch("INSERT INTO event (active) VALUES (0)")
+        .expect("writers go on");
+    expect(
+        &step("finish", &["--accept-quarantine"]),
+        3,
+        &["finished:", "in quarantine"],
+    );
+    assert_eq!(
+        database.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM event"),
+        "1,2,3,5"
+    );
+    // Nor does the source open by itself where nobody asks the target.
+    let rollback = ["rollback", "sqlite:app.db"];
+    let refused = migrate(folder.path(), &rollback);
+    expect(&refused, 1, &["the migration is finished", "--unseal"]);
+    writer
+        .execute_batch("DELETE FROM event")
+        .expect_err("it is sealed");
+    let opened = migrate(folder.path(), &[&rollback[..], &["--unseal"]].concat());
+    expect(&opened, 0, &["removed"]);
+    writer
+        .execute_batch("DELETE FROM event")
+        .expect("it is open again");
+}
+
+#[test]
 fn a_source_with_writers_is_followed_and_finished() {
     let Some(database) = postgres::database() else {
         return;

@@ -85,7 +85,7 @@ async fn four_writers_lose_nothing_through_copy_follow_and_finish() {
     let finished = steps::finish(&places, &FinishOptions::default(), |_| {})
         .await
         .expect("finishes");
-    let (ended, _) = follower.await.expect("did not panic").expect("follows");
+    let (ended, ..) = follower.await.expect("did not panic").expect("follows");
     assert_eq!(ended, Ended::Relieved, "finish takes the follower's place");
     assert_eq!((finished.unmet.len(), finished.quarantined), (0, 0));
 
@@ -160,7 +160,7 @@ async fn a_follower_that_is_killed_at_any_point_goes_on() {
         child.wait().expect("is dead");
     }
     let (done, _) = writers.end();
-    let (ended, _) = steps::follow(&places, &Until::Current, |_| {})
+    let (ended, ..) = steps::follow(&places, &Until::Current, |_| {})
         .await
         .expect("goes on");
     assert_eq!(ended, Ended::Current);
@@ -305,7 +305,21 @@ async fn rows_without_a_parent_are_quarantined_at_the_finish_and_return_with_the
     writer
         .execute_batch("INSERT INTO children VALUES (66, 1)")
         .expect("writes");
-    let finished = steps::finish(&places, &FinishOptions::default(), |_| {})
+    let refused = steps::finish(&places, &FinishOptions::default(), |_| {})
+        .await
+        .expect_err("not without these rows, unless it is wanted");
+    assert!(
+        matches!(&refused, StepError::Follow(FollowError::Quarantined { tables }) if tables == "2 of children, 1 of grandchildren"),
+        "{refused}"
+    );
+    writer
+        .execute_batch("INSERT INTO children VALUES (77, 1)")
+        .expect("writers go on");
+    let accepting = FinishOptions {
+        accept_quarantine: true,
+        ..FinishOptions::default()
+    };
+    let finished = steps::finish(&places, &accepting, |_| {})
         .await
         .expect("finishes");
     assert_eq!(
@@ -315,7 +329,7 @@ async fn rows_without_a_parent_are_quarantined_at_the_finish_and_return_with_the
     assert_eq!(quarantine(), "children 2\nchildren 5\ngrandchildren 3");
     assert_eq!(
         database.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM children"),
-        "1,3,66"
+        "1,3,66,77"
     );
     assert_eq!(
         database.sql("SELECT string_agg(name, ',' ORDER BY name) FROM grandchildren"),

@@ -48,11 +48,13 @@ pub(super) async fn prepare(
             && tables(&found.plan) == tables(plan);
         let may_resume = same_plan && (unchanged || options.followed);
         let complete = found.phase >= Phase::Copied;
-        let again = complete && options.on_existing == OnExisting::Replace;
+        let replace = options.on_existing == OnExisting::Replace;
+        // What could not be appended to is to be replaced.
+        let again = replace && (complete || !appended.is_empty());
         if may_resume && !again {
             return resume(session, found, appended).await;
         }
-        if !complete {
+        if !complete && !again {
             if !appended.is_empty() {
                 return Err(CopyError::Refused(format!(
                     "the source has changed since the copy into {} was interrupted, and which of its rows are there already cannot be told; empty these tables and run again with --on-existing replace",
@@ -170,6 +172,14 @@ async fn begin(
             .batch_execute(&drop)
             .await
             .map_err(|error| failed("dropping the tables that are to be replaced", &error))?;
+    }
+    if options.on_existing == OnExisting::Replace || !dropped.is_empty() {
+        for statement in plan.drop_trigger_functions() {
+            session
+                .batch_execute(&statement)
+                .await
+                .map_err(|error| failed("dropping the functions of triggers", &error))?;
+        }
     }
     for statement in ddl::statements(plan) {
         let is_appended = statement

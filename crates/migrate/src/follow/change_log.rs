@@ -238,6 +238,20 @@ pub fn remove_objects(source: &Connection) -> Result<usize, FollowError> {
     Ok(objects.len())
 }
 
+/// Whether a finish has closed the source to writes.
+///
+/// # Errors
+/// When the source cannot be read.
+pub fn is_sealed(source: &Connection) -> Result<bool, FollowError> {
+    let sealed = source.query_row(
+        "SELECT count(*) > 0 FROM sqlite_schema
+             WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1 AND name LIKE '%_sealed_insert'",
+        [SOURCE_PREFIX],
+        |row| row.get(0),
+    );
+    Ok(sealed?)
+}
+
 /// Makes every write to the plan's tables fail with a message, within a transaction of the
 /// caller's that has removed the log.
 ///

@@ -25,6 +25,8 @@ pub struct FinishOptions {
     pub on_finish: Option<String>,
     /// Leave the source open to writes, which then go nowhere else.
     pub leave_writable: bool,
+    /// Let the target take over without the rows that are in quarantine.
+    pub accept_quarantine: bool,
 }
 
 /// What the finish does at the moment.
@@ -101,6 +103,7 @@ pub async fn finish(
         if orphaned {
             completion::quarantine_orphans(session, migration).await?;
         }
+        done.quarantined = check_quarantine(session, migration, options).await?;
         switch(
             session, migration, replay, options, &at, &mut done, &mut tell,
         )
@@ -136,10 +139,31 @@ pub async fn finish(
         "dropping the columns that following needed",
     )
     .await?;
-    let quarantined = state::quarantined(session, migration.id).await?;
-    done.quarantined = quarantined.iter().map(|(_, rows)| rows).sum();
     done.unmet = completion::validate(session, &migration.plan).await?;
     Ok(done)
+}
+
+/// How many rows are in quarantine.
+///
+/// # Errors
+/// When there are some and the target is not to take over without them.
+async fn check_quarantine(
+    session: &Session,
+    migration: &Migration,
+    options: &FinishOptions,
+) -> Result<u64, FollowError> {
+    let tables = state::quarantined(session, migration.id).await?;
+    let rows = tables.iter().map(|(_, rows)| rows).sum();
+    if rows > 0 && !options.accept_quarantine {
+        let tables: Vec<String> = tables
+            .iter()
+            .map(|(table, rows)| format!("{rows} of {table}"))
+            .collect();
+        return Err(FollowError::Quarantined {
+            tables: tables.join(", "),
+        });
+    }
+    Ok(rows)
 }
 
 /// What a writer of a sealed source is told.

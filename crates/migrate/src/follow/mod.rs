@@ -171,6 +171,14 @@ pub enum FollowError {
         /// How many entries.
         entries: i64,
     },
+    /// Rows of the source are not in the target.
+    #[error(
+        "rows are in quarantine ({tables}), and the target would take over without them; their reasons are in springtide_migrate.quarantine: mend them in the source and finish again, or leave them behind with --accept-quarantine; the source is open to its writers and its changes are recorded as before"
+    )]
+    Quarantined {
+        /// How many of which tables.
+        tables: String,
+    },
     /// The copy is not complete.
     #[error("the copy is not complete yet; `tide migrate copy --follow` goes on with it")]
     NotCopied,

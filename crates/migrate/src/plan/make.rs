@@ -29,6 +29,11 @@ pub enum PlanError {
     /// The rows cannot be read.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// The schema is this program's own.
+    #[error(
+        "the schema springtide_migrate keeps the state of migrations; choose another with --schema"
+    )]
+    OwnSchema,
     /// A table that was named does not exist.
     #[error("there is no table {name} in the SQLite database; its tables are: {tables}")]
     NoSuchTable {
@@ -62,6 +67,9 @@ impl Plan {
         open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
+        if options.schema == crate::state::SCHEMA {
+            return Err(PlanError::OwnSchema);
+        }
         let source = open().map_err(|cause| PlanError::Open {
             path: path.to_owned(),
             cause,
@@ -347,6 +355,7 @@ impl Maker {
             source: "NOCASE".to_owned(),
             target: name.to_owned(),
             table: None,
+            function: None,
             statements: vec![statement],
         });
         let columns: Vec<String> = with

@@ -81,6 +81,9 @@ pub struct ObjectPlan {
     pub target: String,
     /// The table or view it belongs to, by its name in the target; only for triggers.
     pub table: Option<String>,
+    /// The function that a trigger calls, qualified and quoted; it stays when the trigger goes with its table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// Whole statements without the closing semicolon, to be run in order. Names are qualified.
     pub statements: Vec<String>,
 }
@@ -92,6 +95,15 @@ impl Plan {
         self.tables
             .iter()
             .find(|table| table.source.eq_ignore_ascii_case(source))
+    }
+
+    /// Statements that drop the functions of its triggers, where they are there.
+    pub fn drop_trigger_functions(&self) -> impl Iterator<Item = String> {
+        let functions = self
+            .triggers
+            .iter()
+            .filter_map(|trigger| trigger.function.as_ref());
+        functions.map(|function| format!("DROP FUNCTION IF EXISTS {function}()"))
     }
 
     /// The table's name in the target with its schema, quoted for use in SQL.

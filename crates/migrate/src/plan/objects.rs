@@ -61,6 +61,7 @@ fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
         source: view.name.clone(),
         target: target.clone(),
         table: None,
+        function: None,
         statements: vec![statement],
     });
     maker.catalog.relations.push(Relation {
@@ -216,6 +217,7 @@ fn statements(
         source: String::new(),
         target: name.to_owned(),
         table: Some(table),
+        function: Some(function_name),
         statements: vec![create_function, create_trigger],
     }
 }

@@ -81,9 +81,13 @@ impl SourceError {
                     BUSY_TIMEOUT.as_secs()
                 )
             }
-            Some(ErrorCode::CannotOpen) => format!(
-                "{error}; a database in WAL mode needs write permission on its folder for the -shm file (or copy the file with its -wal elsewhere)"
-            ),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if !place::is_readable(file) => {
+                "permission denied".to_owned()
+            }
+            Some(ErrorCode::CannotOpen) => needs_write_permission(error),
+            Some(ErrorCode::ReadOnly) if !place::beside(file, "-journal").exists() => {
+                needs_write_permission(error)
+            }
             Some(ErrorCode::ReadOnly) => format!(
                 "{error}; a crashed program left a journal that must be rolled back, which needs write permission on the file and its folder (or copy both elsewhere)"
             ),
@@ -96,6 +100,15 @@ impl SourceError {
         }
     }
 }
+
+fn needs_write_permission(error: &rusqlite::Error) -> String {
+    format!(
+        "{error}; a database in WAL mode needs write permission on its folder for the -shm file (or copy the file with its -wal elsewhere)"
+    )
+}
+
+/// Opens a database as often as wanted, wherever it lies; each connection sees what is there when it reads.
+pub struct Opener(Place);
 
 /// One state of a SQLite database and the connections that read it.
 #[derive(Debug)]
@@ -113,6 +126,24 @@ pub struct Snapshot {
 pub struct Reader {
     snapshot: Arc<Snapshot>,
     connection: Option<Connection>,
+}
+
+impl Opener {
+    /// Looks where the database lies, and makes a copy where it cannot be read in place.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read.
+    pub fn new(file: &Path) -> Result<Self, SourceError> {
+        Ok(Self(Place::of(file)?))
+    }
+
+    /// A connection that cannot write.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn connect(&self) -> rusqlite::Result<Connection> {
+        connect(&self.0.uri)
+    }
 }
 
 impl Snapshot {

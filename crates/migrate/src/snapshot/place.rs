@@ -77,6 +77,11 @@ impl Place {
     }
 }
 
+/// Whether this user may read the file.
+pub(super) fn is_readable(file: &Path) -> bool {
+    rustix::fs::access(file, rustix::fs::Access::READ_OK).is_ok()
+}
+
 /// A name beside the database, such as that of its log.
 pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();

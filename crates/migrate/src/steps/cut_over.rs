@@ -14,7 +14,7 @@ use crate::state::{self, Migration, Phase, RunLock, StateError};
 /// How often a follower in another terminal is given time to end.
 const TRIES: usize = 5;
 
-/// Follows a copied migration until told to end.
+/// Follows a copied migration until told to end; tells also how many rows are in quarantine then.
 ///
 /// # Errors
 /// When there is no copy whose changes are recorded, or either side fails.
@@ -22,7 +22,7 @@ pub async fn follow(
     places: &Places,
     until: &Until,
     tell: impl FnMut(Lag),
-) -> Result<(Ended, Lag), StepError> {
+) -> Result<(Ended, Lag, u64), StepError> {
     let session = places.target.connect_first().await?;
     let migration = places.find_existing(&session).await?;
     let _lock = RunLock::take(&places.target, &places.source_name(), &places.schema).await?;
@@ -32,7 +32,11 @@ pub async fn follow(
     if migration.phase != Phase::Following {
         follow::begin(&session, &migration, &mut replay).await?;
     }
-    Ok(follow::follow(&places.target, &mut replay, until, tell).await?)
+    let (ended, lag) = follow::follow(&places.target, &mut replay, until, tell).await?;
+    // PostgreSQL may have been lost meanwhile, and the session with it.
+    let session = places.target.connect().await?;
+    let quarantined = state::quarantined(&session, migration.id).await?;
+    Ok((ended, lag, quarantined.iter().map(|(_, rows)| rows).sum()))
 }
 
 /// Cuts over: takes the place of a follower in another terminal, then see [`follow::finish`](crate::follow::finish()).
@@ -152,8 +156,14 @@ pub async fn rollback(
         }
     }
     let path = path.to_string_lossy().into_owned();
-    let removed =
-        tokio::task::spawn_blocking(move || change_log::remove(&mut change_log::open(&path)?));
+    let removed = tokio::task::spawn_blocking(move || {
+        let mut source = change_log::open(&path)?;
+        // The seal says so where the target cannot be asked.
+        if !options.unseal && change_log::is_sealed(&source)? {
+            return Err(FollowError::FinishedRollback);
+        }
+        change_log::remove(&mut source)
+    });
     done.source_objects = removed.await.map_err(|_| StepError::Interrupted)??;
     if let Some((session, migration, is_finished, _lock)) = target {
         if is_finished {
@@ -185,7 +195,8 @@ async fn drop_tables(session: &Session, migration: &Migration) -> Result<usize, 
         .map(|table| plan.qualified(table))
         .collect();
     let tables = (!names.is_empty()).then(|| format!("DROP TABLE IF EXISTS {}", names.join(", ")));
-    let statements: Vec<String> = views.chain(tables).collect();
+    let functions = plan.drop_trigger_functions();
+    let statements: Vec<String> = views.chain(tables).chain(functions).collect();
     let all = format!("BEGIN; {}; COMMIT", statements.join("; "));
     if let Err(error) = session.batch_execute(&all).await {
         let error = QueryError::while_doing("dropping the tables of the migration", &error);

@@ -15,7 +15,6 @@ mod status;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use crate::connection::{ConnectionError, Environment, Session, Target};
 use crate::copy::{self, CopyError, CopyOptions, CopyReport, Event, FilesReport};
 use crate::follow::{FollowError, change_log, position};
 use crate::plan::{Plan, PlanError, PlanOptions};
-use crate::snapshot::{Mode, Snapshot, SourceError};
+use crate::snapshot::{Mode, Opener, Snapshot, SourceError};
 use crate::state::{self, Migration, StateError};
 use crate::verify::{self, VerifyError, VerifyEvent, VerifyOptions, VerifyReport};
 
@@ -155,18 +154,12 @@ pub async fn plan(path: &Path, options: &PlanOptions) -> Result<Plan, StepError>
         // One snapshot reader looks first: its errors say what to do about a file that is not there,
         // is damaged or is no database.
         drop(Snapshot::open(&path, 1, Mode::Held)?);
-        let open = || open_to_read(&path);
+        let opener = Opener::new(&path)?;
+        let open = || opener.connect();
         Ok(Plan::make(&path.to_string_lossy(), &open, &options)?)
     })
     .await
     .map_err(|_| StepError::Interrupted)?
-}
-
-fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(path, flags)?;
-    source.busy_timeout(std::time::Duration::from_secs(30))?;
-    Ok(source)
 }
 
 /// Copies, or goes on with a copy that was interrupted. With `followed` in the options the source

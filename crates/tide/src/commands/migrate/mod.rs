@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use springtide_migrate::copy::CopyReport;
-use springtide_migrate::follow::{Ended, FinishOptions, Until};
+use springtide_migrate::follow::{FinishOptions, FollowError, Until};
 use springtide_migrate::plan::Plan;
-use springtide_migrate::steps::{self, Places, RollbackOptions};
+use springtide_migrate::steps::{self, Places, RollbackOptions, StepError};
 use springtide_migrate::{ddl, verify};
 use tokio_util::sync::CancellationToken;
 
@@ -150,6 +150,9 @@ struct FinishStep {
     /// Do not seal the source: writes to it will succeed, and go nowhere else
     #[arg(long)]
     leave_writable: bool,
+    /// Let the target take over although rows are in quarantine: they stay behind
+    #[arg(long)]
+    accept_quarantine: bool,
 }
 
 #[derive(Debug, Args)]
@@ -378,11 +381,10 @@ impl FollowStep {
             Until::Stopped(cancel.clone())
         };
         let mut told = None;
-        let (ended, lag) = steps::follow(&places, &until, |lag| show.lag(lag, &mut told)).await?;
-        show.followed(ended, lag);
-        match ended {
-            Ended::Current | Ended::Stopped | Ended::Relieved => Ok(status_of(lag.quarantined)),
-        }
+        let (ended, lag, quarantined) =
+            steps::follow(&places, &until, |lag| show.lag(lag, &mut told)).await?;
+        show.followed(ended, lag, quarantined);
+        Ok(status_of(quarantined))
     }
 }
 
@@ -394,8 +396,15 @@ impl FinishStep {
         let options = FinishOptions {
             on_finish: self.on_finish,
             leave_writable: self.leave_writable,
+            accept_quarantine: self.accept_quarantine,
         };
-        let finished = steps::finish(&places, &options, |step| show.finishing(&step)).await?;
+        let finished = match steps::finish(&places, &options, |step| show.finishing(&step)).await {
+            Err(error @ StepError::Follow(FollowError::Quarantined { .. })) => {
+                show.refused(&error);
+                return Ok(ExitCode::from(INCOMPLETE));
+            }
+            finished => finished?,
+        };
         show.finished(&finished);
         let unmade = finished.unmet.len() + finished.not_made.len();
         Ok(status_of(finished.quarantined + unmade as u64))

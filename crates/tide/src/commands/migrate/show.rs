@@ -9,7 +9,7 @@ use serde_json::json;
 use springtide_migrate::copy::{CopyReport, Event, FilesReport, Progress};
 use springtide_migrate::follow::{Ended, FinishStep, Finished, Lag};
 use springtide_migrate::plan::{DoubtKind, Plan};
-use springtide_migrate::steps::Status;
+use springtide_migrate::steps::{Status, StepError};
 use springtide_migrate::verify::{VerifyEvent, VerifyReport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -306,7 +306,7 @@ impl Show {
         self.bar.tick();
     }
 
-    pub(super) fn followed(&self, ended: Ended, lag: Lag) {
+    pub(super) fn followed(&self, ended: Ended, lag: Lag, quarantined: u64) {
         self.bar.finish_and_clear();
         let how = match ended {
             Ended::Current => "the target is current",
@@ -315,8 +315,17 @@ impl Show {
             }
             Ended::Relieved => "another command goes on from here",
         };
-        self.object(&json!({ "event": "followed", "ended": format!("{ended:?}").to_lowercase(), "replayed": lag.replayed }));
+        self.object(&json!({
+            "event": "followed", "ended": format!("{ended:?}").to_lowercase(), "replayed": lag.replayed,
+            "quarantined": quarantined,
+        }));
         self.line(&format!("{how} ({})", lag_words(&lag)));
+        if quarantined > 0 {
+            self.line(&format!(
+                "{} rows are in quarantine: their reasons are in springtide_migrate.quarantine",
+                HumanCount(quarantined)
+            ));
+        }
     }
 
     pub(super) fn finishing(&self, step: &FinishStep) {
@@ -332,6 +341,13 @@ impl Show {
         };
         self.object(&json!({ "event": "finishing", "what": words }));
         self.line(&words);
+    }
+
+    /// Says why a finish was not made.
+    pub(super) fn refused(&self, error: &StepError) {
+        self.bar.finish_and_clear();
+        self.object(&json!({ "event": "refused", "why": error.to_string() }));
+        self.line(&error.to_string());
     }
 
     pub(super) fn finished(&self, finished: &Finished) {
