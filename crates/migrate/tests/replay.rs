@@ -197,7 +197,7 @@ async fn four_writers_lose_nothing_through_follow_and_finish() {
     let mut replay = followed.replay(&path);
     let failing = FinishOptions {
         on_finish: Some("exit 3".to_owned()),
-        leave_writable: false,
+        ..FinishOptions::default()
     };
     let error = follow::finish(
         &followed.session,
@@ -220,7 +220,7 @@ async fn four_writers_lose_nothing_through_follow_and_finish() {
             "echo \"$TIDE_MIGRATE_SCHEMA\" > {}",
             note.display()
         )),
-        leave_writable: false,
+        ..FinishOptions::default()
     };
     let finished = follow::finish(
         &followed.session,
