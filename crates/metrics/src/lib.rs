@@ -58,6 +58,7 @@ pub mod series_store;
 mod serve;
 pub mod server;
 pub mod show;
+mod sys;
 pub mod template;
 pub mod tsdb;
 mod usage;

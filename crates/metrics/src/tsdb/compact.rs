@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::series_store::{Chunk, Labels, SAMPLES_IN_PACKED, Sample, pack};
 
 use super::block::{
-    Block, BlockSeries, BlockWriter, ChunkPlace, ChunkSource, Compaction, Meta, Parent,
+    Block, BlockSeries, BlockWriter, ChunkPlace, ChunkSource, Compaction, Meta, Parent, Selection,
     WrittenBlock,
 };
 use super::error::TsdbError;
@@ -31,27 +31,39 @@ pub(super) fn plan(blocks: &[&Meta], max_span: i64) -> Option<std::ops::Range<us
     })
 }
 
-/// Walks the series of a block in the order of labels.
-struct Walk {
-    series: std::vec::IntoIter<BlockSeries>,
+/// Walks the series of a block in the order of labels, one in memory at a time.
+struct Walk<'b> {
+    folder: &'b Path,
+    series: Selection<'b>,
     next: Option<BlockSeries>,
 }
 
-impl Walk {
-    fn over(block: &Arc<Block>) -> Result<Walk, TsdbError> {
-        let mut series = block.select(&[], i64::MIN, i64::MAX)?;
-        series.sort_by(|left, right| left.labels.cmp(&right.labels));
-        let mut series = series.into_iter();
-        let next = series.next();
-        Ok(Walk { series, next })
+impl<'b> Walk<'b> {
+    fn over(block: &'b Arc<Block>) -> Result<Walk<'b>, TsdbError> {
+        let mut series = block.selection(&[], i64::MIN, i64::MAX)?;
+        let next = series.next().transpose()?;
+        Ok(Walk {
+            folder: &block.folder,
+            series,
+            next,
+        })
     }
 
     /// The next series, if it has these labels.
-    fn take(&mut self, labels: &Labels) -> Option<BlockSeries> {
-        if self.next.as_ref()?.labels != *labels {
-            return None;
+    fn take(&mut self, labels: &Labels) -> Result<Option<BlockSeries>, TsdbError> {
+        let Some(taken) = self.next.take_if(|next| next.labels == *labels) else {
+            return Ok(None);
+        };
+        self.next = self.series.next().transpose()?;
+        if self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.labels <= *labels)
+        {
+            let reason = format!("its series are not sorted after {labels}");
+            return Err(TsdbError::damaged(self.folder, reason));
         }
-        std::mem::replace(&mut self.next, self.series.next())
+        Ok(Some(taken))
     }
 }
 
@@ -77,10 +89,10 @@ pub(super) fn join(
             let Some(labels) = waiting.map(|series| &series.labels).min().cloned() else {
                 return Ok(());
             };
-            let parts: Vec<BlockSeries> = walks
-                .iter_mut()
-                .filter_map(|walk| walk.take(&labels))
-                .collect();
+            let parts = walks.iter_mut().map(|walk| walk.take(&labels));
+            let parts: Vec<BlockSeries> = parts
+                .filter_map(Result::transpose)
+                .collect::<Result<_, _>>()?;
             let chunks = join_series(&parts)?;
             let sources = chunks.iter().map(|(place, bytes)| ChunkSource {
                 first_time: place.first_time,
@@ -160,6 +172,8 @@ fn join_series(parts: &[BlockSeries]) -> Result<Vec<OwnedChunk>, TsdbError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::block::Texts;
+    use super::super::flush::texts_of;
     use super::*;
 
     fn block(level: u32, min_time: i64, max_time: i64) -> Meta {
@@ -179,6 +193,34 @@ mod tests {
 
     fn planned(blocks: &[Meta], max_span: i64) -> Option<std::ops::Range<usize>> {
         plan(&blocks.iter().collect::<Vec<_>>(), max_span)
+    }
+
+    #[test]
+    fn a_block_whose_series_are_not_sorted_is_not_joined() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let series = ["b", "a"].map(|name| Labels::new([("__name__", name)]));
+        let texts = texts_of(series.iter());
+        let mut writer =
+            BlockWriter::start(folder.path(), "unsorted".to_owned(), texts).expect("a block");
+        let chunk = Chunk::starting_with(Sample {
+            time: 1,
+            value: 1.0,
+        });
+        for labels in &series {
+            let source = ChunkSource {
+                first_time: 1,
+                last_time: 1,
+                bytes: chunk.bytes(),
+            };
+            let added = writer.add_series(labels, std::iter::once(source));
+            added.expect("added");
+        }
+        let written = writer.finish(Compaction::default()).expect("written");
+        let written = written.expect("it is not empty");
+        let block = Block::open(&written.folder, &mut Texts::default()).expect("open");
+        let joined = join(&[Arc::new(block)], folder.path(), "joined".to_owned());
+        let error = joined.expect_err("unsorted").to_string();
+        assert!(error.contains("not sorted"), "{error}");
     }
 
     #[test]

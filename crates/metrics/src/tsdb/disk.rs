@@ -8,6 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use springtide_machinery::clock::Clock;
 
+use crate::sys::give_back_free_memory;
+
 use super::block::{Block, Meta, Texts, is_ulid, new_ulid};
 use super::error::TsdbError;
 use super::head::{Head, milliseconds};
@@ -208,6 +210,7 @@ impl Inner {
 
     fn counting(&self, compaction: impl Fn() -> Result<(), TsdbError>) -> Result<(), TsdbError> {
         let outcome = compaction();
+        give_back_free_memory();
         let mut counts = self.head.counts.others.lock();
         match outcome {
             Ok(()) => counts.compactions += 1,

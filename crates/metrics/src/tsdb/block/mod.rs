@@ -19,7 +19,7 @@ mod ulid;
 mod write;
 
 pub(super) use meta::{Compaction, Meta, Parent};
-pub(super) use read::{Block, BlockSeries, Texts};
+pub(super) use read::{Block, BlockSeries, Selection, Texts};
 pub(super) use ulid::{is_ulid, new_ulid};
 pub(super) use write::{BlockWriter, ChunkSource, WrittenBlock};
 

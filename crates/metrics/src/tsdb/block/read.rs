@@ -11,7 +11,7 @@ use crate::series_store::{
 };
 use crate::tsdb::error::TsdbError;
 
-use super::index_read::Index;
+use super::index_read::{Index, SeriesReader};
 use super::segment::ChunkFiles;
 use super::tombstones::{self, Spans, subtract_spans};
 use super::{CHUNKS_FOLDER, ChunkPlace, INDEX_FILE, Meta};
@@ -63,6 +63,16 @@ pub(in crate::tsdb) struct BlockSeries {
     end: Option<u64>,
     /// What was deleted of it.
     spans: Spans,
+}
+
+/// Series of a block, read one after the other.
+#[derive(Debug)]
+pub(in crate::tsdb) struct Selection<'b> {
+    block: &'b Arc<Block>,
+    reader: SeriesReader<'b>,
+    numbers: std::vec::IntoIter<SeriesNumber>,
+    after: i64,
+    until: i64,
 }
 
 // === impl Block ===
@@ -117,37 +127,29 @@ impl Block {
         after: i64,
         until: i64,
     ) -> Result<Vec<BlockSeries>, TsdbError> {
-        self.noticing(self.try_select(matchers, after, until))
+        let selection = self.selection(matchers, after, until)?;
+        let mut selected = Vec::with_capacity(selection.numbers.len());
+        for series in selection {
+            selected.push(series?);
+        }
+        Ok(selected)
     }
 
-    fn try_select(
+    /// As [`Block::select`], read one by one.
+    pub(in crate::tsdb) fn selection(
         self: &Arc<Block>,
         matchers: &[Matcher],
         after: i64,
         until: i64,
-    ) -> Result<Vec<BlockSeries>, TsdbError> {
-        let numbers = select_postings(&self.index, matchers)?;
-        let deleted = self.deleted.read();
-        let mut reader = self.index.series();
-        let mut selected = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let entry = reader.read(number)?;
-            let overlaps =
-                |chunk: &&ChunkPlace| chunk.first_time <= until && chunk.last_time > after;
-            let chunks: Box<[ChunkPlace]> = entry.chunks.iter().filter(overlaps).copied().collect();
-            let Some(last) = chunks.last() else { continue };
-            let later = entry.chunks.iter().map(|chunk| chunk.reference);
-            let end = later.filter(|reference| *reference > last.reference).min();
-            selected.push(BlockSeries {
-                block: Arc::clone(self),
-                number,
-                labels: self.index.labels(entry)?,
-                chunks,
-                end,
-                spans: deleted.get(&number).cloned().unwrap_or_default(),
-            });
-        }
-        Ok(selected)
+    ) -> Result<Selection<'_>, TsdbError> {
+        let numbers = self.noticing(select_postings(&self.index, matchers))?;
+        Ok(Selection {
+            block: self,
+            reader: self.index.series(),
+            numbers: numbers.into_iter(),
+            after,
+            until,
+        })
     }
 
     /// Remembers that samples from one time up to another of some series are deleted.
@@ -208,6 +210,46 @@ impl Block {
             }
         }
         Ok(())
+    }
+}
+
+// === impl Selection ===
+
+impl Selection<'_> {
+    /// A series, where it has chunks that were asked for.
+    fn series(&mut self, number: SeriesNumber) -> Result<Option<BlockSeries>, TsdbError> {
+        let entry = self.reader.read(number)?;
+        let (after, until) = (self.after, self.until);
+        let overlaps = |chunk: &&ChunkPlace| chunk.first_time <= until && chunk.last_time > after;
+        let chunks: Box<[ChunkPlace]> = entry.chunks.iter().filter(overlaps).copied().collect();
+        let Some(last) = chunks.last() else {
+            return Ok(None);
+        };
+        let later = entry.chunks.iter().map(|chunk| chunk.reference);
+        let end = later.filter(|reference| *reference > last.reference).min();
+        let deleted = self.block.deleted.read().get(&number).cloned();
+        Ok(Some(BlockSeries {
+            block: Arc::clone(self.block),
+            number,
+            labels: self.block.index.labels(entry)?,
+            chunks,
+            end,
+            spans: deleted.unwrap_or_default(),
+        }))
+    }
+}
+
+impl Iterator for Selection<'_> {
+    type Item = Result<BlockSeries, TsdbError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let number = self.numbers.next()?;
+            let series = self.series(number);
+            if let Some(found) = self.block.noticing(series).transpose() {
+                return Some(found);
+            }
+        }
     }
 }
 
