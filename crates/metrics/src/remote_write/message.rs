@@ -122,22 +122,20 @@ impl WriteRequest {
         let packed = snap::raw::Encoder::new().compress_vec(&plain);
         packed.map_err(|error| error.to_string())
     }
+}
 
-    /// The request that was sent.
-    ///
-    /// # Errors
-    /// A sentence, where it is none.
-    pub fn unpack(packed: &[u8]) -> Result<WriteRequest, String> {
-        let length = snap::raw::decompress_len(packed)
-            .map_err(|error| format!("snappy: corrupt input: {error}"))?;
-        if length > MOST_BYTES {
-            return Err(format!(
-                "snappy: decoded block is too large: {length} bytes, at most {MOST_BYTES}"
-            ));
-        }
-        let plain = snap::raw::Decoder::new()
-            .decompress_vec(packed)
-            .map_err(|error| format!("snappy: corrupt input: {error}"))?;
-        WriteRequest::decode(&plain[..]).map_err(|error| format!("protobuf: {error}"))
+/// A request's bytes without compression.
+///
+/// # Errors
+/// A sentence, where they are not compressed, or too many.
+pub(super) fn decompress(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let length = snap::raw::decompress_len(packed)
+        .map_err(|error| format!("snappy: corrupt input: {error}"))?;
+    if length > MOST_BYTES {
+        return Err(format!(
+            "snappy: decoded block is too large: {length} bytes, at most {MOST_BYTES}"
+        ));
     }
+    let plain = snap::raw::Decoder::new().decompress_vec(packed);
+    plain.map_err(|error| format!("snappy: corrupt input: {error}"))
 }

@@ -5,8 +5,10 @@
 //! | [`receive`] | takes a request's samples into the database |
 //! | [`RemoteWriter`] | sends what is committed to another database |
 //! | [`message`] | the messages, and their compressed form |
+//! | `read` | reads a request without a copy of it |
 
 pub mod message;
+mod read;
 mod receive;
 mod send;
 #[cfg(test)]

@@ -1,10 +1,11 @@
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::series_store::Labels;
+use crate::series_store::{Labels, METRIC_NAME};
 use crate::tsdb::{Metadata, Tsdb};
 
-use super::message::{TimeSeries, WriteRequest};
+use super::message::decompress;
+use super::read::read;
 
 /// Why a request, or part of it, was refused.
 #[derive(Debug, thiserror::Error)]
@@ -55,43 +56,46 @@ pub struct Received {
 /// Where the request is none, or not all of it was stored.
 pub fn receive(tsdb: &Tsdb, headers: &HeaderMap, body: &[u8]) -> Result<Received, ReceiveError> {
     check_headers(headers)?;
-    let request = WriteRequest::unpack(body).map_err(ReceiveError::Unreadable)?;
-    for metadata in &request.metadata {
-        let known = Metadata {
-            kind: metadata.r#type().name().to_owned(),
-            help: metadata.help.clone(),
-            unit: metadata.unit.clone(),
-        };
-        tsdb.set_metadata(&metadata.metric_family_name, known);
-    }
+    let plain = decompress(body).map_err(ReceiveError::Unreadable)?;
     let mut appender = tsdb.appender();
     let (mut refused, mut all) = (0, 0);
     let mut first = None;
-    for series in request.timeseries {
-        let count = series.samples.len() + series.histograms.len();
+    let metadata = read(&plain, |series| {
+        let count = series.samples.len() + series.histograms;
         all += count;
         let mut refuse = |samples: usize, reason: String| {
             refused += samples;
             first.get_or_insert(reason);
         };
-        if !series.histograms.is_empty() {
+        if series.histograms > 0 {
             let reason = "native histograms are not supported".to_owned();
-            refuse(series.histograms.len(), reason);
+            refuse(series.histograms, reason);
         }
-        let labels = match checked_labels(&series) {
-            Ok(labels) => labels,
-            Err(reason) => {
-                refuse(series.samples.len(), reason);
-                continue;
-            }
+        if let Err(reason) = order_labels(&mut series.labels) {
+            refuse(series.samples.len(), reason);
+            return;
+        }
+        let (mut reference, labels) = match appender.find(&series.labels) {
+            Some((reference, labels)) => (Some(reference), labels),
+            None => (None, Labels::new(series.labels.iter().copied())),
         };
-        let mut reference = None;
         for sample in &series.samples {
-            match appender.append(&labels, reference, sample.timestamp, sample.value) {
+            match appender.append(&labels, reference, sample.time, sample.value) {
                 Ok(known) => reference = Some(known),
                 Err(error) => refuse(1, error.to_string()),
             }
         }
+    });
+    let metadata = metadata.ok_or_else(|| {
+        ReceiveError::Unreadable("protobuf: it is no prometheus.WriteRequest".to_owned())
+    })?;
+    for metadata in metadata {
+        let known = Metadata {
+            kind: metadata.r#type().name().to_owned(),
+            help: metadata.help,
+            unit: metadata.unit,
+        };
+        tsdb.set_metadata(&metadata.metric_family_name, known);
     }
     appender.commit()?;
     match first {
@@ -131,32 +135,24 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ReceiveError> {
     }
 }
 
-fn checked_labels(series: &TimeSeries) -> Result<Labels, String> {
-    let mut names: Vec<&str> = series
-        .labels
-        .iter()
-        .map(|label| label.name.as_str())
-        .collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("label name {:?} is not unique", twice[0]));
+/// Sorts labels by name and leaves out those without a value; says what is wrong with them.
+fn order_labels(labels: &mut Vec<(&str, &str)>) -> Result<(), String> {
+    labels.sort_unstable();
+    if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(format!("label name {:?} is not unique", twice[0].0));
     }
-    if names.first().is_some_and(|name| name.is_empty()) {
+    if labels.first().is_some_and(|(name, _)| name.is_empty()) {
         return Err("a label has no name".to_owned());
     }
-    let labels = Labels::new(
-        series
-            .labels
-            .iter()
-            .map(|label| (label.name.as_str(), label.value.as_str())),
-    );
+    labels.retain(|(_, value)| !value.is_empty());
     if labels.is_empty() {
         return Err("a series has no labels".to_owned());
     }
-    if labels.metric_name().is_empty() {
+    if !labels.iter().any(|(name, _)| *name == METRIC_NAME) {
+        let labels = Labels::new(labels.iter().copied());
         return Err(format!("series {labels} has no metric name"));
     }
-    Ok(labels)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -164,7 +160,9 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    use super::super::message::{Label, MetricMetadata, NativeHistogram, Sample};
+    use super::super::message::{
+        Label, MetricMetadata, NativeHistogram, Sample, TimeSeries, WriteRequest,
+    };
     use super::*;
 
     fn series(pairs: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
@@ -261,7 +259,7 @@ mod tests {
             assert_eq!(error.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         // Claims four gigabytes.
-        let error = WriteRequest::unpack(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).expect_err("huge");
+        let error = decompress(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).expect_err("huge");
         assert!(error.contains("too large"), "{error}");
     }
 

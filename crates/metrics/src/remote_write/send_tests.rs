@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::routing::post;
 use http::StatusCode;
 use parking_lot::Mutex;
+use prost::Message as _;
 use springtide_machinery::clock::Clock;
 
 use super::*;
@@ -24,9 +25,9 @@ async fn receiver(refusals: Vec<u16>) -> (String, Arc<Mutex<Vec<message::WriteRe
         if let Some(status) = refusals.get(at) {
             return StatusCode::from_u16(*status).expect("a status");
         }
-        shared
-            .lock()
-            .push(message::WriteRequest::unpack(&body).expect("a request"));
+        let plain = message::decompress(&body).expect("compressed");
+        let request = message::WriteRequest::decode(&plain[..]).expect("a request");
+        shared.lock().push(request);
         StatusCode::NO_CONTENT
     };
     let router = Router::new().route("/w", post(handler));

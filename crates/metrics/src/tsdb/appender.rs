@@ -120,6 +120,13 @@ impl Appender {
         }
     }
 
+    /// The series in memory with these labels, which are sorted by name and have no empty value.
+    pub(crate) fn find(&self, labels: &[(&str, &str)]) -> Option<(SeriesRef, Labels)> {
+        let directory = self.head.directory.read();
+        let series = directory.with_labels(&labels.iter().copied())?;
+        Some((SeriesRef(series.number), series.labels.clone()))
+    }
+
     fn series(
         &mut self,
         labels: &Labels,
@@ -128,7 +135,7 @@ impl Appender {
         {
             let directory = self.head.directory.read();
             let known = cached.and_then(|cached| directory.with_number(cached.0));
-            if let Some(series) = known.or_else(|| directory.with_labels(labels)) {
+            if let Some(series) = known.or_else(|| directory.with_labels(&labels.iter())) {
                 return Ok(Arc::clone(series));
             }
         }

@@ -35,16 +35,16 @@ pub(super) fn put_bytes(into: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Takes numbers from bytes; nothing where they end too early or are none.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bytes<'a>(&'a [u8]);
+pub(crate) struct Bytes<'a>(&'a [u8]);
 
 // === impl Bytes ===
 
 impl<'a> Bytes<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Bytes<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Bytes<'a> {
         Bytes(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -52,7 +52,7 @@ impl<'a> Bytes<'a> {
         self.0.len()
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
@@ -70,7 +70,7 @@ impl<'a> Bytes<'a> {
         Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    pub(super) fn uvarint(&mut self) -> Option<u64> {
+    pub(crate) fn uvarint(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -93,7 +93,7 @@ impl<'a> Bytes<'a> {
         (count <= self.left() / least_bytes.max(1)).then_some(count)
     }
 
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let count = usize::try_from(self.uvarint()?).ok()?;
         self.take(count)
     }

@@ -1,9 +1,10 @@
 //! Which series are in memory.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 use crate::series_store::{LabelIndex, Labels, Matcher, SeriesNumber};
@@ -35,8 +36,17 @@ impl Hasher for NumberHasher {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     by_number: HashMap<SeriesNumber, Arc<HeadSeries>, BuildHasherDefault<NumberHasher>>,
-    by_labels: HashMap<Labels, SeriesNumber>,
+    /// Found by labels that belong to anyone.
+    by_labels: HashTable<Arc<HeadSeries>>,
+    /// Hashes labels.
+    hasher: RandomState,
     index: LabelIndex,
+}
+
+fn hash_of<'l>(hasher: &RandomState, labels: impl Iterator<Item = (&'l str, &'l str)>) -> u64 {
+    let mut hash = hasher.build_hasher();
+    labels.for_each(|pair| pair.hash(&mut hash));
+    hash.finish()
 }
 
 impl Directory {
@@ -48,29 +58,49 @@ impl Directory {
         self.by_number.get(&number)
     }
 
-    pub(super) fn with_labels(&self, labels: &Labels) -> Option<&Arc<HeadSeries>> {
-        self.by_number.get(self.by_labels.get(labels)?)
+    /// The series with labels that are sorted by name.
+    pub(super) fn with_labels<'l>(
+        &self,
+        labels: &(impl ExactSizeIterator<Item = (&'l str, &'l str)> + Clone),
+    ) -> Option<&Arc<HeadSeries>> {
+        let hash = hash_of(&self.hasher, labels.clone());
+        self.by_labels.find(hash, |series| {
+            let mut pairs = series.labels.iter().zip(labels.clone());
+            series.labels.len() == labels.len() && pairs.all(|(known, asked)| known == asked)
+        })
     }
 
     /// The series with these labels, which is made where there is none; and whether it was made.
     pub(super) fn add(&mut self, labels: &Labels) -> (Arc<HeadSeries>, bool) {
-        if let Some(known) = self.with_labels(labels) {
+        if let Some(known) = self.with_labels(&labels.iter()) {
             return (Arc::clone(known), false);
         }
         let (number, shared) = self.index.add(labels);
+        let series = self.insert(number, shared, SeriesState::default());
+        (series, true)
+    }
+
+    fn insert(
+        &mut self,
+        number: SeriesNumber,
+        labels: Labels,
+        state: SeriesState,
+    ) -> Arc<HeadSeries> {
         let series = Arc::new(HeadSeries {
             number,
-            labels: shared.clone(),
-            state: Mutex::new(SeriesState::default()),
+            labels,
+            state: Mutex::new(state),
         });
-        self.by_labels.insert(shared, number);
+        let hash = |series: &Arc<HeadSeries>| hash_of(&self.hasher, series.labels.iter());
+        self.by_labels
+            .insert_unique(hash(&series), Arc::clone(&series), hash);
         self.by_number.insert(number, Arc::clone(&series));
-        (series, true)
+        series
     }
 
     /// Adds a series as the log names it; the one that has the labels already is the same.
     pub(super) fn restore(&mut self, number: SeriesNumber, labels: &Labels) -> Arc<HeadSeries> {
-        if let Some(known) = self.with_labels(labels) {
+        if let Some(known) = self.with_labels(&labels.iter()) {
             return Arc::clone(known);
         }
         let shared = self.index.add_numbered(labels, number);
@@ -78,21 +108,20 @@ impl Directory {
             logged: true,
             ..SeriesState::default()
         };
-        let series = Arc::new(HeadSeries {
-            number,
-            labels: shared.clone(),
-            state: Mutex::new(state),
-        });
-        self.by_labels.insert(shared, number);
-        self.by_number.insert(number, Arc::clone(&series));
-        series
+        self.insert(number, shared, state)
     }
 
     /// Takes series away.
     pub(super) fn remove(&mut self, gone: &[Arc<HeadSeries>]) {
         for series in gone {
             self.by_number.remove(&series.number);
-            self.by_labels.remove(&series.labels);
+            let hash = hash_of(&self.hasher, series.labels.iter());
+            let found = self
+                .by_labels
+                .find_entry(hash, |known| Arc::ptr_eq(known, series));
+            if let Ok(entry) = found {
+                entry.remove();
+            }
         }
         let labels = gone.iter().map(|series| (series.number, &series.labels));
         self.index.remove(labels);

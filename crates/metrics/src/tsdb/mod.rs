@@ -22,7 +22,7 @@
 
 mod appender;
 mod block;
-mod codec;
+pub(crate) mod codec;
 mod compact;
 mod directory;
 mod disk;
