@@ -74,7 +74,7 @@ async fn every_kind_of_value_arrives_and_verification_agrees() {
     shown.sort();
     assert_eq!(shown.len(), 3, "{shown:?}");
     assert!(
-        shown[0].starts_with("row 300: name is 'größe 100' in the source and x in the target"),
+        shown[0].starts_with("row 300: name is 'größe 100' in the source and 'x' in the target"),
         "{shown:?}"
     );
     assert!(shown[1].starts_with("row 303 is missing"), "{shown:?}");

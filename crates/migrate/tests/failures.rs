@@ -433,11 +433,13 @@ async fn a_missing_right_is_named_with_the_grant_that_helps() {
             format!("GRANT CONNECT ON DATABASE {name} TO {user}"),
         ),
         (
-            "GRANT CREATE ON DATABASE",
+            &format!("GRANT CREATE ON DATABASE {name} TO {user} (") as &str,
             format!("GRANT CREATE ON DATABASE {name} TO {user}"),
         ),
         (
-            "GRANT USAGE, CREATE ON SCHEMA public",
+            &format!(
+                "GRANT USAGE, CREATE ON SCHEMA public TO {user}, or choose another with --schema"
+            ),
             format!(
                 "GRANT USAGE, CREATE ON SCHEMA public TO {user}; ALTER ROLE {user} SET default_transaction_read_only = on"
             ),

@@ -17,14 +17,14 @@ use support::postgres::{self, Database};
 const TABLE: &str = "
 CREATE TABLE t (
   id INTEGER PRIMARY KEY, i INTEGER, j INTEGER, r REAL, s TEXT, u TEXT, n TEXT COLLATE NOCASE,
-  f BOOLEAN, d DATE, m DATETIME, b BLOB, x INTEGER_OR_TEXT
+  f BOOLEAN, d DATE, m DATETIME, b BLOB, x INTEGER_OR_TEXT, w BOOLEAN
 );
 INSERT INTO t VALUES
-  (1, 7, 2, 2.5, 'Hello', 'hello', 'ABC', 1, '2024-02-29', '2024-02-29 23:59:59', x'00ff', 5),
-  (2, -7, 0, -0.5, '', 'x''y', 'abc', 0, '2023-12-31', '2023-12-31 00:00:00', x'', 'five'),
-  (3, 0, -3, 0.0, 'ÄÖ%_z', 'äö', 'É', 1, '0001-01-01', '2024-01-01 12:00:00', x'4142', 1),
-  (4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-  (5, 4611686018427387904, 1, 1e300, '  pad  ', 'p%', 'x\\y', 0, '9999-12-31', '2024-02-29 23:59:58', x'ff', '5x');
+  (1, 7, 2, 2.5, 'Hello', 'hello', 'ABC', 1, '2024-02-29', '2024-02-29 23:59:59', x'00ff', 5, 't'),
+  (2, -7, 0, -0.5, '', 'x''y', 'abc', 0, '2023-12-31', '2023-12-31 00:00:00', x'', 'five', 'f'),
+  (3, 0, -3, 0.0, 'ÄÖ%_z', 'äö', 'É', 1, '0001-01-01', '2024-01-01 12:00:00', x'4142', 1, 't'),
+  (4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+  (5, 4611686018427387904, 1, 1e300, '  pad  ', 'p%', 'x\\y', 0, '9999-12-31', '2024-02-29 23:59:58', x'ff', '5x', 'f');
 ";
 
 /// Expressions over the table that must answer alike.
@@ -227,6 +227,27 @@ const SAME: &[&str] = &[
     "x IS NULL",
     "length(x)",
     "coalesce(x, 9)",
+    "w = 't'",
+    "'f' = w",
+    "w == 't'",
+    "w <> 't'",
+    "w != 'f'",
+    "w IS 'f'",
+    "w IS NOT 't'",
+    "w IN ('t')",
+    "w NOT IN ('t', 'f')",
+    "w IN (SELECT w FROM t WHERE id = 1)",
+    "w IS NULL",
+    "w || '!'",
+    "length(w)",
+    "typeof(w)",
+    "upper(w)",
+    "w LIKE 'T'",
+    "CASE w WHEN 't' THEN 1 WHEN 'f' THEN 0 END",
+    "coalesce(w, 'x')",
+    "coalesce(w, 'f') = 'f'",
+    "w = (SELECT q.w FROM t q WHERE q.id = 2)",
+    "rank() OVER (ORDER BY w)",
     "TRUE",
     "FALSE",
     "NULL",
@@ -292,6 +313,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("i % 1.5", "%"),
     ("n IN (SELECT s FROM t)", "IN"),
     ("missing_function(i)", "missing_function"),
+    ("w = 'true'", "compared"),
+    ("w = 1", "compared"),
+    ("w IN ('t', 'yes')", "compared"),
+    ("w > 'f'", "compared"),
+    ("w = s", "compared"),
+    ("w AND 1", "truth value"),
+    ("w IS TRUE", "truth value"),
+    ("w + 0", "calculates"),
 ];
 
 fn plan_of(database: &Connection) -> (Plan, tempfile::TempDir) {

@@ -10,12 +10,12 @@ use support::postgres;
 
 /// Each column of the wide table with its cast, a change to the target, and how verification shows it.
 const COLUMNS: &[(&str, &str, &str, &str)] = &[
-    ("plain_json", "json", r#"'{"b": 1500}'"#, r#"{"b": 1500}"#),
+    ("plain_json", "json", r#"'{"b": 1500}'"#, r#"'{"b": 1500}'"#),
     (
         "binary_json",
         "jsonb",
         r#"'{"b": 1500, "a": [1.5, 100]}'"#,
-        r#"{"a": [1.5, 100], "b": 1500}"#,
+        r#"'{"a": [1.5, 100], "b": 1500}'"#,
     ),
     ("any_number", "numeric", "1875.01", "1875.01"),
     ("money", "numeric(10,2)", "375.01", "375.01"),
@@ -23,19 +23,19 @@ const COLUMNS: &[(&str, &str, &str, &str)] = &[
         "seconds",
         "timestamptz USING unixepoch",
         "to_timestamp(1)",
-        "1970-01-01 00:00:01",
+        "'1970-01-01 00:00:01",
     ),
     (
         "mark",
         "uuid",
         "'00000000-0000-4000-8000-000000000000'",
-        "00000000-0000-4000-8000-000000000000",
+        "'00000000-0000-4000-8000-000000000000'",
     ),
-    ("day", "date", "'1999-12-31'", "1999-12-31"),
-    ("clock", "time", "'00:00:01'", "00:00:01"),
+    ("day", "date", "'1999-12-31'", "'1999-12-31'"),
+    ("clock", "time", "'00:00:01'", "'00:00:01'"),
     ("small", "smallint", "-1", "-1"),
     ("narrow", "real", "0.5", "0.5"),
-    ("short", "varchar(20)", "'V1500'", "V1500"),
+    ("short", "varchar(20)", "'V1500'", "'V1500'"),
     ("yes", "boolean", "NOT yes", "true"),
     (
         "ratio",
@@ -43,8 +43,8 @@ const COLUMNS: &[(&str, &str, &str, &str)] = &[
         "ratio + 1e-12",
         "214.28571428571",
     ),
-    ("bytes", "bytea", "bytes || ' '", "\\x"),
-    ("note", "text", "note || ' '", "note 1500 "),
+    ("bytes", "bytea", "bytes || ' '", "'\\x"),
+    ("note", "text", "note || ' '", "'note 1500 '"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +140,7 @@ async fn a_sample_says_what_it_left_out_and_finds_what_lies_in_it() {
         "{large:?}"
     );
     assert!(
-        keyless.source_rows == 30_000 && keyless.not_compared[0].contains("no integer key"),
+        keyless.source_rows == 30_000 && keyless.read_whole && keyless.not_compared.is_empty(),
         "{keyless:?}"
     );
     assert!(

@@ -42,6 +42,7 @@ pub struct Session {
     client: Client,
     driver: JoinHandle<()>,
     pooled: bool,
+    role: String,
 }
 
 impl Target {
@@ -144,6 +145,7 @@ impl Target {
                             client,
                             driver,
                             pooled: self.0.pooled.load(Ordering::Relaxed),
+                            role: settings.user.clone(),
                         });
                     }
                     // As in libpq, a wrong password is wrong for all hosts.
@@ -344,6 +346,12 @@ impl Target {
 }
 
 impl Session {
+    /// The role that the session was opened for.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
     /// Whether each transaction may run in another server process: settings, prepared statements and
     /// session locks do not last beyond one then.
     #[must_use]

@@ -3,6 +3,8 @@
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::plan::{needs_quotes, quote_name};
+
 /// Why no session could be opened.
 #[derive(Debug, Error)]
 pub enum ConnectionError {
@@ -155,6 +157,22 @@ impl QueryError {
     }
 }
 
+impl QueryError {
+    /// Names the role that lacks a right, so that what would grant it can be run as it is shown.
+    #[must_use]
+    pub fn naming_role(mut self, role: &str) -> Self {
+        if self.reason == Reason::Permission {
+            let role = if needs_quotes(role) {
+                quote_name(role)
+            } else {
+                role.to_owned()
+            };
+            self.message = self.message.replace(SOMEBODY, &format!(" TO {role}"));
+        }
+        self
+    }
+}
+
 pub(super) fn reason_of(code: &SqlState) -> Reason {
     match code.code() {
         "28P01" => Reason::Password,
@@ -171,16 +189,26 @@ pub(super) fn reason_of(code: &SqlState) -> Reason {
     }
 }
 
+/// Who lacks a right, where the role is not known.
+const SOMEBODY: &str = " TO the user";
+
 /// What to do about a right that is missing, where PostgreSQL's words tell which.
 fn missing_right(said: &str) -> String {
     if let Some(schema) = said.strip_prefix("permission denied for schema ") {
+        let otherwise = match schema {
+            // Where the state is kept cannot be chosen.
+            "springtide_migrate" => {
+                " (another role began a migration in this database: its state is there)"
+            }
+            _ => ", or choose another with --schema",
+        };
         return format!(
-            "; have its owner run: GRANT USAGE, CREATE ON SCHEMA {schema} TO the user, or choose another with --schema"
+            "; have its owner run: GRANT USAGE, CREATE ON SCHEMA {schema}{SOMEBODY}{otherwise}"
         );
     }
     if let Some(database) = said.strip_prefix("permission denied for database ") {
         return format!(
-            "; have its owner run: GRANT CREATE ON DATABASE {database} TO the user (the migration keeps its state in a schema of its own, springtide_migrate)"
+            "; have its owner run: GRANT CREATE ON DATABASE {database}{SOMEBODY} (a schema is to be made in it; the migration keeps its state in one of its own, springtide_migrate)"
         );
     }
     String::new()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::failure::ConnectionError;
 use super::files;
+use super::secret::without_passwords;
 use super::string::{parse_keywords, parse_url};
 
 /// Everything that a connection needs to know.
@@ -214,6 +215,11 @@ impl Settings {
         let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
         let mut options = if is_url {
             parse_url(text)?
+        } else if names_another_kind(text) {
+            return Err(invalid(format!(
+                "'{}' is no URL of PostgreSQL; write postgres://USER@HOST/DATABASE, such as postgres://app@localhost/app, or keywords, such as 'host=localhost dbname=app'",
+                without_passwords(text)
+            )));
         } else {
             parse_keywords(text)?
         };
@@ -435,6 +441,21 @@ impl std::fmt::Debug for Settings {
             .field("ssl_mode", &self.ssl_mode)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a text is the URL of something else, or the name of a source: as keywords it would be
+/// the name of a database.
+fn names_another_kind(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.:".contains(&byte))
+    };
+    text.starts_with("sqlite:")
+        || text
+            .split_once("://")
+            .is_some_and(|(scheme, _)| is_scheme(scheme))
 }
 
 pub(super) fn invalid(message: String) -> ConnectionError {

@@ -163,6 +163,13 @@ fn what_is_wrong_is_named() {
         ("host=a user", "\"user\""),
         ("postgres://a%2/b", "%25"),
         ("host=a sslcrl=/x", "sslcrl"),
+        (
+            "mysql://me@a/b",
+            "'mysql://me@a/b' is no URL of PostgreSQL; write postgres://USER@HOST/DATABASE",
+        ),
+        ("Postgres://a/b", "is no URL of PostgreSQL"),
+        ("jdbc:postgresql://a/b", "is no URL of PostgreSQL"),
+        ("sqlite:app.db", "'sqlite:app.db' is no URL of PostgreSQL"),
         ("host=a gssencmode=require", "gssencmode"),
         ("host=a client_encoding=LATIN1", "client_encoding"),
         ("host=a sslrootcert=system sslmode=require", "verify-full"),
@@ -180,4 +187,14 @@ fn what_is_wrong_is_named() {
 fn a_password_is_never_shown() {
     let settings = parse("postgres://me:hidden@a/b");
     assert!(!format!("{settings:?}").contains("hidden"));
+    for text in [
+        "mysql://me:hidden@a/b",
+        "postgres://me:hidden%zz@a/b",
+        "postgres://me:p@hidden@a/b",
+        "postgres://me:p/hidden@a/b",
+        "postgres://a/b?password=hidden%zz",
+    ] {
+        let message = refusal(text);
+        assert!(!message.contains("hidden"), "{text}: {message}");
+    }
 }

@@ -64,6 +64,12 @@ pub(super) fn parse_url(text: &str) -> Result<Options, ConnectionError> {
         .map_or((rest, None), |(authority, database)| {
             (authority, Some(database))
         });
+    if !authority.contains('@') && database.is_some_and(|database| database.contains('@')) {
+        return Err(invalid(
+            "in the URL, an @ stands behind the first /; write a / in a password as %2F, and an @ in a database's name as %40"
+                .to_owned(),
+        ));
+    }
     let (user, hosts) = authority
         .split_once('@')
         .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
@@ -75,8 +81,14 @@ pub(super) fn parse_url(text: &str) -> Result<Options, ConnectionError> {
             options.insert("user".to_owned(), decode(user)?);
         }
         if let Some(password) = password.filter(|password| !password.is_empty()) {
-            options.insert("password".to_owned(), decode(password)?);
+            options.insert("password".to_owned(), decode_secret(password)?);
         }
+    }
+    if hosts.contains('@') {
+        return Err(invalid(
+            "in the URL, more than one @ stands before the host; write one in a user's name or password as %40"
+                .to_owned(),
+        ));
     }
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in hosts.split(',') {
@@ -120,7 +132,12 @@ pub(super) fn parse_url(text: &str) -> Result<Options, ConnectionError> {
                 "in the URL, the option {pair:?} has no value; write option=value"
             )));
         };
-        let (option, value) = (decode(option)?, decode(value)?);
+        let option = decode(option)?;
+        let value = if option.contains("password") {
+            decode_secret(value)?
+        } else {
+            decode(value)?
+        };
         // What JDBC's URLs say.
         if option == "ssl" && value == "true" {
             options.insert("sslmode".to_owned(), "require".to_owned());
@@ -130,6 +147,16 @@ pub(super) fn parse_url(text: &str) -> Result<Options, ConnectionError> {
         options.insert(option, value);
     }
     Ok(options)
+}
+
+/// As [`decode`]; what is wrong with it is said without showing it.
+fn decode_secret(text: &str) -> Result<String, ConnectionError> {
+    decode(text).map_err(|_| {
+        invalid(
+            "in the URL, the password holds a percent sign without two hexadecimal digits, or is not UTF-8 once decoded; write % as %25"
+                .to_owned(),
+        )
+    })
 }
 
 /// Undoes percent encoding. A plus sign is itself, as in libpq.

@@ -393,10 +393,7 @@ impl Completion {
         {
             if self.strict {
                 return Err(CopyError::Strict {
-                    message: format!(
-                        "making {}: {} (--strict stops at the first such row)",
-                        step.name, error.message
-                    ),
+                    message: format!("{} (--strict stops at the first such row)", error.message),
                 });
             }
             match self.attempt(session, step, true).await? {

@@ -143,7 +143,7 @@ async fn begin(
     appended: &BTreeSet<String>,
 ) -> Result<Migration, CopyError> {
     let failed = |doing: &str, error: &tokio_postgres::Error| {
-        CopyError::Target(QueryError::while_doing(doing, error))
+        CopyError::Target(QueryError::while_doing(doing, error).naming_role(session.role()))
     };
     let parts = part_tables(snapshot, plan, options.jobs).await?;
     let begin = format!(

@@ -217,6 +217,12 @@ SELECT now() AS begun \\gset
 \\ir 5-rest.sql
 COMMIT;
 SELECT table_name, count(*) AS quarantined FROM springtide_files.quarantine GROUP BY 1 ORDER BY 1;
+DO $$ DECLARE refused bigint; BEGIN
+  SELECT count(*) INTO refused FROM springtide_files.quarantine;
+  IF refused > 0 THEN
+    RAISE WARNING 'rows in quarantine: %; see springtide_files.quarantine', refused;
+  END IF;
+END $$;
 SELECT count(*) > 0 AS incomplete FROM springtide_files.not_made WHERE noted = :'begun' \\gset
 \\if :incomplete
 SELECT name AS \"not made\", problem FROM springtide_files.not_made WHERE noted = :'begun' ORDER BY 1;

@@ -109,6 +109,11 @@ impl Maker {
             target: target.clone(),
             columns: columns.iter().map(CatalogColumn::of_plan).collect(),
             rowid: table.rowid_column,
+            primary_key: if self.key_holds_null(table, profile) {
+                Vec::new()
+            } else {
+                table.primary_key.clone()
+            },
         };
         for (position, column) in table.columns.iter().enumerate() {
             let Some(default) = column.default else {

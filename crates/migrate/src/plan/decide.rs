@@ -33,6 +33,23 @@ pub(super) fn watch(column: &Column<'_>, cast: Option<&Cast>) -> Watch {
     }
 }
 
+/// How a cast reads a column.
+pub(super) fn cast_conversion(
+    table: &Table<'_>,
+    column: &Column<'_>,
+    profile: &ColumnProfile,
+    cast: &Cast,
+) -> Conversion {
+    let decider = Decider {
+        table,
+        column,
+        profile,
+        indexed: false,
+        mixed: false,
+    };
+    decider.cast_conversion(cast)
+}
+
 struct Decider<'d> {
     table: &'d Table<'d>,
     column: &'d Column<'d>,
@@ -113,7 +130,16 @@ impl Decider<'_> {
             zone: Zone::None,
         };
         let (type_, conversion) = match watch {
-            Watch::Boolean => (TargetType::Boolean, Conversion::BooleanFromInteger),
+            Watch::Boolean => {
+                let conversion = match self.words_of_default() {
+                    Some((true_text, false_text)) => Conversion::BooleanFromText {
+                        true_text,
+                        false_text,
+                    },
+                    None => Conversion::BooleanFromInteger,
+                };
+                (TargetType::Boolean, conversion)
+            }
             Watch::Date => (TargetType::Date, Conversion::DateFromText),
             Watch::Time => (TargetType::Time, Conversion::TimeFromText(plain)),
             Watch::DateTime => (TargetType::Timestamp, Conversion::TimestampFromText(plain)),

@@ -50,6 +50,17 @@ pub struct Skipped {
     pub line: Option<u64>,
 }
 
+/// Why a table that the options leave out does not come across.
+pub(super) const UNCHOSEN: &str = "it was left out by --tables or --exclude";
+
+impl Skipped {
+    /// Whether it is a table that was left out because the options say so.
+    #[must_use]
+    pub fn is_unchosen(&self) -> bool {
+        self.kind == ObjectKind::Table && self.reason == UNCHOSEN
+    }
+}
+
 /// Kinds of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,14 +1,15 @@
 use rusqlite::Connection;
 use sqlite3_parser::Bump;
 
-use super::decide::{mixed_type, watch};
+use super::decide::{cast_conversion, mixed_type, watch};
+use super::doubt::UNCHOSEN;
 use super::names::{Names, needs_quotes};
 use super::options::fits;
 use super::{
     Cast, Collation, ColumnPlan, Doubt, DoubtKind, Naming, ObjectKind, ObjectPlan, Plan,
-    PlanOptions, Skipped, objects, quote_name,
+    PlanOptions, Skipped, TargetType, objects, quote_name,
 };
-use crate::profile::{self, ProfileError};
+use crate::profile::{self, ProfileError, TableProfile, Watch, Watched};
 use crate::schema::{self, Schema, SchemaError, Table, line_of_token};
 use crate::translate::{Catalog, Refusal};
 
@@ -43,17 +44,50 @@ pub enum PlanError {
         tables: String,
     },
     /// A cast speaks of a column that does not exist.
-    #[error(
-        "the cast of {table}.{column} fits no column that is copied; the columns of {table} are: {columns}"
-    )]
+    #[error("the cast of {table}.{column} fits no column that is copied; {known}")]
     NoSuchColumn {
         /// The table.
         table: String,
         /// The column.
         column: String,
-        /// Those that exist.
-        columns: String,
+        /// What there is instead, a clause.
+        known: String,
     },
+    /// Two casts speak of one column.
+    #[error(
+        "{table}.{column} is cast twice, to {first} and to {second}; leave one of the casts out"
+    )]
+    CastTwice {
+        /// The table, or `*`.
+        table: String,
+        /// The column.
+        column: String,
+        /// One of the types.
+        first: TargetType,
+        /// The other.
+        second: TargetType,
+    },
+    /// The choice of tables leaves none.
+    #[error("--tables and --exclude leave no table to copy; the tables are: {tables}")]
+    NothingChosen {
+        /// Those that exist.
+        tables: String,
+    },
+}
+
+impl PlanError {
+    /// Whether an option speaks of what does not exist, or contradicts another.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        match self {
+            Self::OwnSchema
+            | Self::NoSuchTable { .. }
+            | Self::NoSuchColumn { .. }
+            | Self::CastTwice { .. }
+            | Self::NothingChosen { .. } => true,
+            Self::Open { .. } | Self::Schema(_) | Self::Profile(_) => false,
+        }
+    }
 }
 
 impl Plan {
@@ -84,11 +118,12 @@ impl Plan {
                 let watches = table
                     .columns
                     .iter()
-                    .map(|column| watch(column, casts.of(table, &column.name)));
+                    .map(|column| watch(column, casts.of(table, &column.name)).into());
                 (*table, watches.collect())
             })
             .collect();
-        let profiles = profile::scan(&watched, options.readers, open)?;
+        let mut profiles = profile::scan(&watched, options.readers, open)?;
+        casts.try_out(&chosen, &mut profiles, options.readers, open)?;
         let mut maker = Maker {
             naming: options.naming,
             relations: Names::new(options.naming),
@@ -135,12 +170,11 @@ impl Plan {
 pub(super) struct Casts<'c>(&'c [Cast]);
 
 impl Casts<'_> {
-    /// The last cast that speaks of a column, one by the table's name before one by `*`.
+    /// The cast that speaks of a column, one by the table's name before one by `*`.
     pub(super) fn of(&self, table: &Table<'_>, column: &str) -> Option<&Cast> {
         let fitting = || {
             self.0
                 .iter()
-                .rev()
                 .filter(|cast| cast.is_for(&table.name, column))
         };
         fitting()
@@ -148,8 +182,64 @@ impl Casts<'_> {
             .or_else(|| fitting().next())
     }
 
+    /// Looks into the tables whose columns are cast once more, since how a cast reads a column
+    /// follows from what is stored: every value that it refuses is found.
+    fn try_out(
+        &self,
+        tables: &[&Table<'_>],
+        profiles: &mut [TableProfile],
+        readers: usize,
+        open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
+    ) -> Result<(), ProfileError> {
+        let is_cast = |table: &Table<'_>| {
+            (table.columns.iter()).any(|column| self.of(table, &column.name).is_some())
+        };
+        let (mut watched, mut places) = (Vec::new(), Vec::new());
+        for (place, table) in tables
+            .iter()
+            .enumerate()
+            .filter(|(_, table)| is_cast(table))
+        {
+            let columns = table.columns.iter().zip(&profiles[place].columns);
+            let columns = columns.map(|(column, profile)| Watched {
+                watch: Watch::Plain,
+                conversion: self.of(table, &column.name).map(|cast| {
+                    (
+                        cast_conversion(table, column, profile, cast),
+                        cast.type_.clone(),
+                    )
+                }),
+            });
+            watched.push((*table, columns.collect()));
+            places.push(place);
+        }
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let found = profile::scan(&watched, readers, open)?;
+        for (place, found) in places.into_iter().zip(found) {
+            for (column, found) in profiles[place].columns.iter_mut().zip(found.columns) {
+                column.refused = found.refused;
+                column.refusal = found.refusal;
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self, tables: &[&Table<'_>]) -> Result<(), PlanError> {
-        for cast in self.0 {
+        for (at, cast) in self.0.iter().enumerate() {
+            let twice = self.0[..at].iter().find(|earlier| {
+                earlier.table.eq_ignore_ascii_case(&cast.table)
+                    && earlier.column.eq_ignore_ascii_case(&cast.column)
+            });
+            if let Some(earlier) = twice {
+                return Err(PlanError::CastTwice {
+                    table: cast.table.clone(),
+                    column: cast.column.clone(),
+                    first: earlier.type_.clone(),
+                    second: cast.type_.clone(),
+                });
+            }
             let speaks = |table: &&&Table<'_>| {
                 table
                     .columns
@@ -162,21 +252,26 @@ impl Casts<'_> {
             let table = tables
                 .iter()
                 .find(|table| table.name.eq_ignore_ascii_case(&cast.table));
-            let columns = table.map_or_else(
-                || "unknown, since no such table is copied".to_owned(),
-                |table| {
-                    table
-                        .columns
-                        .iter()
-                        .map(|column| column.name.as_str())
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                },
-            );
+            let known = match table {
+                Some(table) => {
+                    let columns = table.columns.iter().map(|column| column.name.as_str());
+                    let columns = columns.collect::<Vec<_>>().join(", ");
+                    format!("the columns of {} are: {columns}", table.name)
+                }
+                None if cast.table == "*" => "no table has such a column".to_owned(),
+                None => {
+                    let tables = tables.iter().map(|table| table.name.as_str());
+                    let tables = tables.collect::<Vec<_>>().join(", ");
+                    format!(
+                        "no table {} is copied; the tables are: {tables}",
+                        cast.table
+                    )
+                }
+            };
             return Err(PlanError::NoSuchColumn {
                 table: cast.table.clone(),
                 column: cast.column.clone(),
-                columns,
+                known,
             });
         }
         Ok(())
@@ -205,11 +300,15 @@ fn chosen<'s, 'b>(
         (options.tables.is_empty() || options.tables.iter().any(|pattern| fits(pattern, name)))
             && !options.exclude.iter().any(|pattern| fits(pattern, name))
     };
-    Ok(schema
-        .tables
-        .iter()
+    let chosen: Vec<_> = (schema.tables.iter())
         .filter(|table| wanted(&table.name))
-        .collect())
+        .collect();
+    let is_choice = !(options.tables.is_empty() && options.exclude.is_empty());
+    if chosen.is_empty() && is_choice {
+        let tables = names().collect::<Vec<_>>().join(", ");
+        return Err(PlanError::NothingChosen { tables });
+    }
+    Ok(chosen)
 }
 
 /// A plan in the making.
@@ -225,7 +324,7 @@ impl Maker {
     fn skip_what_cannot_come(&mut self, schema: &Schema<'_>, chosen: &[&Table<'_>]) {
         for table in &schema.tables {
             if !chosen.iter().any(|chosen| chosen.name == table.name) {
-                let reason = "it was left out by --tables or --exclude".to_owned();
+                let reason = UNCHOSEN.to_owned();
                 self.skip(ObjectKind::Table, &table.name, None, reason, None);
             }
         }

@@ -25,6 +25,7 @@ pub use key::{
     ReferentialAction,
 };
 pub use make::PlanError;
+pub(crate) use names::needs_quotes;
 pub use options::{Cast, CastError, Naming, PlanOptions, Using};
 pub use table::{ColumnPlan, FOLLOWED_ROWID, Generated, RowKey, TablePlan};
 

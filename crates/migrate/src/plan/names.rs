@@ -153,7 +153,7 @@ fn shortened(name: &str, ending: &str) -> String {
 }
 
 /// Whether a name must be written in double quotes in PostgreSQL.
-pub(super) fn needs_quotes(name: &str) -> bool {
+pub(crate) fn needs_quotes(name: &str) -> bool {
     let plain = name
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')

@@ -69,6 +69,7 @@ fn one_view(maker: &mut Maker, view: &View<'_>) -> Result<(), Refusal> {
         target,
         columns,
         rowid: None,
+        primary_key: Vec::new(),
     });
     Ok(())
 }

@@ -31,11 +31,14 @@ impl fmt::Display for Plan {
             .collect();
         list(f, "Rows that will go to quarantine", &quarantined)?;
         list(f, "Doubts", &others)?;
-        list(
-            f,
-            "What does not come across",
-            &self.skipped.iter().collect::<Vec<_>>(),
-        )
+        let (unchosen, skipped): (Vec<_>, Vec<_>) =
+            (self.skipped.iter()).partition(|skipped| skipped.is_unchosen());
+        list(f, "What does not come across", &skipped)?;
+        match unchosen.len() {
+            0 => Ok(()),
+            1 => writeln!(f, "\n1 table is left out by --tables or --exclude"),
+            number => writeln!(f, "\n{number} tables are left out by --tables or --exclude"),
+        }
     }
 }
 

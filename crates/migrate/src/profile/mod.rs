@@ -5,10 +5,13 @@ mod scan;
 mod shape;
 
 pub(crate) use scan::rowid_bounds;
-pub use scan::{ProfileError, Watch, scan};
+pub use scan::{ProfileError, Watch, Watched, scan};
 pub use shape::{Shape, shape as shape_of};
 
 use rusqlite::types::ValueRef;
+
+use crate::convert::convert;
+use crate::plan::{Conversion, TargetType};
 
 /// How many rows are named as evidence.
 const EVIDENCE: usize = 5;
@@ -69,6 +72,10 @@ pub struct ColumnProfile {
     pub not_sixteen_bytes: Tally,
     /// The shapes of TEXTs, for a column whose declared type makes them matter.
     pub shapes: Vec<(Shape, Tally)>,
+    /// Values that the conversion of [`Watched`] refuses, of any class.
+    pub refused: Tally,
+    /// Why the first of them is refused.
+    pub refusal: Option<String>,
 }
 
 impl Tally {
@@ -139,6 +146,19 @@ impl ColumnProfile {
         8
     }
 
+    /// Looks whether a value can be converted.
+    fn try_conversion(
+        &mut self,
+        value: ValueRef<'_>,
+        (conversion, type_): &(Conversion, TargetType),
+        key: &RowName<'_>,
+    ) {
+        if let Err(refusal) = convert(conversion, type_, value) {
+            self.refused.add(key);
+            self.refusal.get_or_insert(refusal.reason);
+        }
+    }
+
     fn observe_text(&mut self, bytes: &[u8], watch: Watch, key: &RowName<'_>) {
         if bytes.contains(&0) {
             self.with_nul.add(key);
@@ -204,6 +224,8 @@ impl ColumnProfile {
         for (shape, tally) in later.shapes {
             append_shape(&mut self.shapes, shape, tally);
         }
+        self.refused.append(&later.refused);
+        self.refusal = self.refusal.take().or(later.refusal);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rusqlite::Connection;
 
 use super::{ColumnProfile, RowName, TableProfile};
-use crate::plan::quote_name;
+use crate::plan::{Conversion, TargetType, quote_name};
 use crate::schema::Table;
 
 /// Rowids that one range covers at least; fewer are not worth a query of their own.
@@ -78,20 +78,38 @@ impl Watch {
     }
 }
 
+/// What is looked for in a column.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// By its declared type.
+    pub watch: Watch,
+    /// A conversion that is tried with every value, without keeping what it gives.
+    pub conversion: Option<(Conversion, TargetType)>,
+}
+
+impl From<Watch> for Watched {
+    fn from(watch: Watch) -> Self {
+        Self {
+            watch,
+            conversion: None,
+        }
+    }
+}
+
 /// Scans tables with `readers` threads, each with a connection of its own from `open`. What to watch
 /// for is said for each table and column.
 ///
 /// # Errors
 /// When the database cannot be opened, or a table cannot be read.
 pub fn scan(
-    tables: &[(&Table<'_>, Vec<Watch>)],
+    tables: &[(&Table<'_>, Vec<Watched>)],
     readers: usize,
     open: &(dyn Fn() -> rusqlite::Result<Connection> + Sync),
 ) -> Result<Vec<TableProfile>, ProfileError> {
     let first = open().map_err(ProfileError::Open)?;
     let plans: Vec<Scan> = tables
         .iter()
-        .map(|(table, watches)| Scan::of(table, watches))
+        .map(|(table, watched)| Scan::of(table, watched))
         .collect();
     let mut pieces = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
@@ -157,11 +175,11 @@ struct Scan {
     rowid: Option<String>,
     key: Vec<String>,
     columns: Vec<String>,
-    watches: Vec<Watch>,
+    watched: Vec<Watched>,
 }
 
 impl Scan {
-    fn of(table: &Table<'_>, watches: &[Watch]) -> Self {
+    fn of(table: &Table<'_>, watched: &[Watched]) -> Self {
         Self {
             table: table.name.clone(),
             rowid: table.rowid_alias.as_deref().map(quote_name),
@@ -175,7 +193,7 @@ impl Scan {
                 .iter()
                 .map(|column| quote_name(&column.name))
                 .collect(),
-            watches: watches.to_vec(),
+            watched: watched.to_vec(),
         }
     }
 
@@ -257,7 +275,11 @@ impl Scan {
             };
             for (position, column) in profile.columns.iter_mut().enumerate() {
                 let value = row.get_ref(keys.len() + position)?;
-                profile.bytes += column.observe(value, self.watches[position], &name);
+                let watched = &self.watched[position];
+                profile.bytes += column.observe(value, watched.watch, &name);
+                if let Some(conversion) = &watched.conversion {
+                    column.try_conversion(value, conversion, &name);
+                }
             }
         }
         Ok(profile)

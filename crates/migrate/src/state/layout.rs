@@ -74,6 +74,7 @@ pub(super) async fn prepare(session: &Session) -> Result<(), StateError> {
             "making the schema springtide_migrate for the migration's state",
             &error,
         )
+        .naming_role(session.role())
     };
     // Looked at before anything is created: a user without the right to create may still resume.
     if let Some(found) = version(session).await? {

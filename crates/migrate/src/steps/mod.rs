@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{ConnectionError, Environment, Session, Target};
+use crate::connection::{ConnectionError, Environment, Session, Target, without_passwords};
 use crate::copy::{self, CopyError, CopyOptions, CopyReport, Event, FilesReport};
 use crate::follow::{FollowError, change_log, position};
 use crate::plan::{Plan, PlanError, PlanOptions};
@@ -74,6 +74,18 @@ pub enum StepError {
     /// A step on another thread was given up.
     #[error("the step was interrupted")]
     Interrupted,
+}
+
+impl StepError {
+    /// Whether what the user wrote is wrong, whatever source and target hold besides.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        match self {
+            Self::SourceName(_) | Self::Connection(ConnectionError::Settings(_)) => true,
+            Self::Plan(error) => error.is_wrong_usage(),
+            _ => false,
+        }
+    }
 }
 
 /// The source and the target of a migration.
@@ -132,7 +144,7 @@ impl Places {
 /// # Errors
 /// When it is another kind of database.
 pub fn parse_source(text: &str) -> Result<PathBuf, StepError> {
-    let refused = || StepError::SourceName(text.to_owned());
+    let refused = || StepError::SourceName(without_passwords(text));
     let file = match text.strip_prefix("sqlite:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
         None if text.contains("://") => return Err(refused()),

@@ -1,6 +1,7 @@
 use sqlite3_parser::ast::Expr;
 
 use super::sql::{Collated, Sql, Ty};
+use super::words::Words;
 use crate::plan::{Collation, ColumnPlan, Conversion, TargetType, quote_name};
 
 /// The tables and views that a statement can name.
@@ -22,6 +23,8 @@ pub(crate) struct Relation {
     pub(crate) columns: Vec<CatalogColumn>,
     /// The column that is the rowid.
     pub(crate) rowid: Option<usize>,
+    /// The columns of the primary key that it has in the target; empty where it has none.
+    pub(crate) primary_key: Vec<usize>,
 }
 
 /// A column of a table or view.
@@ -62,6 +65,13 @@ impl CatalogColumn {
     pub(crate) fn of_plan(plan: &ColumnPlan) -> Self {
         let ty = match (&plan.conversion, &plan.type_) {
             (Conversion::BooleanFromInteger, _) => Ty::Bool,
+            (
+                Conversion::BooleanFromText {
+                    true_text,
+                    false_text,
+                },
+                _,
+            ) => Words::new(true_text, false_text).map_or(Ty::Opaque, Ty::Words),
             (
                 Conversion::Exact,
                 TargetType::SmallInt | TargetType::Integer | TargetType::BigInt,
@@ -134,6 +144,8 @@ pub(crate) struct Source {
     pub(crate) prefix: String,
     pub(crate) columns: Vec<CatalogColumn>,
     pub(crate) rowid: Option<usize>,
+    /// The columns of its primary key; empty where it has none.
+    pub(crate) primary_key: Vec<usize>,
     /// Columns that a USING or NATURAL join merged into an earlier table's.
     pub(crate) merged: Vec<String>,
     /// Whether columns are found only with the name before them: NEW and OLD.
@@ -189,9 +201,22 @@ impl Source {
             prefix: prefix.to_owned(),
             columns: relation.columns.clone(),
             rowid: relation.rowid,
+            primary_key: relation.primary_key.clone(),
             merged: Vec::new(),
             only_qualified: false,
         }
+    }
+
+    /// Its columns as expressions.
+    pub(super) fn read_columns(&self) -> impl Iterator<Item = String> {
+        (self.columns.iter()).map(|column| column.read(&self.prefix).text)
+    }
+
+    /// Whether grouping by these expressions makes one group of each row at most.
+    pub(super) fn is_told_apart_by(&self, groups: &[String]) -> bool {
+        let key = |&at: &usize| self.columns[at].read(&self.prefix).text;
+        !self.primary_key.is_empty()
+            && (self.primary_key.iter().map(key)).all(|part| groups.contains(&part))
     }
 
     /// Finds a column, or the rowid by one of its names.

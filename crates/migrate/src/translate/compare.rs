@@ -34,6 +34,16 @@ impl Translator<'_> {
         match (left.ty, right.ty) {
             (Ty::Null, _) | (_, Ty::Null) => Ok((cast_null(left), cast_null(right))),
             (Ty::Opaque, _) | (_, Ty::Opaque) => Err(refuse()),
+            (Ty::Words(a), Ty::Words(b)) if a == b && equality => {
+                Ok((left.bracketed(), right.bracketed()))
+            }
+            (Ty::Words(words), _) if equality => {
+                Ok((left.bracketed(), words.truth(right).ok_or_else(refuse)?))
+            }
+            (_, Ty::Words(words)) if equality => {
+                Ok((words.truth(left).ok_or_else(refuse)?, right.bracketed()))
+            }
+            (Ty::Words(_), _) | (_, Ty::Words(_)) => Err(refuse()),
             (Ty::Text, Ty::Text) => Ok(collate(left, right, equality)),
             (Ty::Bool, Ty::Bool) => Ok((left.bracketed(), right.bracketed())),
             (Ty::Bool, Ty::Int) if equality => Ok(boolean_and_integer(left, right)),

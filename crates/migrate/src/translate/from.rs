@@ -259,5 +259,6 @@ pub(super) fn relation_of(
         target: name.to_owned(),
         columns: made,
         rowid: None,
+        primary_key: Vec::new(),
     }
 }

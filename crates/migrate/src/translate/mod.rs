@@ -20,6 +20,7 @@ mod sql;
 mod trigger;
 mod types;
 mod window;
+mod words;
 
 pub(crate) use catalog::{Catalog, CatalogColumn, Relation};
 pub(crate) use sql::{Sql, Ty};

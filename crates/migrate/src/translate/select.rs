@@ -372,12 +372,25 @@ impl Translator<'_> {
             }
             tail.push_str(&format!(" GROUP BY {}", groups.join(", ")));
         }
+        // Where a table's rows are told apart by its primary key, so are its other columns.
+        let determined: Vec<String> = (scope.sources.iter())
+            .filter(|source| source.is_told_apart_by(&groups))
+            .flat_map(Source::read_columns)
+            .collect();
+        groups.extend(determined);
         if gathers || group_by.is_some() {
+            let is_grouped =
+                |source: &Source| source.read_columns().all(|column| groups.contains(&column));
             for column in *columns {
                 match column {
                     ResultColumn::Expr(expression, _) => {
                         self.check_grouped(expression, &groups, &no_aliases)?;
                     }
+                    ResultColumn::Star if scope.sources.iter().all(is_grouped) => {}
+                    ResultColumn::TableStar(name)
+                        if (scope.sources.iter())
+                            .filter(|source| source.name.eq_ignore_ascii_case(&unquote(name.0)))
+                            .all(is_grouped) => {}
                     ResultColumn::Star | ResultColumn::TableStar(_) => {
                         return Err(Refusal::new(
                             "*",
@@ -415,7 +428,7 @@ impl Translator<'_> {
                         .and_then(|number| usize::try_from(number).ok())
                     {
                         Some(place) if (1..=row.len()).contains(&place) => {
-                            if row[place - 1].nondeterministic {
+                            if row[place - 1].sorts_otherwise() {
                                 sort_key(row[place - 1].clone())?.text
                             } else {
                                 place.to_string()
@@ -426,7 +439,7 @@ impl Translator<'_> {
                             let is_shown = row.iter().position(|shown| shown.text == value.text);
                             match is_shown {
                                 Some(place)
-                                    if !value.nondeterministic
+                                    if !value.sorts_otherwise()
                                         && !matches!(value.collated, Collated::Explicit(_)) =>
                                 {
                                     (place + 1).to_string()

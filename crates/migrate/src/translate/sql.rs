@@ -1,4 +1,5 @@
 use super::Refusal;
+use super::words::Words;
 use crate::plan::{Collation, DateTimeFormat, Fraction, Separator, Zone, quote_literal};
 
 /// The type of an expression: what PostgreSQL calculates with, and what SQLite takes it for.
@@ -33,6 +34,8 @@ pub(crate) enum Ty {
     /// `text` that holds integers and texts, told apart by their looks: what SQLite keeps in a column
     /// of INTEGER affinity that was given texts too. A text there never looks like an integer.
     Mixed,
+    /// `boolean`; for SQLite one of two texts.
+    Words(Words),
     /// A column whose values are another type for SQLite, by `--cast`: only NULL can be seen.
     Opaque,
 }
@@ -42,7 +45,7 @@ impl Ty {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Null | Self::Text | Self::Mixed | Self::Opaque => "text",
-            Self::Bool => "boolean",
+            Self::Bool | Self::Words(_) => "boolean",
             Self::Int => "bigint",
             Self::Real => "double precision",
             Self::Numeric => "numeric",
@@ -70,6 +73,7 @@ impl Ty {
                 | Self::TimestampTz(_)
                 | Self::Uuid { .. }
                 | Self::Json
+                | Self::Words(_)
         )
     }
 }
@@ -292,6 +296,7 @@ impl Sql {
                 )
             }
             Ty::Json => (format!("{operand}::text"), true),
+            Ty::Words(words) => (words.written(&operand), true),
             Ty::Real | Ty::Numeric => {
                 let reason = format!(
                     "{token} turns the real {} into text, which the two programs write differently",

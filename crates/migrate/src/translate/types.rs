@@ -36,6 +36,13 @@ impl Translator<'_> {
             (_, Ty::Null, _) => Ok("NULL".to_owned()),
             (Ty::Bool, Ty::Int, Some(Literal::Integer(0))) => Ok("false".to_owned()),
             (Ty::Bool, Ty::Int, Some(Literal::Integer(1))) => Ok("true".to_owned()),
+            // By NUMERIC affinity these are the integers.
+            (Ty::Bool, Ty::Text, Some(Literal::Text(text))) => match text.trim_matches(' ') {
+                "0" => Ok("false".to_owned()),
+                "1" => Ok("true".to_owned()),
+                _ => Err(refuse()),
+            },
+            (Ty::Words(words), Ty::Text, Some(_)) => words.truth(value).ok_or_else(refuse),
             (Ty::Int, Ty::Bool, _) if value.column => Ok(format!("{}::integer", value.bracketed())),
             (Ty::Int, Ty::Bool, _) => Ok(value.clone().into_value().text),
             (Ty::Int, Ty::Text, Some(Literal::Text(text))) => {

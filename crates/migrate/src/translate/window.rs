@@ -90,6 +90,7 @@ pub(super) fn sort_key(value: Sql) -> Result<Sql, Refusal> {
             format!("{} is ordered, which holds integers and texts", value.text),
         ));
     }
+    let value = value.sorted_as_text();
     if value.ty != Ty::Text {
         return Ok(value);
     }

@@ -341,7 +341,7 @@ impl Sides<'_> {
             .map_err(|error| self.failed(&error))?;
         Ok(rows
             .iter()
-            .map(|row| TargetRow::of(row, names.len()))
+            .map(|row| TargetRow::of(row, self.table))
             .collect())
     }
 

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use crate::convert::{BinaryValue, convert_as_kept};
 use crate::copy::TableReader;
 use crate::copy::key::literal;
-use crate::plan::{RowKey, TablePlan};
+use crate::plan::{RowKey, TablePlan, TargetType, quote_literal};
 
 /// One row that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +30,7 @@ pub enum Difference {
     },
     /// Only the target has the row.
     Extra {
-        /// The row, as text of PostgreSQL.
+        /// The row, as literals of PostgreSQL.
         row: String,
     },
 }
@@ -42,7 +42,7 @@ pub struct ColumnDifference {
     pub column: String,
     /// The stored value, as a literal of SQLite.
     pub source: String,
-    /// The value, as text of PostgreSQL.
+    /// The value, as a literal of PostgreSQL.
     pub target: String,
 }
 
@@ -135,11 +135,15 @@ impl<'a> FromSql<'a> for Raw {
 }
 
 impl TargetRow {
-    pub(super) fn of(row: &tokio_postgres::Row, columns: usize) -> Self {
+    pub(super) fn of(row: &tokio_postgres::Row, table: &TablePlan) -> Self {
+        let columns = table.columns.len();
         let value = |index: usize| BinaryValue(row.get::<_, Option<Raw>>(index).map(|raw| raw.0));
         let text = |index: usize| {
-            row.get::<_, Option<String>>(columns + index)
-                .unwrap_or_else(|| "NULL".to_owned())
+            let text = row.get::<_, Option<String>>(columns + index);
+            text.map_or_else(
+                || "NULL".to_owned(),
+                |text| target_literal(text, &table.columns[index].type_),
+            )
         };
         Self {
             values: (0..columns).map(value).collect(),
@@ -155,6 +159,20 @@ impl TargetRow {
     /// The value of an integer column.
     pub(super) fn integer(&self, column: usize) -> Option<i64> {
         self.texts[column].parse().ok()
+    }
+}
+
+/// A value of the target as SQL writes it, so that the text `'NULL'` is not taken for NULL.
+fn target_literal(text: String, type_: &TargetType) -> String {
+    match type_ {
+        TargetType::Boolean
+        | TargetType::SmallInt
+        | TargetType::Integer
+        | TargetType::BigInt
+        | TargetType::Real
+        | TargetType::DoublePrecision
+        | TargetType::Numeric { .. } => text,
+        _ => quote_literal(&text),
     }
 }
 

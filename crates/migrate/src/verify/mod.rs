@@ -125,6 +125,9 @@ pub struct TableReport {
     pub differences: Vec<Difference>,
     /// Ranges of keys that a sample left out; none when all were read.
     pub ranges_left_out: Option<usize>,
+    /// Whether a sample was asked for and all was read, since the table has no integer key to take
+    /// one by.
+    pub read_whole: bool,
     /// What was not read or not compared, each a sentence.
     pub not_compared: Vec<String>,
 }
@@ -290,9 +293,7 @@ fn choose(
         return all;
     };
     if !keyed {
-        report
-            .not_compared
-            .push("the table has no integer key to take a sample by and was read whole".to_owned());
+        report.read_whole = true;
         return all;
     }
     let count = all.len();

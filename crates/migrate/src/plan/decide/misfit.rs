@@ -155,6 +155,20 @@ impl Decider<'_> {
                 &self.cast_to("double precision"),
             );
         }
+        let foreseen: u64 = refused.iter().map(|(tally, ..)| tally.count).sum();
+        if let Some(reason) = &profile.refusal
+            && profile.refused.count > foreseen
+        {
+            let message = format!(
+                "holds values that {type_} does not take ({reason}): their rows go to quarantine"
+            );
+            return vec![self.doubt(
+                DoubtKind::Quarantine,
+                message,
+                &profile.refused,
+                Some(as_text),
+            )];
+        }
         (refused.into_iter())
             .filter(|(tally, ..)| tally.count > 0)
             .map(|(tally, what, instead)| {

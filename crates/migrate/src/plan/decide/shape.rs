@@ -1,8 +1,21 @@
 //! Types chosen by the shape of stored values: truth values, dates, times, UUIDs, JSON.
 
+use sqlite3_parser::ast::{Expr, Literal};
+
 use super::{Choice, Decider};
 use crate::plan::{Conversion, DateTimeFormat, Doubt, DoubtKind, Fraction, TargetType, Zone};
 use crate::profile::{Shape, Tally, Watch};
+use crate::schema::unquote;
+
+/// Words that mean true and false.
+const WORDS: [(&str, &str); 6] = [
+    ("true", "false"),
+    ("t", "f"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("on", "off"),
+    ("1", "0"),
+];
 
 impl Decider<'_> {
     /// The type that the declaration promises, if every value has its shape; a doubt if some have not.
@@ -145,14 +158,6 @@ impl Decider<'_> {
 
     /// The two words of a column of booleans in text.
     pub(super) fn words(&self) -> Option<(String, String)> {
-        let pairs = [
-            ("true", "false"),
-            ("t", "f"),
-            ("yes", "no"),
-            ("y", "n"),
-            ("on", "off"),
-            ("1", "0"),
-        ];
         let words: Vec<&str> = (self.profile.shapes.iter())
             .map(|(shape, _)| {
                 if let Shape::Word(word) = shape {
@@ -162,7 +167,7 @@ impl Decider<'_> {
                 }
             })
             .collect();
-        let pair = pairs.iter().find(|(yes, no)| {
+        let pair = WORDS.iter().find(|(yes, no)| {
             words
                 .iter()
                 .all(|word| word.eq_ignore_ascii_case(yes) || word.eq_ignore_ascii_case(no))
@@ -178,6 +183,18 @@ impl Decider<'_> {
             ([yes], [no]) => Some(((*yes).to_owned(), (*no).to_owned())),
             _ => None,
         }
+    }
+
+    /// The two words of which the column's default is one, a text that no affinity makes a number.
+    pub(super) fn words_of_default(&self) -> Option<(String, String)> {
+        let Some(Expr::Literal(Literal::String(quoted))) = self.column.default else {
+            return None;
+        };
+        let word = unquote(quoted);
+        let (yes, no) = (WORDS.iter())
+            .filter(|(yes, _)| *yes != "1")
+            .find(|(yes, no)| word == *yes || word == *no)?;
+        Some(((*yes).to_owned(), (*no).to_owned()))
     }
 
     pub(super) fn most_common(&self) -> Option<Shape> {
