@@ -165,7 +165,8 @@ fn the_bare_form_moves_everything_or_says_what_is_in_quarantine() {
         expected.to_string()
     );
     for (table, rows) in torture::QUARANTINED {
-        moved.expect_said(&[&format!("quarantined: {rows} rows of {table}")]);
+        let word = if rows == 1 { "row" } else { "rows" };
+        moved.expect_said(&[&format!("quarantined: {rows} {word} of {table}")]);
     }
     assert_eq!(
         database.sql(
@@ -192,7 +193,7 @@ fn the_bare_form_moves_everything_or_says_what_is_in_quarantine() {
             &["verify", "sqlite:app.db", &url, "--sample", "50%"],
         ),
         3,
-        &["not compared"],
+        &["read whole, since it has no integer key"],
     );
     expect(
         &migrate(folder.path(), &["status", "sqlite:app.db", &url]),
@@ -308,7 +309,7 @@ fn what_is_replaced_is_replaced_whole() {
     expect(&whole(&["--on-existing", "replace"]), 0, &["verified:"]);
     expect(
         &whole(&["--schema", "springtide_migrate"]),
-        1,
+        2,
         &["choose another with --schema"],
     );
 }
@@ -543,7 +544,10 @@ fn files_for_psql_give_the_same_database() {
     let mut psql = from_files.psql();
     psql.args(["-f", "migrate.sql"])
         .current_dir(folder.path().join("the files"));
-    let said = run(psql, BOUND).expect_success();
+    let outcome = run(psql, BOUND);
+    let refused: u64 = torture::QUARANTINED.iter().map(|(_, rows)| rows).sum();
+    outcome.expect_said(&[&format!("rows in quarantine: {refused}; see")]);
+    let said = outcome.expect_success();
     for (table, rows) in torture::QUARANTINED {
         assert!(
             support::process::contains(&said, &format!("{table} | {rows}")),
@@ -649,13 +653,69 @@ fn what_is_wrong_with_the_source_or_the_words_is_a_sentence() {
         (&["sqlite:.", nowhere], 1, &["tide: "]),
         (
             &["mysql://host/app", nowhere],
-            1,
+            2,
             &["cannot read the source 'mysql://host/app': write sqlite:FILE"],
         ),
-        (&["sqlite:app.db", "mysql://host/app"], 1, &["tide: "]),
+        (
+            &["sqlite:app.db", "mysql://host/app"],
+            2,
+            &["tide: 'mysql://host/app' is no URL of PostgreSQL; write postgres://"],
+        ),
+        (
+            &["copy", "app.db", "sqlite:other.db"],
+            2,
+            &["'sqlite:other.db' is no URL of PostgreSQL"],
+        ),
+        (&["sqlite:", nowhere], 2, &["write sqlite:FILE"]),
+        (
+            &["frob", "sqlite:app.db", nowhere],
+            2,
+            &[
+                "there is no step 'frob'; the steps are plan, copy, verify, follow, finish, rollback, status",
+            ],
+        ),
+        (
+            &["sqlite:app.db", nowhere, "more"],
+            2,
+            &["'more' is one argument too many"],
+        ),
+        (
+            &["plan", "sqlite:app.db", "--tables", ""],
+            2,
+            &["a value is required for '--tables <NAMES>'"],
+        ),
+        (
+            &["sqlite:app.db", nowhere, "--schema", ""],
+            2,
+            &["a value is required for '--schema <NAME>'"],
+        ),
+        (
+            &[
+                "plan",
+                "sqlite:app.db",
+                "--tables",
+                "customer",
+                "--exclude",
+                "customer",
+            ],
+            2,
+            &["leave no table to copy; the tables are: customer, purchase"],
+        ),
+        (
+            &[
+                "plan",
+                "sqlite:app.db",
+                "--cast",
+                "customer.since=date",
+                "--cast",
+                "customer.since=bigint",
+            ],
+            2,
+            &["customer.since is cast twice, to date and to bigint"],
+        ),
         (
             &["plan", "sqlite:app.db", "--cast", "customer.age=integer"],
-            1,
+            2,
             &["the cast of customer.age fits no column", "id, name, since"],
         ),
         (
@@ -670,7 +730,7 @@ fn what_is_wrong_with_the_source_or_the_words_is_a_sentence() {
         ),
         (
             &["plan", "sqlite:app.db", "--tables", "costumer"],
-            1,
+            2,
             &["there is no table costumer", "customer, purchase"],
         ),
         (&["sqlite:app.db"], 2, &["TARGET"]),
@@ -706,6 +766,101 @@ fn what_is_wrong_with_the_source_or_the_words_is_a_sentence() {
 }
 
 #[test]
+fn no_password_is_shown_whatever_is_wrong_with_the_arguments() {
+    let (folder, _) = source(SHOP);
+    let url = "postgres://app:secret@127.0.0.1:1/none";
+    for arguments in [
+        &["frob", "sqlite:app.db", url] as &[&str],
+        &[url, "sqlite:app.db"],
+        &["sqlite:app.db", "mysql://app:secret@host/app"],
+        &["sqlite:app.db", "more", url],
+        &["verify", "more", "sqlite:app.db", url],
+        &["verify", "sqlite:app.db", url, url],
+        &[
+            "sqlite:app.db",
+            "--to-sql",
+            "out",
+            "host=db password=secret",
+            url,
+        ],
+        &["sqlite:app.db", "postgres://app:secret%@127.0.0.1:1/none"],
+    ] {
+        let outcome = migrate(folder.path(), arguments);
+        assert_eq!(outcome.status, Some(2), "{arguments:?}: {outcome:#?}");
+        assert!(
+            !outcome.err.contains("secret"),
+            "{arguments:?}: {outcome:#?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_listening_ends_no_migration() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, _) = source(SHOP);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = command
+        .args(["migrate", "sqlite:app.db", &database.url()])
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .stdout(writer.try_clone().expect("another end"))
+        .stderr(writer)
+        .status()
+        .expect("it runs");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(database.sql("SELECT count(*) FROM purchase"), "3");
+}
+
+#[test]
+fn one_row_is_called_one_row_and_tables_left_out_are_counted() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, file) = source(SHOP);
+    Connection::open(file)
+        .expect("it opens")
+        .execute_batch(
+            "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT);
+             INSERT INTO note VALUES (1, 'NULL'), (2, CAST(x'ff' AS TEXT))",
+        )
+        .expect("a table");
+    let arguments = ["sqlite:app.db", &database.url(), "--tables", "note"];
+    let outcome = migrate(folder.path(), &arguments);
+    expect(
+        &outcome,
+        3,
+        &[
+            "left out: 2 tables, by --tables or --exclude",
+            "copying 1 table, 2 rows",
+            "note: 1 row, 1 quarantined",
+            "quarantined: 1 row of note",
+            "verified: 1 row in 1 table is equal, 1 is in quarantine",
+        ],
+    );
+    assert!(!outcome.err.contains("customer"), "{outcome:#?}");
+    // A text is told from NULL.
+    database.sql("UPDATE note SET text = NULL");
+    expect(
+        &migrate(
+            folder.path(),
+            &[
+                "verify",
+                "sqlite:app.db",
+                &database.url(),
+                "--sample",
+                "50%",
+            ],
+        ),
+        1,
+        &["row 1: text is 'NULL' in the source and NULL in the target"],
+    );
+}
+
+#[test]
 fn what_is_wrong_with_the_target_is_a_sentence() {
     let Some(database) = postgres::database() else {
         return;
@@ -726,7 +881,8 @@ fn what_is_wrong_with_the_target_is_a_sentence() {
         for step in [None, Some("verify"), Some("follow"), Some("status")] {
             let arguments: Vec<&str> = step.into_iter().chain(["sqlite:app.db", &url]).collect();
             let outcome = migrate(folder.path(), &arguments);
-            expect(&outcome, 1, &["tide: ", said]);
+            let status = if said == "sslmode" { 2 } else { 1 };
+            expect(&outcome, status, &["tide: ", said]);
             assert!(!outcome.err.contains("water"), "no password: {outcome:#?}");
         }
     }

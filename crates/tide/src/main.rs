@@ -7,9 +7,11 @@ mod data_folder;
 mod manifest;
 mod platform_options;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use springtide_migrate::connection::without_passwords;
 
 use commands::{
     alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status,
@@ -48,13 +50,31 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Tide::parse().command) {
+    let tide = Tide::try_parse().unwrap_or_else(|error| refuse_arguments(&error));
+    match run(tide.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tide: {error:#}");
+            complain(&format!("tide: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line to standard error. That nobody reads it, as behind `2>&1 | head`, ends nothing.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Tells what is wrong with the arguments, or what was asked for by `--help`, without the passwords
+/// that stand in them.
+fn refuse_arguments(error: &clap::Error) -> ! {
+    let said = error.to_string();
+    let shown = without_passwords(&said);
+    if shown == said {
+        error.exit();
+    }
+    complain(shown.trim_end());
+    std::process::exit(error.exit_code());
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use springtide_migrate::connection::without_passwords;
 use springtide_migrate::copy::CopyReport;
 use springtide_migrate::follow::{FinishOptions, FollowError, Until};
 use springtide_migrate::plan::Plan;
@@ -20,6 +21,9 @@ use show::Show;
 /// The exit status when rows are in quarantine, or something could not be made: everything else is in
 /// the target.
 const INCOMPLETE: u8 = 3;
+
+/// The exit status when what the user wrote is wrong, as of the parser of arguments.
+const WRONG_USAGE: u8 = 2;
 
 /// Move a SQLite database to PostgreSQL; without a subcommand: plan, copy and verify.
 ///
@@ -45,6 +49,9 @@ struct Whole {
     /// The PostgreSQL database: postgres://… or keywords, as psql takes them
     #[arg(required_unless_present_any = ["to_sql", "dry_run", "ddl"])]
     target: Option<String>,
+    /// One too many; the parser would take it for a step.
+    #[arg(hide = true)]
+    surplus: Option<String>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -185,7 +192,7 @@ impl Migrate {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             match self.step {
                 None => self.whole.run().await,
                 Some(Step::Plan(step)) => step.run().await,
@@ -196,8 +203,32 @@ impl Migrate {
                 Some(Step::Rollback(step)) => step.run().await,
                 Some(Step::Status(step)) => step.run().await,
             }
-        })
+        });
+        match ended {
+            Err(error) if is_wrong_usage(&error) => {
+                crate::complain(&format!("tide: {error:#}"));
+                Ok(ExitCode::from(WRONG_USAGE))
+            }
+            ended => ended,
+        }
     }
+}
+
+/// Arguments that make no sense together.
+#[derive(Debug)]
+struct WrongUsage(String);
+
+impl std::fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
+fn is_wrong_usage(error: &anyhow::Error) -> bool {
+    error.is::<WrongUsage>()
+        || (error.downcast_ref::<StepError>()).is_some_and(StepError::is_wrong_usage)
 }
 
 fn print_plan(plan: &Plan, as_ddl: bool, as_json: bool) -> anyhow::Result<()> {
@@ -229,7 +260,37 @@ fn interruption() -> CancellationToken {
 }
 
 impl Whole {
+    /// Refuses what is no source and target, first of all a step that there is not.
+    fn check_arguments(&self) -> Result<(), WrongUsage> {
+        let (Some(source), Some(target)) = (&self.source, &self.target) else {
+            return Ok(());
+        };
+        let is_word = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let names_source = |text: &str| text.starts_with("sqlite:") || Path::new(text).exists();
+        if is_word(source) && !names_source(source) && names_source(target) {
+            let steps = Step::augment_subcommands(clap::Command::new("migrate"));
+            let steps: Vec<_> = (steps.get_subcommands())
+                .map(clap::Command::get_name)
+                .collect();
+            return Err(WrongUsage(format!(
+                "there is no step '{source}'; the steps are {}, and without a step the source is planned, copied and verified",
+                steps.join(", ")
+            )));
+        }
+        match &self.surplus {
+            Some(surplus) => Err(WrongUsage(format!(
+                "'{}' is one argument too many behind the source and the target",
+                without_passwords(surplus)
+            ))),
+            None => Ok(()),
+        }
+    }
+
     async fn run(self) -> anyhow::Result<ExitCode> {
+        self.check_arguments()?;
         let source = self.source.unwrap_or_default();
         let path = steps::parse_source(&source)?;
         // A target that is not understood is refused before the source is scanned.
@@ -248,7 +309,8 @@ impl Whole {
             return write_files(&path, &plan, folder, self.copying.is_strict(), &show).await;
         }
         let Some(places) = places else {
-            anyhow::bail!("name the target (postgres://…), or a folder with --to-sql");
+            let reason = "name the target (postgres://…), or a folder with --to-sql";
+            return Err(WrongUsage(reason.to_owned()).into());
         };
         let cancel = interruption();
         let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
@@ -370,7 +432,14 @@ impl FollowStep {
         let show = Show::new(&self.ends.format);
         let cancel = interruption();
         let places = Places::parse(&source, &target, &self.planning.place.schema)?;
-        if !steps::is_copied(&places, self.copying.replaces()).await? {
+        if steps::is_copied(&places, self.copying.replaces()).await? {
+            if let given @ [_, ..] = self.planning.given().as_slice() {
+                show.note(&format!(
+                    "without effect: {}: the copy is made, and its plan goes on; with --on-existing replace it is made anew",
+                    given.join(", ")
+                ));
+            }
+        } else {
             let plan = steps::plan(&places.path, &self.planning.options()).await?;
             show.doubts(&plan);
             copy(&places, &plan, &self.copying, true, &show, &cancel).await?;
@@ -423,10 +492,10 @@ impl RollbackStep {
             unseal: self.unseal,
         };
         let done = steps::rollback(&path, places.as_ref(), options).await?;
-        println!(
-            "removed {} triggers and tables from the source, {} tables from the target",
+        show::print(&format!(
+            "removed {} triggers and tables from the source, {} tables from the target\n",
             done.source_objects, done.target_tables
-        );
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! The options that several steps share.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use springtide_migrate::copy::{CopyOptions, OnExisting, default_jobs};
 use springtide_migrate::plan::{Cast, Naming, PlanOptions};
@@ -51,7 +52,7 @@ enum Output {
 #[derive(Debug, Clone, Args)]
 pub(super) struct InTarget {
     /// The schema of the target
-    #[arg(long, value_name = "NAME", default_value = "public")]
+    #[arg(long, value_name = "NAME", default_value = "public", value_parser = NonEmptyStringValueParser::new())]
     pub(super) schema: String,
 }
 
@@ -64,10 +65,10 @@ pub(super) struct Planning {
     #[arg(long, value_name = "CAST")]
     cast: Vec<Cast>,
     /// Only these tables, separated by commas; * stands for any letters
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     tables: Vec<String>,
     /// Not these tables, separated by commas; * stands for any letters
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     exclude: Vec<String>,
     /// Turn capital letters of names into small ones
     #[arg(long)]
@@ -75,6 +76,19 @@ pub(super) struct Planning {
 }
 
 impl Planning {
+    /// The options that were given and that a plan is made with, by name.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        [
+            ("--cast", !self.cast.is_empty()),
+            ("--tables", !self.tables.is_empty()),
+            ("--exclude", !self.exclude.is_empty()),
+            ("--lower", self.lower),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
+
     pub(super) fn options(&self) -> PlanOptions {
         PlanOptions {
             schema: self.place.schema.clone(),

@@ -34,6 +34,23 @@ pub(super) fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
+/// A number of things, in words.
+fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", HumanCount(number))
+}
+
+/// Why something could not be made; the problem names it again where a statement failed.
+fn not_made(name: &str, problem: &str) -> String {
+    let again = format!("making {name} failed: ");
+    let problem = problem.strip_prefix(&again).unwrap_or(problem);
+    format!("not made: {name}: {problem}")
+}
+
+fn is_or_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
 /// Where things are shown.
 #[derive(Clone)]
 pub(super) struct Show {
@@ -60,8 +77,14 @@ impl Show {
 
     fn line(&self, text: &str) {
         if !self.json {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| crate::complain(text));
         }
+    }
+
+    /// Something to know, in a sentence.
+    pub(super) fn note(&self, text: &str) {
+        self.object(&json!({ "event": "note", "note": text }));
+        self.line(text);
     }
 
     fn object(&self, value: &serde_json::Value) {
@@ -87,12 +110,18 @@ impl Show {
         }
         if others.len() > MOST_DOUBTS {
             self.line(&format!(
-                "and {} doubts more, in which all rows arrive; `tide migrate plan` shows them all",
-                others.len() - MOST_DOUBTS
+                "and {} more, in which all rows arrive; `tide migrate plan` shows them all",
+                counted((others.len() - MOST_DOUBTS) as u64, "doubt")
             ));
         }
-        for skipped in &plan.skipped {
+        let (unchosen, skipped): (Vec<_>, Vec<_>) =
+            (plan.skipped.iter()).partition(|skipped| skipped.is_unchosen());
+        for skipped in skipped {
             self.line(&format!("left out: {skipped}"));
+        }
+        if !unchosen.is_empty() {
+            let tables = counted(unchosen.len() as u64, "table");
+            self.line(&format!("left out: {tables}, by --tables or --exclude"));
         }
     }
 
@@ -127,8 +156,9 @@ impl Show {
                     rows => format!(", {} of them copied before", HumanCount(rows)),
                 };
                 self.line(&format!(
-                    "copying {tables} tables, {} rows{resumed}, {}",
-                    HumanCount(rows),
+                    "copying {}, {}{resumed}, {}",
+                    counted(tables as u64, "table"),
+                    counted(rows, "row"),
                     HumanBytes(bytes)
                 ));
             }
@@ -150,7 +180,7 @@ impl Show {
                     0 => String::new(),
                     rows => format!(", {} quarantined", HumanCount(rows)),
                 };
-                self.line(&format!("{table}: {} rows{refused}", HumanCount(rows)));
+                self.line(&format!("{table}: {}{refused}", counted(rows, "row")));
             }
             Event::Step { name, done, of } => {
                 self.bar.set_length(of as u64);
@@ -163,8 +193,8 @@ impl Show {
                 reason,
             } => {
                 self.line(&format!(
-                    "{table}: {} rows quarantined: {reason}",
-                    HumanCount(rows)
+                    "{table}: {} quarantined: {reason}",
+                    counted(rows, "row")
                 ));
             }
             // What could not be made is told at the end of the copy.
@@ -180,21 +210,18 @@ impl Show {
             "not_made": report.not_made, "resumed": report.resumed,
         }));
         let already = if report.was_complete { " already" } else { "" };
-        self.line(&format!(
-            "copied{already}: {} rows",
-            HumanCount(report.rows)
-        ));
+        self.line(&format!("copied{already}: {}", counted(report.rows, "row")));
         for (table, rows) in &report.quarantined {
             self.line(&format!(
-                "quarantined: {} rows of {table}",
-                HumanCount(*rows)
+                "quarantined: {} of {table}",
+                counted(*rows, "row")
             ));
         }
         if quarantined > 0 {
             self.line("see: SELECT table_name, key, column_name, reason FROM springtide_migrate.quarantine");
         }
         for (name, problem) in &report.not_made {
-            self.line(&format!("not made: {name}: {problem}"));
+            self.line(&not_made(name, problem));
         }
     }
 
@@ -205,13 +232,13 @@ impl Show {
             "quarantined": report.quarantined, "run": run,
         }));
         self.line(&format!(
-            "written: {} rows, and the statements around them",
-            HumanCount(report.rows)
+            "written: {}, and the statements around them",
+            counted(report.rows, "row")
         ));
         for (table, rows) in &report.quarantined {
             self.line(&format!(
-                "quarantined: {} rows of {table}",
-                HumanCount(*rows)
+                "quarantined: {} of {table}",
+                counted(*rows, "row")
             ));
         }
         self.line(&format!("run them with: {run} postgres://…"));
@@ -253,6 +280,12 @@ impl Show {
         for table in &report.tables {
             rows += table.source_rows;
             quarantined += table.quarantined;
+            if table.read_whole {
+                self.line(&format!(
+                    "{}: read whole, since it has no integer key to take a sample by",
+                    table.table
+                ));
+            }
             for sentence in &table.not_compared {
                 self.line(&format!("{}: not compared: {sentence}", table.table));
             }
@@ -260,28 +293,36 @@ impl Show {
                 continue;
             }
             self.line(&format!(
-                "{}: differs: {} rows in the source, {} in the target, {} in quarantine",
-                table.table, table.source_rows, table.target_rows, table.quarantined
+                "{}: differs: {} in the source, {} in the target, {} in quarantine",
+                table.table,
+                counted(table.source_rows, "row"),
+                HumanCount(table.target_rows),
+                HumanCount(table.quarantined)
             ));
             for difference in &table.differences {
                 self.line(&format!("  {difference}"));
             }
         }
         if report.is_equal() {
-            self.line(&format!(
-                "verified: {} rows in {} tables are equal{}{}",
-                HumanCount(rows - quarantined.min(rows)),
-                report.tables.len(),
-                match report.unread() {
-                    0 => String::new(),
-                    rows => format!(", {} rows were not read", HumanCount(rows)),
-                },
-                if quarantined > 0 {
-                    format!(", {} are in quarantine", HumanCount(quarantined))
-                } else {
-                    String::new()
-                }
-            ));
+            let equal = rows - quarantined.min(rows);
+            let mut words = format!(
+                "verified: {} in {} {} equal",
+                counted(equal, "row"),
+                counted(report.tables.len() as u64, "table"),
+                is_or_are(equal)
+            );
+            if let unread @ 1.. = report.unread() {
+                let was = if unread == 1 { "was" } else { "were" };
+                words.push_str(&format!(", {} {was} not read", counted(unread, "row")));
+            }
+            if quarantined > 0 {
+                words.push_str(&format!(
+                    ", {} {} in quarantine",
+                    HumanCount(quarantined),
+                    is_or_are(quarantined)
+                ));
+            }
+            self.line(&words);
         } else {
             self.line(
                 "the target differs from the source; was the source written to after the copy?",
@@ -322,8 +363,9 @@ impl Show {
         self.line(&format!("{how} ({})", lag_words(&lag)));
         if quarantined > 0 {
             self.line(&format!(
-                "{} rows are in quarantine: their reasons are in springtide_migrate.quarantine",
-                HumanCount(quarantined)
+                "{} {} in quarantine: see springtide_migrate.quarantine for the reasons",
+                counted(quarantined, "row"),
+                is_or_are(quarantined)
             ));
         }
     }
@@ -332,7 +374,8 @@ impl Show {
         let words = match step {
             FinishStep::CatchingUp(0) => return,
             FinishStep::CatchingUp(entries) => {
-                format!("catching up: {} changes wait", HumanCount(*entries))
+                let wait = if *entries == 1 { "waits" } else { "wait" };
+                format!("catching up: {} {wait}", counted(*entries, "change"))
             }
             FinishStep::Locked => "the source is locked: writers wait".to_owned(),
             FinishStep::Running(command) => format!("running: {command}"),
@@ -366,12 +409,13 @@ impl Show {
             ));
         }
         for (name, problem) in &finished.not_made {
-            self.line(&format!("not made: {name}: {problem}"));
+            self.line(&not_made(name, problem));
         }
         if finished.quarantined > 0 {
             self.line(&format!(
-                "{} rows are in quarantine",
-                HumanCount(finished.quarantined)
+                "{} {} in quarantine",
+                counted(finished.quarantined, "row"),
+                is_or_are(finished.quarantined)
             ));
         }
         if !finished.writable {
@@ -395,7 +439,7 @@ impl Show {
             format!("tables:      {}", status.tables),
         ];
         for (table, rows) in &status.quarantined {
-            lines.push(format!("quarantined: {rows} rows of {table}"));
+            lines.push(format!("quarantined: {} of {table}", counted(*rows, "row")));
         }
         lines.push(match status.waiting {
             Some(waiting) => format!("recorded:    yes, {waiting} changes wait to be replayed"),
