@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Uri, Version, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 use url::Url;
 
-use super::connection::{self, Body, Connection, Facts, Http1, Opening, TlsFacts};
+use super::connection::{self, Body, Connection, Facts, Opening, TlsFacts};
+use super::http1::Http1;
 use super::{Addresses, HttpError, TlsConfigs};
 
 /// What all users of a run share.
@@ -177,7 +178,9 @@ impl Client {
                         .await
                 }
                 Connection::Http2(sender, facts) => {
-                    let outcome = exchange_http2(sender, &facts, outgoing, timings).await;
+                    // On the heap, as what is seldom: most requests' futures stay small without it.
+                    let exchange = exchange_http2(sender, &facts, outgoing, timings);
+                    let outcome = Box::pin(exchange).await;
                     let (sent, received) = facts.take_bytes();
                     self.count_bytes(sent, received);
                     if outcome.is_err() {
@@ -218,13 +221,13 @@ impl Client {
             }
         }
         let mut opening = Opening::default();
-        let opened = connection::open(
+        let opened = Box::pin(connection::open(
             &self.settings,
             origin.secure,
             &origin.host,
             origin.port,
             &mut opening,
-        )
+        ))
         .await;
         timings.connecting = opening.connecting;
         timings.tls_handshaking = opening.tls_handshaking;
@@ -257,9 +260,7 @@ impl Client {
         let marks = &facts.marks;
         marks.first_received.store(0, Ordering::Relaxed);
         let ready = marks.now();
-        let exchanged = connection
-            .exchange(http1_request(outgoing), outgoing.keep_body)
-            .await;
+        let exchanged = connection.exchange(outgoing).await;
         let done = marks.now();
         let sent = marks.last_sent.load(Ordering::Relaxed).max(ready);
         let first = marks.first_received.load(Ordering::Relaxed);
@@ -276,15 +277,15 @@ impl Client {
             let idle = &mut self.pool.borrow_mut().idle;
             idle.push((origin.clone(), connection));
         }
-        let (head, body) = exchanged.answer.map_err(|error| Broken {
-            error: HttpError::exchange(&error, false),
+        let whole = exchanged.answer.map_err(|error| Broken {
+            error,
             unanswered: !answered,
         })?;
         Ok(Exchange {
-            status: head.status.as_u16(),
-            version: head.version,
-            headers: head.headers,
-            body,
+            status: whole.status,
+            version: whole.version,
+            headers: whole.headers,
+            body: whole.body,
             remote: facts.remote,
             tls: facts.tls,
         })
@@ -304,7 +305,7 @@ async fn exchange_http2(
     outgoing: &Outgoing,
     timings: &mut Timings,
 ) -> Result<Exchange, HttpError> {
-    let failed = |error: hyper::Error| HttpError::exchange(&error, true);
+    let failed = |error: hyper::Error| HttpError::http2(&error);
     let start = Instant::now();
     sender.ready().await.map_err(failed)?;
     let answer = sender.send_request(http2_request(outgoing));
@@ -323,23 +324,6 @@ async fn exchange_http2(
         remote: facts.remote,
         tls: facts.tls.clone(),
     })
-}
-
-fn http1_request(outgoing: &Outgoing) -> Request<Body> {
-    let mut request = Request::new(Full::new(outgoing.body.clone()));
-    let url = &outgoing.url;
-    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    *request.method_mut() = outgoing.method.clone();
-    // A path that URL parsing accepted and HTTP does not is sent as the root.
-    *request.uri_mut() = path.parse().unwrap_or(Uri::from_static("/"));
-    *request.headers_mut() = outgoing.headers.clone();
-    if !request.headers().contains_key(header::HOST) {
-        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        if let Ok(host) = HeaderValue::from_str(host) {
-            request.headers_mut().insert(header::HOST, host);
-        }
-    }
-    request
 }
 
 fn http2_request(outgoing: &Outgoing) -> Request<Body> {

@@ -71,27 +71,24 @@ impl HttpError {
         }
     }
 
-    pub(crate) fn exchange(error: &hyper::Error, http2: bool) -> Self {
+    /// A connection broke.
+    pub(crate) fn connection(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset => Self::new(1220, "read: connection reset by peer"),
+            io::ErrorKind::BrokenPipe => Self::new(1201, "write: broken pipe"),
+            io::ErrorKind::UnexpectedEof => Self::new(1000, "unexpected EOF"),
+            _ => Self::new(1200, error.to_string()),
+        }
+    }
+
+    pub(crate) fn http2(error: &hyper::Error) -> Self {
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             if let Some(cause) = cause.downcast_ref::<io::Error>() {
-                return match cause.kind() {
-                    io::ErrorKind::ConnectionReset => {
-                        Self::new(1220, "read: connection reset by peer")
-                    }
-                    io::ErrorKind::BrokenPipe => Self::new(1201, "write: broken pipe"),
-                    io::ErrorKind::UnexpectedEof => Self::new(1000, "unexpected EOF"),
-                    _ => Self::new(1200, cause.to_string()),
-                };
+                return Self::connection(cause);
             }
             source = cause.source();
         }
-        if http2 {
-            return Self::new(1600, error.to_string());
-        }
-        if error.is_incomplete_message() {
-            return Self::new(1000, "EOF");
-        }
-        Self::new(1000, error.to_string())
+        Self::new(1600, error.to_string())
     }
 }

@@ -1,9 +1,9 @@
 //! The HTTP client of a virtual user: connections of its own, and a time for each step.
 //!
-//! A [`Client`] belongs to one user and lives on its thread. HTTP/1.1 connections are kept when
-//! they are idle, without buffers, and are driven by the request that uses them, without a task of
-//! their own: a request costs no more than its system calls and hyper's parsing, and a user who waits
-//! takes no memory for its connection but the socket's. HTTP/2, chosen by ALPN, has one
+//! A [`Client`] belongs to one user and lives on its thread. HTTP/1.1 is written and read here, as
+//! [`AnswerReader`] does it: connections are driven by the request that uses them, without a task or
+//! buffers of their own, so a request costs little more than its system calls, and a user who waits
+//! takes no memory for its connection but the socket's. HTTP/2, chosen by ALPN, is hyper's, with one
 //! connection per host which all requests share.
 
 mod address;
@@ -14,8 +14,10 @@ mod cookie;
 mod credentials;
 mod digest;
 mod error;
+mod http1;
 mod metered;
 mod tls;
+mod wire;
 
 pub use address::{Addresses, Selection};
 pub use body::{Encoding, compress, decompress};
@@ -25,4 +27,6 @@ pub(crate) use cookie::http_date;
 pub use cookie::{Cookie, Jar};
 pub(crate) use credentials::Credentials;
 pub use error::HttpError;
+pub(crate) use http1::poll_some;
 pub use tls::TlsConfigs;
+pub(crate) use wire::{Answer, AnswerReader, Header, Keep, Malformed};

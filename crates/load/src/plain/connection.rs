@@ -1,29 +1,21 @@
 //! One connection that is kept open, and what is sent over it.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::request::Request;
-use super::wire::{Answer, AnswerReader};
-use crate::http::{Addresses, HttpError, Timings};
-
-/// So many bytes are read at once.
-const AT_ONCE: usize = 64 * 1024;
-
-thread_local! {
-    /// Where bytes are read to. Nothing of an answer is kept, so all connections of a thread share it.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AT_ONCE].into());
-}
+use crate::http::{
+    Addresses, Answer, AnswerReader, Header, HttpError, Keep, Malformed, Timings, poll_some,
+};
 
 /// Where connections go.
 #[derive(Debug)]
@@ -51,10 +43,18 @@ enum Stream {
 #[derive(Debug)]
 pub(super) struct Exchanged {
     pub(super) answer: Answer,
+    /// The value of the header in which answers name their replica.
+    pub(super) replica: Option<String>,
     /// Bytes that came.
     pub(super) received: u64,
     /// When the last of them came.
     pub(super) done: Instant,
+}
+
+/// Of an answer, one header's value is kept.
+struct OneHeader<'name> {
+    name: Option<&'name str>,
+    value: Option<String>,
 }
 
 /// Why nothing came of it.
@@ -116,21 +116,25 @@ impl Connection {
         let sent = Instant::now();
         timings.sending = sent - start;
         written.map_err(|error| Failed {
-            error: broken(&error),
+            error: HttpError::connection(&error),
             unanswered: true,
         })?;
         let mut first = None;
         let mut received = 0;
+        let mut kept = OneHeader {
+            name: replica_header,
+            value: None,
+        };
         let outcome = loop {
             let reader = &mut self.reader;
             let read = std::future::poll_fn(|context| {
                 self.stream.poll_some(context, |bytes| {
-                    (bytes.len(), reader.take(bytes, replica_header))
+                    (bytes.len(), reader.take(bytes, &mut kept))
                 })
             })
             .await;
             match read {
-                Err(error) => break Err(broken(&error)),
+                Err(error) => break Err(HttpError::connection(&error)),
                 Ok((0, _)) => {
                     break self
                         .reader
@@ -155,6 +159,7 @@ impl Connection {
         match outcome {
             Ok(answer) => Ok(Exchanged {
                 answer,
+                replica: kept.value,
                 received,
                 done,
             }),
@@ -166,13 +171,21 @@ impl Connection {
     }
 }
 
-fn broken(error: &io::Error) -> HttpError {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset => HttpError::new(1220, "read: connection reset by peer"),
-        io::ErrorKind::BrokenPipe => HttpError::new(1201, "write: broken pipe"),
-        io::ErrorKind::UnexpectedEof => HttpError::new(1000, "unexpected EOF"),
-        _ => HttpError::new(1200, error.to_string()),
+// === impl OneHeader ===
+
+impl Keep for OneHeader<'_> {
+    fn headers(&mut self, headers: &[Header<'_>]) -> Result<(), Malformed> {
+        if let Some(name) = self.name {
+            let wanted = headers
+                .iter()
+                .rfind(|header| header.name.eq_ignore_ascii_case(name));
+            self.value = wanted
+                .map(|header| String::from_utf8_lossy(header.value.trim_ascii()).into_owned());
+        }
+        Ok(())
     }
+
+    fn body(&mut self, _: &[u8]) {}
 }
 
 // === impl Stream ===
@@ -194,14 +207,10 @@ impl Stream {
         context: &mut Context<'_>,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Poll<io::Result<T>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(match self {
-                Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut buffer),
-                Self::Tls(stream) => Pin::new(stream).poll_read(context, &mut buffer),
-            })?;
-            Poll::Ready(Ok(take(buffer.filled())))
-        })
+        match self {
+            Self::Plain(stream) => poll_some(Pin::new(stream), context, take),
+            Self::Tls(stream) => poll_some(Pin::new(stream), context, take),
+        }
     }
 }
 

@@ -13,7 +13,6 @@ mod lines;
 mod load;
 mod request;
 mod user;
-mod wire;
 
 pub use lines::{RequestFigures, second_line, summary_json, summary_text};
 pub use load::{Load, Stage};

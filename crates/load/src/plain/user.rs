@@ -152,7 +152,7 @@ impl PlainUser {
             Err(_) => (0, 0, Instant::now()),
         };
         if let Ok(exchanged) = outcome
-            && let Some(replica) = &exchanged.answer.header
+            && let Some(replica) = &exchanged.replica
         {
             sink.answered_by(replica);
         }

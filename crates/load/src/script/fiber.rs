@@ -10,16 +10,17 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use corosensei::stack::DefaultStack;
+use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult};
 
 use super::host::Host;
 use super::isolate::Isolate;
-use super::sys::{Exit, Frames};
+use super::sys::{Exit, Frames, free_unused};
 
 /// Address space of a stack. Only pages that were touched take memory.
 const STACK_SIZE: usize = 1024 * 1024;
@@ -44,6 +45,8 @@ pub(super) struct Fiber {
 pub(super) struct Pause {
     exit: Exit,
     interrupted: Cell<bool>,
+    /// True while it is waited for long.
+    resting: Cell<bool>,
 }
 
 /// The wait was interrupted: the iteration is to end.
@@ -73,6 +76,22 @@ impl Pause {
             output.set(Some(future.await));
         }));
         slot.take().ok_or(Interrupted)
+    }
+
+    /// Waits for a future for long: the part of the stack that is not in use takes no memory meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::wait`].
+    pub(super) fn rest<F>(&self, future: F) -> Result<F::Output, Interrupted>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.resting.set(true);
+        let output = self.wait(future);
+        self.resting.set(false);
+        output
     }
 
     /// True if what runs is to end as soon as it can.
@@ -135,6 +154,7 @@ impl Fiber {
         let pause = Rc::clone(&self.pause);
         let isolate = Rc::clone(&self.isolate);
         pause.interrupted.set(false);
+        let limit: NonZeroUsize = stack.limit();
         let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let _open = pause.exit.open(yielder);
             isolate.begin_stack();
@@ -148,6 +168,9 @@ impl Fiber {
             match run.resume() {
                 CoroutineResult::Return(output) => return output,
                 CoroutineResult::Yield(mut wait) => {
+                    if run.fiber.pause.resting.get() {
+                        free_unused(&run.fiber.pause.exit, limit);
+                    }
                     poll_fn(|context| wait.as_mut().poll(context)).await;
                 }
             }

@@ -6,7 +6,9 @@
 //! name) gets them all.
 
 use rquickjs::Ctx;
-use rquickjs::context::intrinsic::{Date, MapSet, Performance, Proxy, TypedArrays, WeakRef};
+use rquickjs::context::intrinsic::{
+    Date, MapSet, Performance, Proxy, RegExp, TypedArrays, WeakRef,
+};
 
 use super::sys::{add_base64, add_intrinsic};
 
@@ -18,7 +20,7 @@ struct Group {
     add: fn(&Ctx<'_>),
 }
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     Group {
         present: "Date",
         names: &["Date"],
@@ -71,7 +73,16 @@ const GROUPS: [Group; 7] = [
         names: &["atob", "btoa", "DOMException"],
         add: add_base64,
     },
+    Group {
+        present: "RegExp",
+        // Literals are looked for as well.
+        names: &["RegExp", "match", "matchAll", "search"],
+        add: add_intrinsic::<RegExp>,
+    },
 ];
+
+/// The bit of regular expressions.
+const REGULAR_EXPRESSIONS: u16 = 1 << 7;
 
 /// The program's own modules that define globals, and which.
 const DEFINING: [(&str, &[&str]); 3] = [
@@ -113,7 +124,11 @@ pub(super) struct Needs(u16);
 impl Needs {
     /// What the program's own modules name.
     pub(super) fn of_builtin(source: &str) -> Self {
-        let mut needs = 0;
+        let mut needs = if may_hold_regular_expression(source) {
+            REGULAR_EXPRESSIONS
+        } else {
+            0
+        };
         for word in words(source) {
             let groups = GROUPS.iter().map(|group| group.names);
             let names = groups.chain(DEFINING.iter().map(|(_, names)| *names));
@@ -185,8 +200,67 @@ pub(super) fn provide_buffers(ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     Needs::of_builtin("ArrayBuffer").provide(ctx)
 }
 
-fn words(source: &str) -> impl Iterator<Item = &str> {
-    source.split(|sign: char| !sign.is_alphanumeric() && sign != '_' && sign != '$')
+/// True if a slash stands where it neither belongs to a text nor to a comment: it may begin a regular
+/// expression, or divide.
+fn may_hold_regular_expression(source: &str) -> bool {
+    let mut signs = source.chars().peekable();
+    // For each template that this is within the code of: braces that are open there.
+    let mut templates: Vec<usize> = Vec::new();
+    while let Some(sign) = signs.next() {
+        let mut quote = Some(sign).filter(|sign| matches!(sign, '"' | '\'' | '`'));
+        match sign {
+            '/' if signs.peek() == Some(&'/') => {
+                signs.by_ref().find(|sign| matches!(sign, '\n' | '\r'));
+            }
+            '/' if signs.peek() == Some(&'*') => {
+                signs.next();
+                let mut before = ' ';
+                signs.by_ref().find(|sign| {
+                    let closes = before == '*' && *sign == '/';
+                    before = *sign;
+                    closes
+                });
+            }
+            '/' => return true,
+            '{' => {
+                if let Some(open) = templates.last_mut() {
+                    *open += 1;
+                }
+            }
+            '}' => match templates.last_mut() {
+                Some(0) => {
+                    templates.pop();
+                    quote = Some('`');
+                }
+                Some(open) => *open -= 1,
+                None => {}
+            },
+            _ => {}
+        }
+        while let Some(end) = quote {
+            match signs.next() {
+                None => return false,
+                Some('\\') => {
+                    signs.next();
+                }
+                Some('$') if end == '`' && signs.peek() == Some(&'{') => {
+                    signs.next();
+                    templates.push(0);
+                    quote = None;
+                }
+                Some(sign) if sign == end => quote = None,
+                Some(_) => {}
+            }
+        }
+    }
+    false
+}
+
+/// Names, keywords and numbers, wherever they stand.
+pub(super) fn words(source: &str) -> impl Iterator<Item = &str> {
+    source
+        .split(|sign: char| !sign.is_alphanumeric() && sign != '_' && sign != '$')
+        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -205,6 +279,13 @@ mod tests {
             ("globalThis[name]", Needs::ALL),
             ("await import('k6/ws')", Needs::ALL),
             ("console.log(1)", Needs(1 << GROUPS.len())),
+            ("'a'.replace(/a/g, 'b')", Needs(REGULAR_EXPRESSIONS)),
+            ("`a/${b / 2}/`", Needs(REGULAR_EXPRESSIONS)),
+            ("text.match(pattern)", Needs(REGULAR_EXPRESSIONS)),
+            (
+                "'http://a/\\'/' // a/b\n/* c/d */ + `e/${{ f: '/' }}/${g}/`",
+                none,
+            ),
             ("new \\u0044ate()", Needs::ALL),
             ("(() => {}).constructor('return this')", Needs::ALL),
         ] {

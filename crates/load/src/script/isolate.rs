@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use rquickjs::context::intrinsic::{Eval, Json, Promise, RegExp};
+use rquickjs::context::intrinsic::{Eval, Json, Promise};
 use rquickjs::{Context, Runtime};
 
 use super::fiber::SCRIPT_STACK_SIZE;
@@ -87,7 +87,7 @@ impl Isolate {
     /// There is no memory for it.
     pub(super) fn context(&self) -> rquickjs::Result<Context> {
         let context = Context::builder()
-            .with::<(Eval, RegExp, Json, Promise)>()
+            .with::<(Eval, Json, Promise)>()
             .build(&self.runtime)?;
         self.contexts.borrow_mut().push(context.clone());
         Ok(context)

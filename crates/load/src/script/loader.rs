@@ -11,11 +11,13 @@ use rquickjs::{Ctx, Error, Module, Result};
 
 use super::intrinsics::Needs;
 use super::isolate::Isolate;
+use super::pruning;
 use super::sys::load_bytecode;
 
 /// Modules that ship with the program: name, source.
 const BUILTIN: &[(&str, &str)] = &[
     ("springtide:runtime", include_str!("modules/runtime.js")),
+    ("springtide:later", include_str!("modules/later.js")),
     ("springtide:console", include_str!("modules/console.js")),
     (
         "springtide:timer-globals",
@@ -25,6 +27,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
     ("springtide:forms", include_str!("modules/forms.js")),
+    ("springtide:answers", include_str!("modules/answers.js")),
     ("springtide:elements", include_str!("modules/elements.js")),
     ("k6", include_str!("modules/k6.js")),
     ("k6/http", include_str!("modules/http.js")),
@@ -48,6 +51,9 @@ const BUILTIN: &[(&str, &str)] = &[
     ),
 ];
 
+/// Those that users get without what no script uses.
+const PRUNED: &[&str] = &["k6", "k6/http"];
+
 /// Modules of k6 that are known and not supported.
 const UNSUPPORTED: &[&str] = &[
     "k6/browser",
@@ -66,6 +72,8 @@ const UNSUPPORTED: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct Modules {
     compiled: Mutex<HashMap<String, Compiled>>,
+    /// The script's own, as they were read.
+    sources: Mutex<Vec<String>>,
     /// True once the script was loaded: after that no file is read.
     complete: std::sync::atomic::AtomicBool,
 }
@@ -87,12 +95,38 @@ impl Modules {
     pub(super) fn complete(&self) {
         self.complete
             .store(true, std::sync::atomic::Ordering::Relaxed);
+        // From here on it is known what is used of them.
+        let mut compiled = self.compiled.lock();
+        compiled.retain(|name, _| !PRUNED.contains(&name.as_str()));
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The source of a module that ships with the program, for the users of this script.
+    fn builtin(&self, name: &str, source: &str) -> String {
+        if !self.is_complete() || !PRUNED.contains(&name) {
+            return source.to_owned();
+        }
+        let sources = self.sources.lock();
+        let named = pruning::named(name, sources.iter().map(String::as_str));
+        let by_others = BUILTIN
+            .iter()
+            .flat_map(|(_, other)| pruning::imported(name, other));
+        match named {
+            None => source.to_owned(),
+            Some(mut named) => {
+                named.extend(by_others);
+                pruning::pruned(source, &named)
+            }
+        }
     }
 
     /// The modules that define the globals that the script names; all of them until it was loaded,
     /// since nobody knows before.
     pub(super) fn defining_globals(&self) -> impl Iterator<Item = &'static str> {
-        let needs = if self.complete.load(std::sync::atomic::Ordering::Relaxed) {
+        let needs = if self.is_complete() {
             let compiled = self.compiled.lock();
             compiled
                 .iter()
@@ -115,8 +149,8 @@ impl Modules {
         }
         let builtin = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
         let source = match builtin {
-            Some((_, source)) => (*source).to_owned(),
-            None if self.complete.load(std::sync::atomic::Ordering::Relaxed) => {
+            Some((_, source)) => self.builtin(name, source),
+            None if self.is_complete() => {
                 return Err(Error::new_loading_message(
                     name,
                     "modules are imported in the init code only, the same for every user",
@@ -131,7 +165,7 @@ impl Modules {
             Needs::of_script(&source)
         };
         needs.provide(ctx)?;
-        let module = Module::declare(ctx.clone(), name, source)?;
+        let module = Module::declare(ctx.clone(), name, source.as_str())?;
         let bytecode = module.write(WriteOptions {
             strip_source: true,
             ..WriteOptions::default()
@@ -141,6 +175,9 @@ impl Modules {
             needs,
         };
         self.compiled.lock().insert(name.to_owned(), compiled);
+        if builtin.is_none() {
+            self.sources.lock().push(source);
+        }
         Ok(module)
     }
 }

@@ -15,6 +15,7 @@ mod host;
 mod intrinsics;
 mod isolate;
 mod loader;
+mod pruning;
 mod sys;
 mod user;
 

@@ -27,8 +27,7 @@ impl Host {
                 host.refuse_in_init(ctx, "sleep()")?;
                 // NaN and negative times do not wait.
                 let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                host.wait(tokio::time::sleep(time))
-                    .map_err(|_| values::interrupt(ctx))?;
+                host.sleep(time).map_err(|_| values::interrupt(ctx))?;
                 Ok(Value::new_undefined(ctx.clone()))
             })?,
         )?;
@@ -54,8 +53,9 @@ impl Host {
             hosted(ctx, move |ctx, arguments| {
                 host.refuse_in_init(ctx, "making HTTP requests")?;
                 let order = host.order(ctx, arguments)?;
+                // On the heap from the beginning: what is waited for is moved several times.
                 let outcome = host
-                    .wait(Rc::clone(&host).perform(order))
+                    .wait(Box::pin(Rc::clone(&host).perform(order)))
                     .map_err(|_| values::interrupt(ctx))?;
                 host.response(ctx, outcome)
             })?,

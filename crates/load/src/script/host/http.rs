@@ -4,21 +4,19 @@ mod answer;
 mod exchange;
 mod order;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
-use http::header::HeaderMap;
 use rquickjs::{Array, Ctx, Persistent, Result, Value};
 use url::Url;
 
 use self::order::{Expected, ResponseType};
 use super::values::{self, Arguments};
 use super::{Event, Host};
-use crate::http::{Cookie, Exchange, HttpError, Jar, Timings};
+use crate::http::{Cookie, Exchange, HttpError, Jar, Outgoing, Timings};
 
 /// How long a request may take where it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,29 +27,33 @@ const DEFAULT_BATCH_PER_HOST: u64 = 6;
 /// What a user's requests share.
 pub(super) struct HttpState {
     /// By number; 0 is the user's own.
-    jars: HashMap<u32, Jar>,
+    jars: BTreeMap<u32, Jar>,
     next_jar: u32,
     callback: Expected,
 }
 
-#[derive(Clone, Default)]
+/// A request that is sent.
+#[derive(Clone)]
 struct Sent {
-    method: String,
+    /// Its URL as it was written.
     url: String,
-    headers: HeaderMap,
-    body: Bytes,
+    outgoing: Outgoing,
+    /// The cookies in its headers, and whether each was to replace one of the jar.
     cookies: Vec<(String, String, bool)>,
 }
 
 /// What became of an order.
 pub(super) struct Outcome {
-    url: String,
     result: std::result::Result<Exchange, HttpError>,
     timings: Timings,
     response_type: ResponseType,
     throw: bool,
     /// The request that was answered.
     sent: Sent,
+    /// The request that the script made, where another one was answered in the end.
+    first: Option<Sent>,
+    /// False where there was not even a request.
+    formed: bool,
     /// Cookies that the last answer set.
     set_cookies: Vec<Cookie>,
 }
@@ -61,7 +63,7 @@ pub(super) struct Outcome {
 impl Default for HttpState {
     fn default() -> Self {
         Self {
-            jars: HashMap::from([(0, Jar::default())]),
+            jars: BTreeMap::from([(0, Jar::default())]),
             next_jar: 1,
             callback: Expected::Default,
         }
@@ -219,7 +221,7 @@ impl Host {
                     per_host
                 };
                 let gate = Arc::new(tokio::sync::Semaphore::new(permits.min(100_000)));
-                (order.url.authority().to_owned(), gate)
+                (order.sent.outgoing.url.authority().to_owned(), gate)
             })
             .collect();
         let host = Rc::clone(self);
@@ -227,7 +229,7 @@ impl Host {
             .wait(async move {
                 let requests = orders.into_iter().map(|order| {
                     let host = Rc::clone(&host);
-                    let gate = hosts.get(order.url.authority()).cloned();
+                    let gate = hosts.get(order.sent.outgoing.url.authority()).cloned();
                     async move {
                         let _permit = match gate {
                             // It is never closed.

@@ -12,7 +12,7 @@ mod tag_sets;
 mod values;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -38,6 +38,9 @@ use super::{LogLine, Shared};
 use crate::http::Client;
 use crate::metric::{Metric, SampleSink, Tags, milliseconds};
 use crate::user::{Iteration, ScenarioState};
+
+/// From this length on a sleep is worth what it takes to give the stack's pages back and get new ones.
+const LONG: Duration = Duration::from_millis(100);
 
 /// What the script is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ pub(super) struct Host {
     /// Iterations that this user has begun.
     begun: Cell<u64>,
     /// Iterations that this user has begun, by scenario.
-    begun_in_scenario: RefCell<HashMap<Arc<str>, u64>>,
+    begun_in_scenario: RefCell<BTreeMap<Arc<str>, u64>>,
     /// Tags of samples now.
     tags: RefCell<Tags>,
     group: RefCell<String>,
@@ -291,7 +294,7 @@ impl Host {
 
     #[expect(clippy::cast_precision_loss, reason = "bytes are far below 2^52")]
     fn count_bytes(&self, sent: u64, received: u64) {
-        let metrics = self.sink.registry().builtin().clone();
+        let metrics = self.sink.registry().builtin();
         self.sink.add_all(
             [
                 (&metrics.data_sent, sent as f64),
@@ -391,15 +394,33 @@ impl Host {
         F: Future + 'static,
         F::Output: 'static,
     {
+        self.pause.wait(self.beside_operations(future))
+    }
+
+    /// Lets the script sleep.
+    fn sleep(self: &Rc<Self>, time: Duration) -> Result<(), Interrupted> {
+        let sleep = self.beside_operations(tokio::time::sleep(time));
+        if time >= LONG {
+            self.pause.rest(sleep)
+        } else {
+            self.pause.wait(sleep)
+        }
+    }
+
+    /// Lets what was started go on while a future is waited for.
+    fn beside_operations<F: Future>(
+        self: &Rc<Self>,
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         let host = Rc::clone(self);
-        self.pause.wait(async move {
+        async move {
             let mut future = pin!(future);
             poll_fn(|context| {
                 host.poll_operations(context);
                 future.as_mut().poll(context)
             })
             .await
-        })
+        }
     }
 
     fn poll_operations(&self, context: &mut std::task::Context<'_>) {

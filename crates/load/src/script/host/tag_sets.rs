@@ -1,7 +1,7 @@
 //! Sets of tags that samples have again and again, made once for all users of a script.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::metric::Tags;
 
@@ -12,8 +12,12 @@ const KEPT: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct TagSets {
     known: HashSet<Tags>,
-    built: HashMap<u64, Built>,
+    built: HashMap<u64, Built, BuildHasherDefault<Mixer>>,
 }
+
+/// A hasher that is quick rather than safe from whoever wants collisions: what is found is compared.
+#[derive(Debug, Default)]
+struct Mixer(u64);
 
 #[derive(Debug)]
 struct Built {
@@ -21,6 +25,28 @@ struct Built {
     kind: &'static str,
     parts: Vec<Box<str>>,
     tags: Tags,
+}
+
+// === impl Mixer ===
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // An odd number with its bits well spread.
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        // The upper bits are mixed best, and tables look at the lower ones, too.
+        self.0 ^ (self.0 >> 32)
+    }
 }
 
 // === impl TagSets ===
@@ -46,7 +72,7 @@ impl TagSets {
         parts: &[&str],
         build: impl FnOnce(&Tags, &[&str]) -> Tags,
     ) -> Tags {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Mixer::default();
         // A set that is kept here cannot be at the address of another one.
         base.address().hash(&mut hasher);
         kind.hash(&mut hasher);

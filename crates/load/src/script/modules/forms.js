@@ -1,5 +1,6 @@
-// Bodies that are not texts, batches, pages: the parts of k6/http that few scripts need.
+// Bodies that are not texts, batches, pages, requests that are not waited for: the parts of k6/http that few scripts need.
 import { call } from 'springtide:runtime';
+import { start } from 'springtide:later';
 import { request } from 'k6/http';
 
 const escaped = (text) => encodeURIComponent(String(text)).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`).replace(/%20/g, '+');
@@ -47,6 +48,11 @@ export function bodyOf(body) {
   parts.push(`--${boundary}--\r\n`);
   return [call('bytes.join', parts), `multipart/form-data; boundary=${boundary}`];
 }
+
+/** A promise of the answer to a request, whose arguments for the host `prepared` gives. */
+export const later = (prepared) => new Promise((resolve, reject) => {
+  start((failed, value) => (failed ? reject(value) : resolve(value)), 'http.start', ...prepared());
+});
 
 /** `prepared(method, target, body, params)` is what the host is sent for one request. */
 export function batch(requests, prepared) {

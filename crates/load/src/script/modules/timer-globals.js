@@ -1,5 +1,5 @@
 // The globals `setTimeout`, `setInterval`, `clearTimeout` and `clearInterval`.
-import { start, forget } from 'springtide:runtime';
+import { start, forget } from 'springtide:later';
 
 const timers = { __proto__: null };
 let timer = 1;

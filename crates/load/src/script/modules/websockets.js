@@ -1,4 +1,5 @@
-import { call, start } from 'springtide:runtime';
+import { call } from 'springtide:runtime';
+import { start } from 'springtide:later';
 
 export const BinaryType = Object.freeze({ Blob: 'blob', ArrayBuffer: 'arraybuffer' });
 

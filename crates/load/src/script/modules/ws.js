@@ -1,5 +1,6 @@
 // The callback interface: connect() returns when the socket is closed.
-import { call, start, forget } from 'springtide:runtime';
+import { call } from 'springtide:runtime';
+import { start, forget } from 'springtide:later';
 
 export function connect(url, params, body) {
   if (typeof params === 'function') { body = params; params = undefined; }

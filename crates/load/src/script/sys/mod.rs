@@ -4,6 +4,7 @@
 mod machine;
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
 use corosensei::Yielder;
@@ -20,6 +21,8 @@ pub(super) struct Exit {
     yielder: Cell<Option<NonNull<Yielder<(), Wait>>>>,
     /// True between a resumption and the next suspension.
     running: Cell<bool>,
+    /// The address of something in the innermost frame of ours, of a suspended coroutine.
+    innermost: Cell<usize>,
 }
 
 /// Takes the exit away when the coroutine's function ends, however it ends.
@@ -45,12 +48,41 @@ impl Exit {
         let Some(yielder) = self.yielder.get().filter(|_| self.running.get()) else {
             return;
         };
+        let here = 0_u8;
+        self.innermost.set((&raw const here).addr());
         // SAFETY: the pointer comes from a reference that lives as long as the coroutine's function
         // runs, and `Open` takes it away when that ends. `running` is true only between resumption
         // and suspension of this very coroutine, all on one thread (`Exit` is not Sync), so this is
         // called on that coroutine's own stack, as `Yielder::suspend` demands.
         unsafe { yielder.as_ref() }.suspend(wait);
     }
+}
+
+/// What a switch to another stack may write below our innermost frame, amply.
+const SWITCH_FRAME: usize = 1024;
+
+/// Gives the pages of a suspended coroutine's stack that no frame is on back to the system: those
+/// from the stack's `limit` up to the innermost frame. They are there again, empty, when they are used.
+pub(super) fn free_unused(exit: &Exit, limit: NonZeroUsize) {
+    // SAFETY: it only reads a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let (Ok(page), innermost) = (usize::try_from(page), exit.innermost.get()) else {
+        return;
+    };
+    let Some(end) = innermost
+        .checked_sub(SWITCH_FRAME)
+        .map(|end| end - end % page)
+    else {
+        return;
+    };
+    if exit.running.get() || end <= limit.get() {
+        return;
+    }
+    let start = std::ptr::with_exposed_provenance_mut(limit.get());
+    // SAFETY: the stack is one private, anonymous mapping from `limit` up, of which this is a part. The
+    // coroutine is suspended (`running` is false) in a call of `Exit::suspend`, whose frame is at
+    // `innermost`: all frames that will go on are above `end`, and what is below is dead.
+    let _ = unsafe { libc::madvise(start, end - limit.get(), libc::MADV_DONTNEED) };
 }
 
 impl Drop for Open<'_> {

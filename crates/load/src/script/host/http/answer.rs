@@ -1,17 +1,24 @@
 //! What the script sees of an answer.
 
 use http::StatusCode;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use rquickjs::function::Args as CallArgs;
 use rquickjs::{Ctx, Result, Value};
 
 use super::super::Host;
 use super::super::values;
-use super::Outcome;
 use super::exchange::{error_code, proto};
 use super::order::ResponseType;
+use super::{Outcome, Sent};
 use crate::http::Cookie;
 use crate::metric::milliseconds;
+
+impl Outcome {
+    /// The URL that answered; empty where there was not even a request.
+    fn url(&self) -> &str {
+        if self.formed { &self.sent.url } else { "" }
+    }
+}
 
 impl Host {
     /// What the script sees of an outcome; throws where the order says so.
@@ -27,8 +34,8 @@ impl Host {
                 ctx,
                 &format!(
                     "{} \"{}\": {error}",
-                    go_method(&outcome.sent.method),
-                    outcome.url
+                    go_method(outcome.sent.outgoing.method.as_str()),
+                    outcome.url()
                 ),
             ));
         }
@@ -36,14 +43,14 @@ impl Host {
             return Err(values::throw(ctx, "the module k6/http is not loaded"));
         };
         let make = make.restore(ctx)?;
-        let mut call = CallArgs::new(ctx.clone(), 26);
+        let mut call = CallArgs::new(ctx.clone(), 19);
+        call.push_arg(outcome.url())?;
         let (exchange, error) = match outcome.result {
             Ok(exchange) => (Some(exchange), None),
             Err(error) => (None, Some(error)),
         };
         let status = exchange.as_ref().map_or(0, |exchange| exchange.status);
         let code = error_code(status, error.as_ref());
-        call.push_arg(&outcome.url)?;
         call.push_arg(status)?;
         match &exchange {
             None => {
@@ -51,7 +58,6 @@ impl Host {
                 call.push_arg("")?;
                 call.push_arg("")?;
                 call.push_arg(0)?;
-                call.push_arg("")?;
             }
             Some(exchange) => {
                 let reason = StatusCode::from_u16(status)
@@ -64,14 +70,12 @@ impl Host {
                 call.push_arg(proto(exchange.version))?;
                 call.push_arg(exchange.remote.ip().to_string())?;
                 call.push_arg(exchange.remote.port())?;
-                call.push_arg(flat(&exchange.headers))?;
             }
         }
-        call.push_arg(if outcome.set_cookies.is_empty() {
-            String::new()
-        } else {
-            cookies_json(&outcome.set_cookies)
-        })?;
+        // The script sees the request that it made, not the last one that it was sent on to.
+        let sent = outcome.first.as_ref().unwrap_or(&outcome.sent);
+        let headers = exchange.as_ref().map(|exchange| &exchange.headers);
+        let packed = packed(headers, &outcome.set_cookies, sent);
         let tls = exchange.as_ref().and_then(|exchange| exchange.tls.clone());
         match exchange {
             // An answer that cannot have a body has none, not an empty one.
@@ -103,30 +107,7 @@ impl Host {
         call.push_arg(tls.as_ref().map_or("", |tls| tls.cipher_suite.as_str()))?;
         call.push_arg(error.map(|error| error.message).unwrap_or_default())?;
         call.push_arg(code)?;
-        let sent = outcome.sent;
-        call.push_arg(sent.method)?;
-        call.push_arg(sent.url)?;
-        call.push_arg(flat(&sent.headers))?;
-        call.push_arg(if sent.body.is_empty() {
-            String::new()
-        } else {
-            String::from_utf8_lossy(&sent.body).into_owned()
-        })?;
-        call.push_arg(if sent.cookies.is_empty() {
-            String::new()
-        } else {
-            let mut lists = serde_json::Map::new();
-            for (name, value, replace) in &sent.cookies {
-                let one = serde_json::json!({"name": name, "value": value, "replace": replace});
-                if let serde_json::Value::Array(list) = lists
-                    .entry(name.clone())
-                    .or_insert_with(|| serde_json::Value::Array(Vec::new()))
-                {
-                    list.push(one);
-                }
-            }
-            serde_json::Value::Object(lists).to_string()
-        })?;
+        call.push_arg(packed)?;
         call.apply(&make)
     }
 }
@@ -144,9 +125,34 @@ fn text_of(body: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Headers as `name\nvalue\n…`, which JavaScript takes apart when it is asked for them.
-fn flat(headers: &HeaderMap) -> String {
-    let mut text = String::with_capacity(headers.len() * 40);
+/// What the module `springtide:answers` makes an answer's other parts of: headers and cookies of the
+/// answer and of the request, its method, URL and body, with zeros between them.
+fn packed(headers: Option<&HeaderMap>, set_cookies: &[Cookie], sent: &Sent) -> String {
+    let outgoing = &sent.outgoing;
+    let mut text = String::with_capacity(256 + outgoing.body.len());
+    push_headers(&mut text, headers.into_iter().flatten());
+    text.push('\0');
+    if !set_cookies.is_empty() {
+        text.push_str(&cookies_json(set_cookies));
+    }
+    text.push('\0');
+    push_headers(&mut text, &outgoing.headers);
+    text.push('\0');
+    if !sent.cookies.is_empty() {
+        text.push_str(&sent_cookies_json(&sent.cookies));
+    }
+    for part in ["\0", outgoing.method.as_str(), "\0", &sent.url, "\0"] {
+        text.push_str(part);
+    }
+    text.push_str(&String::from_utf8_lossy(&outgoing.body));
+    text
+}
+
+/// Adds headers as `name\nvalue\n…`.
+fn push_headers<'headers>(
+    text: &mut String,
+    headers: impl IntoIterator<Item = (&'headers HeaderName, &'headers HeaderValue)>,
+) {
     for (name, value) in headers {
         text.push_str(name.as_str());
         text.push('\n');
@@ -156,7 +162,20 @@ fn flat(headers: &HeaderMap) -> String {
         }
         text.push('\n');
     }
-    text
+}
+
+fn sent_cookies_json(cookies: &[(String, String, bool)]) -> String {
+    let mut lists = serde_json::Map::new();
+    for (name, value, replace) in cookies {
+        let one = serde_json::json!({"name": name, "value": value, "replace": replace});
+        if let serde_json::Value::Array(list) = lists
+            .entry(name.clone())
+            .or_insert_with(|| serde_json::Value::Array(Vec::new()))
+        {
+            list.push(one);
+        }
+    }
+    serde_json::Value::Object(lists).to_string()
 }
 
 /// What k6 has as the end of a cookie that names none: the zero time of Go, in milliseconds.

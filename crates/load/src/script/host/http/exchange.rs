@@ -5,22 +5,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use url::Url;
 
 use super::super::{Host, LogLine, Phase};
 use super::answer::go_method;
-use super::order::{Order, ResponseType};
+use super::order::Order;
 use super::{Outcome, Sent};
 use crate::http::{Cookie, Encoding, Exchange, HttpError, Outgoing, Timings, TlsFacts, decompress};
 use crate::metric::milliseconds;
 
-/// One request on the way.
+/// What is known of one request on the way.
 struct Hop {
     started: tokio::time::Instant,
     timings: Timings,
-    sent: Sent,
     set_cookies: Vec<Cookie>,
     /// The server asked for credentials, and will get them: no failure.
     challenged: bool,
@@ -31,7 +30,6 @@ impl Default for Hop {
         Self {
             started: tokio::time::Instant::now(),
             timings: Timings::default(),
-            sent: Sent::default(),
             set_cookies: Vec::new(),
             challenged: false,
         }
@@ -64,124 +62,93 @@ impl Host {
             if !order.throw {
                 self.warn(&format!(
                     "Request Failed error=\"{} \\\"{}\\\": {error}\"",
-                    go_method(&hop.sent.method),
-                    hop.sent.url
+                    go_method(order.sent.outgoing.method.as_str()),
+                    order.sent.url
                 ));
             }
         }
         Outcome {
-            url: if order.formed {
-                hop.sent.url.clone()
-            } else {
-                String::new()
-            },
             result,
             timings: hop.timings,
             response_type: order.response_type,
             throw: order.throw,
-            // The script sees the request that it made, not the last one that it was sent on to.
-            sent: order.first.take().unwrap_or(hop.sent),
+            sent: order.sent,
+            first: order.first,
+            formed: order.formed,
             set_cookies: hop.set_cookies,
         }
     }
 
     async fn follow(&self, order: &mut Order, hop: &mut Hop) -> Result<Exchange, HttpError> {
-        let mut method = order.method.clone();
-        let mut url = order.url.clone();
-        let mut url_text = order.url_text.clone();
-        let mut headers = order.headers.clone();
-        let mut body = order.body.clone();
+        let own_cookies = order.sent.outgoing.headers.get(header::COOKIE).cloned();
         let mut followed = 0;
         loop {
-            *hop = Hop::default();
-            hop.sent = Sent {
-                method: method.as_str().to_owned(),
-                url: url_text.clone(),
-                body: body.clone(),
-                ..Sent::default()
-            };
             if let Some(error) = order.refused.clone() {
+                order.sent.outgoing.headers.clear();
                 return Err(error);
             }
             self.effective.wait_for_rate().await;
-            let outgoing = Outgoing {
-                method: method.clone(),
-                url: url.clone(),
-                headers: self.headers_for(order, &url, &headers, hop),
-                body: body.clone(),
-                keep_body: order.response_type != ResponseType::Nothing,
-            };
-            hop.sent.headers = outgoing.headers.clone();
+            self.add_cookies(order);
             hop.started = tokio::time::Instant::now();
-            let exchange = self.client.send(&outgoing, &mut hop.timings).await?;
+            let exchange = self
+                .client
+                .send(&order.sent.outgoing, &mut hop.timings)
+                .await?;
             let exchange = restored(exchange)?;
-            self.take_cookies(order, &url, &exchange, hop);
-            self.debug(&outgoing, &exchange);
+            self.take_cookies(order, &exchange, hop);
+            self.debug(&order.sent.outgoing, &exchange);
+            let outgoing = &order.sent.outgoing;
             let proof = order
                 .credentials
                 .take_if(|_| exchange.status == 401)
-                .and_then(|known| known.answer(&exchange.headers, &method, &url));
+                .and_then(|known| known.answer(&exchange.headers, &outgoing.method, &outgoing.url));
             hop.challenged = proof.is_some();
             self.measure(order, hop, &Ok(&exchange));
+            let outgoing = &mut order.sent.outgoing;
             if let Some(proof) = proof {
-                headers.insert(header::AUTHORIZATION, proof);
-                continue;
+                outgoing.headers.insert(header::AUTHORIZATION, proof);
+            } else {
+                let Some(location) = redirection(&exchange) else {
+                    return Ok(exchange);
+                };
+                if followed >= order.redirects {
+                    if !order.redirects_given {
+                        self.warn(&format!(
+                            "Stopped after {followed} redirects and returned the redirection; pass {{ redirects: n }} in request params or set global maxRedirects to silence this url={}",
+                            order.sent.url
+                        ));
+                    }
+                    return Ok(exchange);
+                }
+                followed += 1;
+                order.first.get_or_insert_with(|| order.sent.clone());
+                order.sent.redirect(exchange.status, location)?;
             }
-            let Some(location) = redirection(&exchange) else {
-                return Ok(exchange);
+            match &own_cookies {
+                Some(line) => order
+                    .sent
+                    .outgoing
+                    .headers
+                    .insert(header::COOKIE, line.clone()),
+                None => order.sent.outgoing.headers.remove(header::COOKIE),
             };
-            if followed >= order.redirects {
-                if !order.redirects_given {
-                    self.warn(&format!(
-                        "Stopped after {followed} redirects and returned the redirection; pass {{ redirects: n }} in request params or set global maxRedirects to silence this url={url_text}"
-                    ));
-                }
-                return Ok(exchange);
-            }
-            followed += 1;
-            order.first.get_or_insert_with(|| hop.sent.clone());
-            let next = url
-                .join(location)
-                .map_err(|error| HttpError::invalid_url(location, &error.to_string()))?;
-            let keeps_body = matches!(exchange.status, 307 | 308);
-            if !keeps_body {
-                if method != Method::HEAD {
-                    method = Method::GET;
-                }
-                body = Bytes::new();
-                for name in [
-                    header::CONTENT_TYPE,
-                    header::CONTENT_LENGTH,
-                    header::CONTENT_ENCODING,
-                ] {
-                    headers.remove(name);
-                }
-            }
-            if next.host_str() != url.host_str() {
-                headers.remove(header::AUTHORIZATION);
-            }
-            headers.remove(header::HOST);
-            url = next;
-            url_text = url.to_string();
+            order.sent.cookies.clear();
+            *hop = Hop::default();
         }
     }
 
-    fn headers_for(
-        &self,
-        order: &Order,
-        url: &Url,
-        headers: &HeaderMap,
-        hop: &mut Hop,
-    ) -> HeaderMap {
-        let mut headers = headers.clone();
+    /// Adds the cookies of the jar and of the order to the request's headers.
+    fn add_cookies(&self, order: &mut Order) {
         let state = self.http.borrow();
         let jar = state.jars.get(&order.jar).filter(|jar| !jar.is_empty());
         if jar.is_none() && order.cookies.is_empty() {
-            return headers;
+            return;
         }
+        let outgoing = &mut order.sent.outgoing;
         let now = self.shared.settings.clock.now();
         let mut cookies = Vec::new();
-        for cookie in jar.map(|jar| jar.for_url(url, now)).unwrap_or_default() {
+        let of_jar = jar.map(|jar| jar.for_url(&outgoing.url, now));
+        for cookie in of_jar.unwrap_or_default() {
             let replaced = order
                 .cookies
                 .iter()
@@ -199,17 +166,17 @@ impl Host {
         if let Ok(line) = HeaderValue::from_str(&line)
             && !line.is_empty()
         {
-            headers.insert(header::COOKIE, line);
+            outgoing.headers.insert(header::COOKIE, line);
         }
-        hop.sent.cookies = cookies;
-        headers
+        order.sent.cookies = cookies;
     }
 
-    fn take_cookies(&self, order: &Order, url: &Url, exchange: &Exchange, hop: &mut Hop) {
+    fn take_cookies(&self, order: &Order, exchange: &Exchange, hop: &mut Hop) {
         if !exchange.headers.contains_key(header::SET_COOKIE) {
             return;
         }
         let now = self.shared.settings.clock.now();
+        let url = &order.sent.outgoing.url;
         let mut state = self.http.borrow_mut();
         let jar = state.jars.entry(order.jar).or_default();
         for header in exchange.headers.get_all(header::SET_COOKIE) {
@@ -282,8 +249,8 @@ impl Host {
             &order.tags,
             "http",
             &[
-                &hop.sent.method,
-                &hop.sent.url,
+                order.sent.outgoing.method.as_str(),
+                &order.sent.url,
                 order.name.as_deref().unwrap_or_default(),
                 &shown_status,
                 proto,
@@ -358,6 +325,45 @@ impl Host {
                 now,
             );
         }
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// Makes it the request that an answer of this status redirects to.
+    fn redirect(&mut self, status: u16, location: &str) -> Result<(), HttpError> {
+        let Outgoing {
+            method,
+            url,
+            headers,
+            body,
+            ..
+        } = &mut self.outgoing;
+        let next = url
+            .join(location)
+            .map_err(|error| HttpError::invalid_url(location, &error.to_string()))?;
+        let keeps_body = matches!(status, 307 | 308);
+        if !keeps_body {
+            if *method != Method::HEAD {
+                *method = Method::GET;
+            }
+            *body = Bytes::new();
+            for name in [
+                header::CONTENT_TYPE,
+                header::CONTENT_LENGTH,
+                header::CONTENT_ENCODING,
+            ] {
+                headers.remove(name);
+            }
+        }
+        if next.host_str() != url.host_str() {
+            headers.remove(header::AUTHORIZATION);
+        }
+        headers.remove(header::HOST);
+        *url = next;
+        self.url = url.to_string();
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::super::Host;
 use super::super::values::{self, Arguments};
 use super::{DEFAULT_TIMEOUT, Sent};
-use crate::http::{Credentials, Encoding, HttpError, compress};
+use crate::http::{Credentials, Encoding, HttpError, Outgoing, compress};
 use crate::metric::Tags;
 use crate::options::Span;
 
@@ -35,14 +35,10 @@ pub(super) enum ResponseType {
 
 /// A request as the script ordered it.
 pub(in super::super) struct Order {
-    pub(super) method: Method,
-    /// As it was written.
-    pub(super) url_text: String,
-    pub(super) url: Url,
+    /// The request that is to be sent, or on its way.
+    pub(super) sent: Sent,
     /// The tag `name`, where it is not the URL.
     pub(super) name: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
     /// Cookies of this request alone, and whether each replaces one of the jar.
     pub(super) cookies: Vec<(String, String, bool)>,
     pub(super) jar: u32,
@@ -137,14 +133,20 @@ impl Host {
             None => Target::none(),
         };
         Ok(Order {
-            method: Method::GET,
-            url_text: url.text,
-            url: url.parsed,
+            sent: Sent {
+                url: url.text,
+                outgoing: Outgoing {
+                    method: Method::GET,
+                    url: url.parsed,
+                    headers: HeaderMap::new(),
+                    body: Bytes::new(),
+                    keep_body: true,
+                },
+                cookies: Vec::new(),
+            },
             formed: url.formed,
             refused,
             name: arguments.optional_text(4)?,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
             cookies: Vec::new(),
             jar: 0,
             timeout: DEFAULT_TIMEOUT,
@@ -170,21 +172,22 @@ impl Host {
         order: &mut Order,
     ) -> Result<()> {
         let method = arguments.text(0)?;
-        order.method = Method::from_bytes(method.as_bytes())
+        let outgoing = &mut order.sent.outgoing;
+        outgoing.method = Method::from_bytes(method.as_bytes())
             .map_err(|_| values::throw(ctx, &format!("net/http: invalid method {method:?}")))?;
         if let Some(body) = arguments.get(2) {
             if body.is_array() {
                 return Err(values::throw(ctx, "unknown request body type: an array"));
             }
-            order.body = values::bytes(ctx, body)?.into();
+            outgoing.body = values::bytes(ctx, body)?.into();
         }
         if let Some(agent) = &self.effective.user_agent {
-            order.headers.insert(header::USER_AGENT, agent.clone());
+            outgoing.headers.insert(header::USER_AGENT, agent.clone());
         }
         if let Some(kind) = arguments.optional_text(5)?
             && let Ok(kind) = HeaderValue::from_str(&kind)
         {
-            order.headers.insert(header::CONTENT_TYPE, kind);
+            outgoing.headers.insert(header::CONTENT_TYPE, kind);
         }
         let mut auth = None;
         if let Some(params) = arguments.get(3).and_then(Value::as_object) {
@@ -201,6 +204,7 @@ impl Host {
             }
         }
         order.tags = self.shared_tags(order.tags.clone());
+        order.sent.outgoing.keep_body = order.response_type != ResponseType::Nothing;
         order.authenticate(ctx, auth.as_deref())
     }
 
@@ -337,14 +341,17 @@ impl Order {
                 for name in names.split(',') {
                     let encoding = Encoding::named(name).map_err(|error| wrong(&error))?;
                     if let Some(encoding) = encoding {
-                        self.body = compress(encoding, &self.body)
+                        self.sent.outgoing.body = compress(encoding, &self.sent.outgoing.body)
                             .map_err(|error| wrong(&error.to_string()))?
                             .into();
                         used.push(encoding.name());
                     }
                 }
                 if let Ok(line) = HeaderValue::from_str(&used.join(", ")) {
-                    self.headers.insert(header::CONTENT_ENCODING, line);
+                    self.sent
+                        .outgoing
+                        .headers
+                        .insert(header::CONTENT_ENCODING, line);
                 }
             }
             "jar" => {
@@ -376,7 +383,7 @@ impl Order {
         };
         // What the transport decides by itself.
         if parsed != header::CONTENT_LENGTH && parsed != header::TRANSFER_ENCODING {
-            self.headers.insert(parsed, value);
+            self.sent.outgoing.headers.insert(parsed, value);
         }
     }
 
@@ -388,14 +395,18 @@ impl Order {
             ));
         }
         // They are sent in the header alone.
-        let Some(credentials) = Credentials::take(&mut self.url) else {
+        let Some(credentials) = Credentials::take(&mut self.sent.outgoing.url) else {
             return Ok(());
         };
         if auth == Some("digest") {
-            self.url_text = self.url.to_string();
+            self.sent.url = self.sent.outgoing.url.to_string();
             self.credentials = Some(credentials);
         } else if let Some(value) = credentials.basic() {
-            self.headers.entry(header::AUTHORIZATION).or_insert(value);
+            self.sent
+                .outgoing
+                .headers
+                .entry(header::AUTHORIZATION)
+                .or_insert(value);
         }
         Ok(())
     }

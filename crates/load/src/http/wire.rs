@@ -1,30 +1,43 @@
-//! Reads HTTP/1.1 answers from the bytes of a connection, and keeps nothing of their bodies. Pure.
+//! Reads HTTP/1.1 answers from the bytes of a connection. Pure.
 
 use std::mem::MaybeUninit;
+
+pub(crate) use httparse::Header;
 
 /// The most headers an answer may have.
 const MOST_HEADERS: usize = 100;
 /// The most bytes an answer's status line and headers may have together.
 const LONGEST_HEAD: usize = 256 * 1024;
 
+/// What somebody keeps of an answer.
+pub(crate) trait Keep {
+    /// Takes the headers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of them.
+    fn headers(&mut self, headers: &[Header<'_>]) -> Result<(), Malformed>;
+
+    /// Takes the next bytes of the body.
+    fn body(&mut self, bytes: &[u8]);
+}
+
 /// Takes the bytes of one answer as they come, in pieces of any size.
 #[derive(Debug)]
-pub(super) struct AnswerReader {
+pub(crate) struct AnswerReader {
     /// A head of which not everything has come yet.
     partial: Vec<u8>,
     answers_head_request: bool,
     state: State,
 }
 
-/// What an answer's head said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) is_http_10: bool,
+/// What an answer's head said of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) is_http_10: bool,
     /// True if another request can be sent over the connection once this answer is complete.
-    pub(super) keeps_alive: bool,
-    /// The value of the header that was asked for.
-    pub(super) header: Option<String>,
+    pub(crate) keeps_alive: bool,
 }
 
 #[derive(Debug)]
@@ -63,12 +76,12 @@ enum Chunk {
 /// What is not HTTP about an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed HTTP response: {0}")]
-pub(super) struct Malformed(String);
+pub(crate) struct Malformed(pub(super) String);
 
 // === impl AnswerReader ===
 
 impl AnswerReader {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             partial: Vec::new(),
             answers_head_request: false,
@@ -77,51 +90,56 @@ impl AnswerReader {
     }
 
     /// Makes ready for the answer to a request: one to HEAD has no body, whatever it says.
-    pub(super) fn expect(&mut self, answers_head_request: bool) {
+    pub(crate) fn expect(&mut self, answers_head_request: bool) {
         self.partial.clear();
         self.answers_head_request = answers_head_request;
         self.state = State::Head;
     }
 
-    /// Takes what came; gives the answer once it is complete. `header` is one to look out for.
-    pub(super) fn take(
+    /// Takes what came; gives the answer once it is complete.
+    pub(crate) fn take(
         &mut self,
         mut bytes: &[u8],
-        header: Option<&str>,
+        keep: &mut impl Keep,
     ) -> Result<Option<Answer>, Malformed> {
         while let State::Head = self.state {
-            match self.take_head(bytes, header)? {
+            match self.take_head(bytes, keep)? {
                 Some(rest) => bytes = rest,
                 None => return Ok(None),
             }
         }
         if let State::Body(answer, body) = &mut self.state {
-            let (rest, complete) = body.take(bytes)?;
+            let (rest, complete) = body.take(bytes, keep)?;
             bytes = rest;
             if complete {
-                self.state = State::Done(answer.clone());
+                self.state = State::Done(*answer);
             }
         }
         match &mut self.state {
             State::Done(answer) => {
                 // What nobody asked for cannot be told from the next answer.
                 answer.keeps_alive &= bytes.is_empty();
-                Ok(Some(answer.clone()))
+                Ok(Some(*answer))
             }
             State::Head | State::Body(..) => Ok(None),
         }
     }
 
     /// Gives the answer if the end of the connection completes it.
-    pub(super) fn close(&mut self) -> Option<Answer> {
+    pub(crate) fn close(&mut self) -> Option<Answer> {
         match &self.state {
-            State::Body(answer, Body::Close) => Some(answer.clone()),
+            State::Body(answer, Body::Close) => Some(*answer),
             _ => None,
         }
     }
 
+    /// True if all headers have come.
+    pub(crate) fn has_head(&self) -> bool {
+        !matches!(self.state, State::Head)
+    }
+
     /// True if nothing of an answer has come.
-    pub(super) fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         matches!(self.state, State::Head) && self.partial.is_empty()
     }
 
@@ -129,14 +147,14 @@ impl AnswerReader {
     fn take_head<'bytes>(
         &mut self,
         bytes: &'bytes [u8],
-        header: Option<&str>,
+        keep: &mut impl Keep,
     ) -> Result<Option<&'bytes [u8]>, Malformed> {
         let before = self.partial.len();
         let parsed = if before == 0 {
-            parse_head(bytes, self.answers_head_request, header)?
+            parse_head(bytes, self.answers_head_request, keep)?
         } else {
             self.partial.extend_from_slice(bytes);
-            parse_head(&self.partial, self.answers_head_request, header)?
+            parse_head(&self.partial, self.answers_head_request, keep)?
         };
         let Some((length, state)) = parsed else {
             if before == 0 {
@@ -159,7 +177,7 @@ impl AnswerReader {
 fn parse_head(
     bytes: &[u8],
     answers_head_request: bool,
-    header: Option<&str>,
+    keep: &mut impl Keep,
 ) -> Result<Option<(usize, State)>, Malformed> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut []);
@@ -179,8 +197,8 @@ fn parse_head(
         status,
         is_http_10,
         keeps_alive: !is_http_10 && status != 101,
-        header: None,
     };
+    keep.headers(response.headers)?;
     let mut content_length = None;
     let mut chunked = false;
     let mut transfer_encoded = false;
@@ -208,8 +226,6 @@ fn parse_head(
                     answer.keeps_alive = true;
                 }
             }
-        } else if header.is_some_and(|header| found.name.eq_ignore_ascii_case(header)) {
-            answer.header = Some(String::from_utf8_lossy(value).into_owned());
         }
     }
     let body = if answers_head_request || matches!(status, 101 | 204 | 304) {
@@ -236,12 +252,19 @@ fn parse_head(
 // === impl Body ===
 
 impl Body {
-    /// Passes over what belongs to the body; gives the rest, and whether the body is complete.
-    fn take<'bytes>(&mut self, bytes: &'bytes [u8]) -> Result<(&'bytes [u8], bool), Malformed> {
+    /// Takes what belongs to the body; gives the rest, and whether the body is complete.
+    fn take<'bytes>(
+        &mut self,
+        bytes: &'bytes [u8],
+        keep: &mut impl Keep,
+    ) -> Result<(&'bytes [u8], bool), Malformed> {
         match self {
-            Self::Close => Ok((&[], false)),
+            Self::Close => {
+                keep.body(bytes);
+                Ok((&[], false))
+            }
             Self::Length(left) => {
-                let rest = pass(bytes, left);
+                let rest = take(bytes, left, keep);
                 Ok((rest, *left == 0))
             }
             Self::Chunked(chunk) => {
@@ -250,7 +273,7 @@ impl Body {
                     if let Chunk::Data(left) = chunk
                         && *left > 0
                     {
-                        rest = pass(rest, left);
+                        rest = take(rest, left, keep);
                         if *left > 0 {
                             return Ok((rest, false));
                         }
@@ -267,11 +290,13 @@ impl Body {
     }
 }
 
-/// Passes over as many bytes as are left of something.
-fn pass<'bytes>(bytes: &'bytes [u8], left: &mut u64) -> &'bytes [u8] {
-    let passed = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    *left -= passed as u64;
-    &bytes[passed..]
+/// Takes as many bytes as are left of something; gives the rest.
+fn take<'bytes>(bytes: &'bytes [u8], left: &mut u64, keep: &mut impl Keep) -> &'bytes [u8] {
+    let taken = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    let (taken, rest) = bytes.split_at(taken);
+    *left -= taken.len() as u64;
+    keep.body(taken);
+    rest
 }
 
 // === impl Chunk ===
@@ -293,7 +318,7 @@ impl Chunk {
             },
             Self::Extension(size) if byte == b'\n' => Ok(Self::sized(size)),
             Self::Extension(size) => Ok(Self::Extension(size)),
-            // The data was passed over: this is the line end after it.
+            // The data was taken: this is the line end after it.
             Self::Data(_) | Self::DataEnd => match byte {
                 b'\r' => Ok(Self::DataEnd),
                 b'\n' => Ok(Self::Size(0, false)),
@@ -324,9 +349,41 @@ mod tests {
 
     use super::*;
 
+    /// One header's value, and the body.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Kept {
+        pod: Option<String>,
+        body: String,
+    }
+
+    impl Keep for Kept {
+        fn headers(&mut self, headers: &[Header<'_>]) -> Result<(), Malformed> {
+            let pod = headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case("x-pod"));
+            self.pod = pod.map(|header| String::from_utf8_lossy(header.value).into_owned());
+            Ok(())
+        }
+
+        fn body(&mut self, bytes: &[u8]) {
+            self.body += std::str::from_utf8(bytes).unwrap();
+        }
+    }
+
+    struct Nothing;
+
+    impl Keep for Nothing {
+        fn headers(&mut self, _: &[Header<'_>]) -> Result<(), Malformed> {
+            Ok(())
+        }
+
+        fn body(&mut self, _: &[u8]) {}
+    }
+
     /// Reads an answer that comes in pieces, cut at these places; the end closes the connection.
-    fn read(text: &str, head: bool, cuts: &[usize]) -> Result<Option<Answer>, Malformed> {
+    fn read(text: &str, head: bool, cuts: &[usize]) -> Result<Option<(Answer, Kept)>, Malformed> {
         let mut reader = AnswerReader::new();
+        let mut kept = Kept::default();
         reader.expect(head);
         let mut begin = 0;
         for cut in cuts.iter().copied().chain([text.len()]) {
@@ -335,25 +392,34 @@ mod tests {
             if piece.is_empty() {
                 continue;
             }
-            if let Some(answer) = reader.take(piece, Some("x-pod"))? {
+            if let Some(mut answer) = reader.take(piece, &mut kept)? {
                 // What comes after a complete answer is nobody's.
-                return Ok(Some(Answer {
-                    keeps_alive: answer.keeps_alive && begin == text.len(),
-                    ..answer
-                }));
+                answer.keeps_alive &= begin == text.len();
+                return Ok(Some((answer, kept)));
             }
         }
-        Ok(reader.close())
+        Ok(reader.close().map(|answer| (answer, kept)))
     }
 
-    /// Answers, and for each: is it to HEAD, its status, is the connection kept, the header's value.
-    const ANSWERS: [(&str, bool, u16, bool, Option<&str>); 14] = [
+    /// An answer, and of it: is it to HEAD, its status, is the connection kept, the header's value, the
+    /// body.
+    type Case = (
+        &'static str,
+        bool,
+        u16,
+        bool,
+        Option<&'static str>,
+        &'static str,
+    );
+
+    const ANSWERS: [Case; 14] = [
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             false,
             200,
             true,
             None,
+            "ok",
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nX-Pod: a1\r\n\r\n",
@@ -361,6 +427,7 @@ mod tests {
             200,
             true,
             Some("a1"),
+            "",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!",
@@ -368,14 +435,23 @@ mod tests {
             200,
             false,
             None,
+            "ok",
         ),
-        ("HTTP/1.1 204 No Content\r\n\r\n", false, 204, true, None),
+        (
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            false,
+            204,
+            true,
+            None,
+            "",
+        ),
         (
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n",
             false,
             304,
             true,
             None,
+            "",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n",
@@ -383,6 +459,7 @@ mod tests {
             200,
             true,
             None,
+            "",
         ),
         (
             "HTTP/1.1 503 Busy\r\nConnection: Close\r\nContent-Length: 1\r\n\r\nx",
@@ -390,6 +467,7 @@ mod tests {
             503,
             false,
             None,
+            "x",
         ),
         (
             "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
@@ -397,6 +475,7 @@ mod tests {
             200,
             false,
             None,
+            "x",
         ),
         (
             "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
@@ -404,6 +483,7 @@ mod tests {
             200,
             true,
             None,
+            "x",
         ),
         (
             "HTTP/1.1 200 OK\r\n\r\nuntil the end",
@@ -411,6 +491,7 @@ mod tests {
             200,
             false,
             None,
+            "until the end",
         ),
         (
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\nx",
@@ -418,6 +499,7 @@ mod tests {
             201,
             true,
             None,
+            "x",
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n",
@@ -425,6 +507,7 @@ mod tests {
             200,
             true,
             None,
+            "abc0123456789",
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\r\n\r\r\n0\r\nTrailer: 1\r\n\r\n",
@@ -432,6 +515,7 @@ mod tests {
             200,
             true,
             None,
+            "\r\n\r",
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200",
@@ -439,16 +523,22 @@ mod tests {
             200,
             false,
             None,
+            "",
         ),
     ];
 
     #[test]
     fn an_answer_ends_where_its_head_says() {
-        for (text, head, status, keeps_alive, header) in ANSWERS {
-            let answer = read(text, head, &[]).unwrap().unwrap();
+        for (text, head, status, keeps_alive, header, body) in ANSWERS {
+            let (answer, kept) = read(text, head, &[]).unwrap().unwrap();
             assert_eq!(
-                (answer.status, answer.keeps_alive, answer.header.as_deref()),
-                (status, keeps_alive, header),
+                (
+                    answer.status,
+                    answer.keeps_alive,
+                    kept.pod.as_deref(),
+                    &*kept.body
+                ),
+                (status, keeps_alive, header, body),
                 "{text}"
             );
         }
@@ -488,14 +578,14 @@ mod tests {
             which in 0..ANSWERS.len(),
             mut cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
         ) {
-            let (text, head, status, keeps_alive, header) = ANSWERS[which];
+            let (text, head, status, keeps_alive, header, body) = ANSWERS[which];
             cuts.sort_by(f64::total_cmp);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
             let cuts: Vec<usize> = cuts.iter().map(|part| (part * text.len() as f64) as usize).collect();
-            let answer = read(text, head, &cuts).unwrap().unwrap();
+            let (answer, kept) = read(text, head, &cuts).unwrap().unwrap();
             prop_assert_eq!(
-                (answer.status, answer.keeps_alive, answer.header.as_deref()),
-                (status, keeps_alive, header)
+                (answer.status, answer.keeps_alive, kept.pod.as_deref(), &*kept.body),
+                (status, keeps_alive, header, body)
             );
         }
 
@@ -505,9 +595,9 @@ mod tests {
             reader.expect(false);
             if chunked {
                 let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                prop_assert_eq!(reader.take(head, None), Ok(None));
+                prop_assert_eq!(reader.take(head, &mut Nothing), Ok(None));
             }
-            let _ = reader.take(&bytes, None);
+            let _ = reader.take(&bytes, &mut Nothing);
         }
     }
 }

@@ -1,0 +1,65 @@
+// What few scripts ask an answer of k6/http for.
+import { call } from 'springtide:runtime';
+
+const canonical = (name) => name.toLowerCase().replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+
+/** Headers come as `name\nvalue\n…`; values of one name are joined. */
+function headersOf(flat) {
+  const headers = {};
+  if (flat === '') return headers;
+  const parts = flat.split('\n');
+  for (let at = 0; at + 1 < parts.length; at += 2) {
+    const name = canonical(parts[at]);
+    headers[name] = name in headers ? `${headers[name]}, ${parts[at + 1]}` : parts[at + 1];
+  }
+  return headers;
+}
+
+const cookiesOf = (text) => (text === '' ? {} : JSON.parse(text));
+
+/** How each part is made of what the host packed: texts, with zeros between them. */
+const made = {
+  headers: (answer, pack) => headersOf(pack.split('\0', 1)[0]),
+  cookies: (answer, pack) => cookiesOf(pack.split('\0', 2)[1]),
+  ocsp: (answer) => ({ produced_at: 0, this_update: 0, next_update: 0, revoked_at: 0, revocation_reason: '', status: answer.tls_version === '' ? '' : 'unknown' }),
+  request: (answer, pack) => {
+    // The body comes last: it may hold anything.
+    const [, , headers, cookies, method, url, ...body] = pack.split('\0');
+    const lists = {};
+    for (const [name, value] of Object.entries(headersOf(headers))) lists[name] = [value];
+    return { method, url, headers: lists, body: body.join('\0'), cookies: cookiesOf(cookies) };
+  },
+};
+
+/** Makes a part a property of its own, whatever it was before. */
+export function fix(answer, name, value) {
+  Object.defineProperty(answer, name, { value, writable: true, enumerable: true, configurable: true });
+  return value;
+}
+
+/** The part of an answer that is asked for for the first time. */
+export const part = (answer, name, pack) => fix(answer, name, made[name](answer, pack));
+
+export function json(answer, selector) {
+  if (answer.body === null || answer.body === undefined) {
+    throw new Error('the body is null so we can\'t transform it to JSON - this likely was because of a request error getting the response');
+  }
+  const text = typeof answer.body === 'string' ? answer.body : call('text.decode', answer.body);
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new SyntaxError(`cannot parse json due to an error: ${error.message}`);
+  }
+  return selector === undefined ? value : call('load', 'springtide:select').select(value, String(selector));
+}
+
+const forms = () => call('load', 'springtide:forms');
+export const html = (answer, selector) => forms().html(answer, selector);
+export const submitForm = (answer, wanted) => forms().submitForm(answer, wanted);
+export const clickLink = (answer, wanted) => forms().clickLink(answer, wanted);
+
+export function toJSON(answer) {
+  const { remote_ip, remote_port, url, status, status_text, proto, body, timings, tls_version, tls_cipher_suite, error, error_code } = answer;
+  return { remote_ip, remote_port, url, status, status_text, proto, headers: answer.headers, cookies: answer.cookies, body, timings, tls_version, tls_cipher_suite, ocsp: answer.ocsp, error, error_code, request: answer.request };
+}
