@@ -1,12 +1,15 @@
 //! Against a real Prometheus, from `SPRINGTIDE_PROMETHEUS`: the same series are written to both over remote write, and
 //! the same queries must give the same answers, values equal to 1e-12 of their size, and the same errors. The requests
-//! that Grafana's datasource sends must give answers of the same form. `promtool`, from `SPRINGTIDE_PROMTOOL`, must
+//! that Grafana's datasource sends must give answers of the same form. Both scrape the same targets, and tell the same of
+//! those that fail. `promtool`, from `SPRINGTIDE_PROMTOOL`, must
 //! print of both the same.
 
 #[path = "prometheus/compare.rs"]
 mod compare;
 #[path = "prometheus/grammar.rs"]
 mod grammar;
+#[path = "prometheus/scrapes.rs"]
+mod scrapes;
 #[path = "prometheus/servers.rs"]
 mod servers;
 

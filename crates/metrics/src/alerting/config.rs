@@ -441,7 +441,7 @@ fn build(raw: RawConfig, text: &str, folder: &Path) -> Result<AlertingConfigurat
 fn read_templates(patterns: &[PathBuf], folder: &Path) -> Result<Template, String> {
     let mut templates = super::notify::default_templates();
     for pattern in patterns {
-        for path in crate::rules::unit_test::matching_files(&folder.join(pattern)) {
+        for path in crate::config::named_files("templates", folder, pattern) {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| format!("template {shown} cannot be read: {error}"))?;

@@ -5,6 +5,7 @@
 mod alerting;
 mod duration;
 pub(crate) mod http;
+mod paths;
 mod remote;
 mod scrape;
 mod secret;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig};
 pub use duration::PromDuration;
 pub use http::{Authorization, BasicAuth, HttpClientConfig, HttpHeader, TlsConfig, TlsVersion};
+pub use paths::{matching_files, named_files, path_in};
 pub use remote::{MetadataConfig, ProtobufMessage, QueueConfig, RemoteWriteConfig};
 pub use scrape::{
     FileSdConfig, HttpSdConfig, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig,
@@ -215,7 +217,7 @@ pub struct Config {
     /// Read, without effect.
     #[serde(default, skip_serializing)]
     pub runtime: RuntimeConfig,
-    /// Files of rules; the last part of a path may hold `*`.
+    /// Files of rules; a path may hold wildcards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rule_files: Vec<String>,
     /// Files of more jobs.
@@ -291,7 +293,7 @@ impl Config {
         let mut config: Config = parse_yaml(&text, &name)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for pattern in &config.scrape_config_files {
-            for file in matching_files(&folder.join(pattern)) {
+            for file in named_files("scrape_config_files", folder, pattern) {
                 let more: ScrapeConfigFile =
                     parse_yaml(&read(&file)?, &file.display().to_string())?;
                 config.scrape_configs.extend(more.scrape_configs);
@@ -494,55 +496,6 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         error,
     })
-}
-
-/// The files that a path names whose last part may hold `*`, sorted.
-#[must_use]
-pub fn matching_files(path: &Path) -> Vec<PathBuf> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let Some(name) = name.filter(|name| name.contains('*')) else {
-        return vec![path.to_owned()];
-    };
-    let folder = match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => Path::new("."),
-    };
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let file = path.file_name().and_then(|file| file.to_str());
-            file.is_some_and(|file| matches_stars(name, file))
-        })
-        .collect();
-    found.sort();
-    found
-}
-
-/// Whether a text is what a pattern says, `*` standing for anything.
-fn matches_stars(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub struct StaticConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSdConfig {
-    /// Paths; the last part may hold `*`.
+    /// Paths, which may hold wildcards.
     pub files: Vec<String>,
     /// How often the files are looked at.
     #[serde(default = "five_minutes")]

@@ -1,6 +1,6 @@
 //! Targets in files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +14,19 @@ pub(super) async fn watch(config: FileSdConfig, folder: PathBuf, publisher: Publ
     let period = config.refresh_interval.get().min(AT_LEAST_EVERY);
     let mut ticks = tokio::time::interval(period.max(Duration::from_millis(100)));
     let mut known: BTreeMap<PathBuf, Vec<TargetGroup>> = BTreeMap::new();
+    let mut missing = BTreeSet::new();
     loop {
         ticks.tick().await;
-        let paths: Vec<PathBuf> = config
-            .files
-            .iter()
-            .flat_map(|pattern| matching_files(&folder.join(pattern)))
-            .collect();
+        let mut paths = Vec::new();
+        for pattern in &config.files {
+            let found = matching_files(&folder, pattern);
+            if !found.is_empty() {
+                missing.remove(pattern);
+            } else if missing.insert(pattern) {
+                tracing::warn!(pattern, "no file of targets is there");
+            }
+            paths.extend(found);
+        }
         known.retain(|path, _| paths.contains(path));
         for path in paths {
             match read(&path).await {

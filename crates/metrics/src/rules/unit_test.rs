@@ -1,11 +1,12 @@
 //! Tests of rules in promtool's format: series are written down, time is run, alerts and expressions are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::matching_files;
 use crate::promql::{
     Cancel, Options, Point, Query, SeriesNotation, exponential_shortest, parse_float,
 };
@@ -163,7 +164,7 @@ fn read_groups(
     let mut groups = Vec::new();
     let mut faults = Vec::new();
     for pattern in patterns {
-        let found = matching_files(&folder.join(pattern));
+        let found = matching_files(folder, pattern);
         if found.is_empty() {
             faults.push(format!("  WARNING: no file match pattern {pattern}"));
         }
@@ -185,37 +186,6 @@ fn read_groups(
     } else {
         Err(faults)
     }
-}
-
-/// The files of a path whose last part may hold `*` and `?`, sorted.
-#[must_use]
-pub fn matching_files(pattern: &Path) -> Vec<PathBuf> {
-    let name = pattern.file_name().unwrap_or_default().to_string_lossy();
-    if !name.contains(['*', '?']) {
-        return if pattern.is_file() {
-            vec![pattern.to_owned()]
-        } else {
-            Vec::new()
-        };
-    }
-    let expression = regex::escape(&name)
-        .replace("\\*", ".*")
-        .replace("\\?", ".");
-    let Ok(expression) = regex::Regex::new(&format!("^{expression}$")) else {
-        return Vec::new();
-    };
-    let folder = match pattern.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .filter(|entry| expression.is_match(&entry.file_name().to_string_lossy()))
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
-    files
 }
 
 struct TestRun<'a> {

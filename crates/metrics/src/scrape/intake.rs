@@ -16,8 +16,8 @@ pub(super) enum IntakeError {
     Parse(#[from] ParseError),
     #[error("line {line}: {reason}")]
     Series { line: usize, reason: String },
-    #[error("sample limit exceeded: the target has more than {0} samples")]
-    SampleLimit(u64),
+    #[error("sample limit exceeded: the target has {found} samples, the limit is {limit}")]
+    SampleLimit { found: u64, limit: u64 },
     #[error("label_limit exceeded (metric: {metric:?}, number of labels: {found}, limit: {limit})")]
     LabelLimit {
         metric: String,
@@ -44,7 +44,7 @@ pub(super) enum IntakeError {
     },
 }
 
-/// What an answer gave.
+/// What an answer gave; of one with a fault, what was read before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) samples: u64,
@@ -62,6 +62,8 @@ pub(super) struct Rules<'a> {
 }
 
 /// Takes an answer's samples. Nothing of an answer with a fault is taken: the appender is to be rolled back then.
+///
+/// Samples over the limit are counted, as Prometheus counts them, so that who raises it knows how far.
 pub(super) fn take(
     body: &[u8],
     format: Format,
@@ -70,26 +72,44 @@ pub(super) fn take(
     appender: &mut Appender,
     time: i64,
     tsdb: &Tsdb,
-) -> Result<Counts, IntakeError> {
-    let (text, format) = parse_body(body, format)?;
+) -> (Counts, Result<(), IntakeError>) {
     let mut counts = Counts::default();
-    let mut told = Told::default();
-    for entry in parse(&text, format) {
-        match entry? {
-            Entry::Sample(sample) => {
-                take_sample(sample, rules, cache, appender, time, &mut counts)?;
+    let taken = (|| {
+        let (text, format) = parse_body(body, format)?;
+        let mut told = Told::default();
+        for entry in parse(&text, format) {
+            match entry? {
+                Entry::Sample(sample) => {
+                    take_sample(sample, rules, cache, appender, time, &mut counts)?;
+                }
+                Entry::Type { family, kind } => {
+                    told.begin(&family, cache, tsdb).kind = kind.name().to_owned();
+                }
+                Entry::Help { family, text } => {
+                    told.begin(&family, cache, tsdb).help = text.into_owned();
+                }
+                Entry::Unit { family, unit } => {
+                    told.begin(&family, cache, tsdb).unit = unit.to_owned();
+                }
             }
-            Entry::Type { family, kind } => {
-                told.begin(&family, cache, tsdb).kind = kind.name().to_owned();
-            }
-            Entry::Help { family, text } => {
-                told.begin(&family, cache, tsdb).help = text.into_owned();
-            }
-            Entry::Unit { family, unit } => told.begin(&family, cache, tsdb).unit = unit.to_owned(),
         }
-    }
-    told.finish(cache, tsdb);
-    Ok(counts)
+        told.finish(cache, tsdb);
+        match rules.config.sample_limit {
+            Some(limit) if is_above(counts.after_relabelling, limit) => {
+                Err(IntakeError::SampleLimit {
+                    found: counts.after_relabelling,
+                    limit,
+                })
+            }
+            _ => Ok(()),
+        }
+    })();
+    (counts, taken)
+}
+
+/// Whether a number is above a limit; zero is none.
+fn is_above(number: u64, limit: u64) -> bool {
+    limit > 0 && number > limit
 }
 
 /// What an answer has said so far of the family that it is at.
@@ -139,8 +159,14 @@ fn take_sample(
     let is_tracked = time == now && sample.time.is_none()
         || !config.honor_timestamps
         || config.track_timestamps_staleness;
+    let limit = config.sample_limit.unwrap_or(0);
     if !cache.series.contains_key(sample.series) {
         let labels = stored_labels(&sample, rules)?;
+        if labels.is_some() && is_above(counts.after_relabelling + 1, limit) {
+            // Not remembered: a target over its limit must not fill the memory.
+            counts.after_relabelling += 1;
+            return Ok(());
+        }
         let known = Known {
             labels,
             reference: None,
@@ -161,9 +187,8 @@ fn take_sample(
         return Ok(());
     };
     counts.after_relabelling += 1;
-    let limit = config.sample_limit.unwrap_or(0);
-    if limit > 0 && counts.after_relabelling > limit {
-        return Err(IntakeError::SampleLimit(limit));
+    if is_above(counts.after_relabelling, limit) {
+        return Ok(());
     }
     let is_new = known.reference.is_none();
     match appender.append(labels, known.reference, time, sample.value) {
@@ -256,7 +281,7 @@ fn with_target_labels(written: &[(String, String)], target: &Labels, honors: boo
 fn check_limits(labels: &LabelSet, config: &ScrapeConfig) -> Result<(), IntakeError> {
     let metric = || labels.get(METRIC_NAME).cloned().unwrap_or_default();
     let limit = config.label_limit.unwrap_or(0);
-    if limit > 0 && labels.len() as u64 > limit {
+    if is_above(labels.len() as u64, limit) {
         return Err(IntakeError::LabelLimit {
             metric: metric(),
             found: labels.len(),
@@ -266,7 +291,7 @@ fn check_limits(labels: &LabelSet, config: &ScrapeConfig) -> Result<(), IntakeEr
     let name_limit = config.label_name_length_limit.unwrap_or(0);
     let value_limit = config.label_value_length_limit.unwrap_or(0);
     for (name, value) in labels {
-        if name_limit > 0 && name.len() as u64 > name_limit {
+        if is_above(name.len() as u64, name_limit) {
             return Err(IntakeError::LabelNameLength {
                 metric: metric(),
                 name: name.clone(),
@@ -274,7 +299,7 @@ fn check_limits(labels: &LabelSet, config: &ScrapeConfig) -> Result<(), IntakeEr
                 limit: name_limit,
             });
         }
-        if value_limit > 0 && value.len() as u64 > value_limit {
+        if is_above(value.len() as u64, value_limit) {
             return Err(IntakeError::LabelValueLength {
                 metric: metric(),
                 name: name.clone(),

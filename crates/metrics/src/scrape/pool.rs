@@ -57,6 +57,7 @@ impl Pool {
             client,
             tools,
             state: Arc::clone(&state),
+            refusal: Arc::default(),
             running: BTreeMap::new(),
             workers: JoinSet::new(),
         };
@@ -82,6 +83,8 @@ struct Keeper {
     client: HttpClient,
     tools: Tools,
     state: Arc<Mutex<PoolState>>,
+    /// Why no target of the job is scraped, where none is.
+    refusal: Arc<Mutex<Option<String>>>,
     running: BTreeMap<String, Running>,
     workers: JoinSet<()>,
 }
@@ -116,17 +119,7 @@ impl Keeper {
         for fault in &chosen.faults {
             tracing::error!(job = self.config.job_name, fault, "creating target failed");
         }
-        let limit = self.config.target_limit.unwrap_or(0);
-        if limit > 0 && chosen.targets.len() as u64 > limit {
-            let count = chosen.targets.len();
-            tracing::error!(
-                job = self.config.job_name,
-                count,
-                limit,
-                "target_limit exceeded: none is scraped"
-            );
-            chosen.targets.clear();
-        }
+        self.refuse_too_many(chosen.targets.len());
         let mut state = self.state.lock();
         let gone: Vec<String> = state
             .active
@@ -165,6 +158,7 @@ impl Keeper {
                 tsdb: self.tools.tsdb.clone(),
                 clock: self.tools.clock.clone(),
                 shared: Arc::clone(&shared),
+                refusal: Arc::clone(&self.refusal),
             };
             let stop = stop.child_token();
             self.workers.spawn(worker.run(stop.clone()));
@@ -188,6 +182,21 @@ impl Keeper {
                 .values()
                 .all(|running| Arc::strong_count(&running.shared) > 1)
         );
+    }
+
+    /// Has every scrape fail while the job has more targets than it may have. They stay targets, so that `up` is 0
+    /// and who asks sees why.
+    fn refuse_too_many(&self, found: usize) {
+        let limit = self.config.target_limit.unwrap_or(0);
+        let refusal = (limit > 0 && found as u64 > limit)
+            .then(|| format!("target_limit exceeded (number of targets: {found}, limit: {limit})"));
+        let mut current = self.refusal.lock();
+        if *current != refusal
+            && let Some(error) = &refusal
+        {
+            tracing::error!(job = self.config.job_name, error, "no target is scraped");
+        }
+        *current = refusal;
     }
 
     /// How long until the target's place in the interval, which is the same after every restart.

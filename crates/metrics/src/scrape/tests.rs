@@ -266,6 +266,66 @@ async fn limits_fail_the_scrape_by_name() {
 }
 
 #[tokio::test]
+async fn targets_over_the_limit_are_told_of_and_come_back_below_it() {
+    let exporter = Exporter::start("a 1\n").await;
+    let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+    let manager = manager(&tsdb);
+    let yaml = |limit: u64| {
+        let port = exporter.address.rsplit(':').next().expect("a port");
+        format!(
+            "job_name: j\nscrape_interval: 50ms\nscrape_timeout: 50ms\nstatic_configs: [{{targets: ['127.0.0.1:{port}', 'localhost:{port}']}}]\ntarget_limit: {limit}"
+        )
+    };
+    manager.apply(vec![job(&yaml(1))]).await.expect("applied");
+    until("both are down", || ask(&tsdb, "up == 0").len() == 2).await;
+    let targets = manager.targets();
+    assert_eq!(targets.len(), 2);
+    for target in targets {
+        let reason = "target_limit exceeded (number of targets: 2, limit: 1)";
+        assert_eq!((target.health, &*target.last_error), (Health::Down, reason));
+    }
+    assert!(ask(&tsdb, "a").is_empty());
+    manager.apply(vec![job(&yaml(2))]).await.expect("applied");
+    until("both are up", || ask(&tsdb, "up == 1").len() == 2).await;
+    assert_eq!(ask(&tsdb, "a").len(), 2);
+    manager.apply(vec![job(&yaml(1))]).await.expect("applied");
+    until("both are down again", || ask(&tsdb, "up == 0").len() == 2).await;
+    assert!(ask(&tsdb, "a").is_empty());
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_fault_is_counted_and_a_limit_ends_no_count() {
+    let exporter = Exporter::start("a 1\nb 2\nc 3\n").await;
+    let tsdb = Tsdb::in_memory(crate::tsdb::Options::default());
+    let manager = manager(&tsdb);
+    let yaml = format!(
+        "job_name: j\nscrape_interval: 50ms\nscrape_timeout: 50ms\nstatic_configs: [{{targets: ['{}']}}]\nsample_limit: 1",
+        exporter.address
+    );
+    manager.apply(vec![job(&yaml)]).await.expect("applied");
+    let number = |metric: &str| {
+        let found = ask(&tsdb, metric);
+        found.first().map(|line| {
+            let value = line.rsplit(' ').next().expect("a value");
+            value.to_owned()
+        })
+    };
+    until("a scrape", || number("up").is_some()).await;
+    assert_eq!(number("up").as_deref(), Some("0"));
+    assert_eq!(number("scrape_samples_scraped").as_deref(), Some("3"));
+    let after = number("scrape_samples_post_metric_relabeling");
+    assert_eq!(after.as_deref(), Some("3"));
+    exporter.say(Some("a 1\n# EOF\nb 2\nc x\nd 4\n"));
+    until("what was read before the fault", || {
+        number("scrape_samples_scraped").as_deref() == Some("2")
+    })
+    .await;
+    assert!(ask(&tsdb, "a").is_empty());
+    manager.stop().await;
+}
+
+#[tokio::test]
 async fn honoured_labels_and_times_are_kept() {
     let time = Clock::system().now().as_millisecond() - 5_000;
     let exporter = Exporter::start(&format!("a{{job=\"own\",instance=\"\"}} 1 {time}\n")).await;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ScrapeConfig, ScrapeProtocol};
 use crate::exposition::{Escaping, Format, accept_header};
 use crate::http_client::{Answer, HttpClient, Question};
-use crate::tsdb::{STALE_NAN, Tsdb};
+use crate::tsdb::{Appender, STALE_NAN, Tsdb};
 
 use super::cache::SeriesCache;
 use super::intake::{self, Counts, Rules};
@@ -34,17 +34,17 @@ pub(super) struct Worker {
     pub(super) tsdb: Tsdb,
     pub(super) clock: Clock,
     pub(super) shared: Arc<Shared>,
+    /// Why the target is not asked, where it is not.
+    pub(super) refusal: Arc<Mutex<Option<String>>>,
     /// Part of the interval that the first scrape waits, so that targets do not line up.
     pub(super) offset: Duration,
 }
 
-const SCRAPE_METRICS: [&str; 5] = [
-    "up",
-    "scrape_duration_seconds",
-    "scrape_samples_scraped",
-    "scrape_samples_post_metric_relabeling",
-    "scrape_series_added",
-];
+/// Why a scrape failed, and what was read before it did.
+struct Failure {
+    reason: String,
+    counts: Counts,
+}
 
 /// A scrape that begins this little after its time is stored with the time it should have had: equal
 /// distances compress better. As in Prometheus.
@@ -101,24 +101,29 @@ impl Worker {
     async fn scrape(&self, time: i64) {
         let began_at = self.clock.now();
         let began = Instant::now();
-        let asked = self.ask().await;
-        let asked_for = began.elapsed();
-        let (taken, error) = match asked {
-            Ok((answer, format)) => match self.store(Some((&answer, format)), time, asked_for) {
-                Ok(()) => (true, String::new()),
-                Err(error) => (false, error),
-            },
-            Err(error) => (false, error),
+        let refusal = self.refusal.lock().clone();
+        let asked = match refusal {
+            Some(refusal) => Err(refusal),
+            None => self.ask().await,
         };
-        if !taken && let Err(more) = self.store(None, time, asked_for) {
-            tracing::warn!(url = %self.target.url, error = more, "a scrape's own metrics are not stored");
-        }
-        if !error.is_empty() {
-            tracing::debug!(url = %self.target.url, error, "scrape failed");
+        let asked_for = began.elapsed();
+        let failure = match asked {
+            Ok((answer, format)) => self.store(&answer, format, time, asked_for).err(),
+            Err(reason) => Some(Failure {
+                reason,
+                counts: Counts::default(),
+            }),
+        };
+        let is_up = failure.is_none();
+        if let Some(Failure { reason, counts }) = &failure {
+            tracing::debug!(url = %self.target.url, error = reason, "scrape failed");
+            if let Err(error) = self.store_failure(*counts, time, asked_for) {
+                tracing::warn!(url = %self.target.url, error, "a scrape's own metrics are not stored");
+            }
         }
         let mut status = self.shared.status.lock();
-        status.health = if taken { Health::Up } else { Health::Down };
-        status.last_error = error;
+        status.health = if is_up { Health::Up } else { Health::Down };
+        status.last_error = failure.map_or_else(String::new, |failure| failure.reason);
         status.last_scrape = Some(began_at);
         status.last_duration = began.elapsed();
     }
@@ -163,13 +168,14 @@ impl Worker {
         Ok((answer, format))
     }
 
-    /// Stores an answer and the metrics about the scrape; without an answer, that there was none.
+    /// Stores an answer and the metrics about the scrape.
     fn store(
         &self,
-        answer: Option<(&Answer, Format)>,
+        answer: &Answer,
+        format: Format,
         time: i64,
         asked_for: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let mut guard = self.shared.cache.lock();
         let cache = &mut *guard;
         let rules = Rules {
@@ -177,49 +183,64 @@ impl Worker {
             target: &self.target.labels,
         };
         let mut appender = self.tsdb.appender();
-        let mut counts = Counts::default();
-        if let Some((answer, format)) = answer {
-            cache.scrape += 1;
-            let taken = intake::take(
-                &answer.body,
-                format,
-                &rules,
-                cache,
-                &mut appender,
-                time,
-                &self.tsdb,
-            );
-            match taken {
-                Ok(taken) => counts = taken,
-                Err(error) => {
-                    appender.rollback();
-                    // What this answer had does not count as seen.
-                    let scrape = cache.scrape;
-                    for known in cache.series.values_mut() {
-                        if known.seen == scrape {
-                            known.seen = known.seen_before;
-                        }
-                    }
-                    return Err(error.to_string());
+        cache.scrape += 1;
+        let body = &answer.body;
+        let (counts, taken) =
+            intake::take(body, format, &rules, cache, &mut appender, time, &self.tsdb);
+        if let Err(error) = taken {
+            appender.rollback();
+            // What this answer had does not count as seen.
+            let scrape = cache.scrape;
+            for known in cache.series.values_mut() {
+                if known.seen == scrape {
+                    known.seen = known.seen_before;
                 }
             }
+            return Err(Failure {
+                reason: error.to_string(),
+                counts,
+            });
         }
-        let failed = answer.is_none();
-        intake::mark_stale(cache, &mut appender, time, failed);
-        if !failed {
-            cache.last_good = cache.scrape;
-            cache.forget_old();
-        }
-        let values = [
-            if failed { 0.0 } else { 1.0 },
-            asked_for.as_secs_f64(),
-            counts.samples as f64,
-            counts.after_relabelling as f64,
-            counts.series_added as f64,
-        ];
-        let values: Vec<(&'static str, f64)> = SCRAPE_METRICS.into_iter().zip(values).collect();
-        intake::report(cache, &self.target.labels, &mut appender, time, &values);
+        intake::mark_stale(cache, &mut appender, time, false);
+        cache.last_good = cache.scrape;
+        cache.forget_old();
+        self.report(cache, &mut appender, time, true, asked_for, counts);
+        appender.commit().map_err(|error| Failure {
+            reason: error.to_string(),
+            counts,
+        })
+    }
+
+    /// Stores that the target's series end, and the metrics about a scrape that failed.
+    fn store_failure(&self, counts: Counts, time: i64, asked_for: Duration) -> Result<(), String> {
+        let mut guard = self.shared.cache.lock();
+        let cache = &mut *guard;
+        let mut appender = self.tsdb.appender();
+        intake::mark_stale(cache, &mut appender, time, true);
+        self.report(cache, &mut appender, time, false, asked_for, counts);
         appender.commit().map_err(|error| error.to_string())
+    }
+
+    fn report(
+        &self,
+        cache: &mut SeriesCache,
+        appender: &mut Appender,
+        time: i64,
+        is_up: bool,
+        asked_for: Duration,
+        counts: Counts,
+    ) {
+        let values = [
+            ("up", f64::from(u8::from(is_up))),
+            ("scrape_duration_seconds", asked_for.as_secs_f64()),
+            ("scrape_samples_scraped", counts.samples as f64),
+            (
+                "scrape_samples_post_metric_relabeling",
+                counts.after_relabelling as f64,
+            ),
+            ("scrape_series_added", counts.series_added as f64),
+        ];
+        intake::report(cache, &self.target.labels, appender, time, &values);
     }
 }
 

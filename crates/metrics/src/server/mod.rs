@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, matching_files};
+use crate::config::{Config, ConfigError, named_files};
 use crate::http_api::{ApiParts, LoadedConfig, ReloadRequest, router};
 use crate::promql;
 use crate::remote_write::RemoteWriter;
@@ -287,7 +287,7 @@ impl Server {
     fn rule_groups(&self, config: &Config, folder: &Path) -> Result<Vec<RuleGroup>, String> {
         let mut groups = Vec::new();
         for pattern in &config.rule_files {
-            for path in matching_files(&folder.join(pattern)) {
+            for path in named_files("rule_files", folder, pattern) {
                 let name = path.display().to_string();
                 let text = std::fs::read_to_string(&path)
                     .map_err(|error| format!("rule file {name} cannot be read: {error}"))?;

@@ -56,20 +56,26 @@ impl Drop for Servers {
 }
 
 impl Servers {
+    /// Both without anything to scrape.
     pub(crate) async fn start(what: &str) -> Option<Servers> {
+        Servers::start_with(what, "global: {}\n").await
+    }
+
+    /// Both scrape what a configuration says.
+    pub(crate) async fn start_with(what: &str, config: &str) -> Option<Servers> {
         let Some(prometheus) = program("SPRINGTIDE_PROMETHEUS", "prometheus") else {
             say(&format!("skipped: {what} against Prometheus"));
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n").expect("written");
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, config).expect("written");
         let port = {
             let free = TcpListener::bind("127.0.0.1:0").expect("a port");
             free.local_addr().expect("bound").port()
         };
         let process = Command::new(prometheus)
-            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--config.file={}", file.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
                 folder.path().join("data").display()
@@ -83,7 +89,7 @@ impl Servers {
             .expect("prometheus starts");
         let servers = Servers {
             theirs: format!("http://127.0.0.1:{port}"),
-            ours: serve().await,
+            ours: serve(config).await,
             client: HttpClient::new(HttpClientConfig::default(), folder.path()).expect("a client"),
             process,
             _folder: folder,
@@ -146,8 +152,8 @@ impl Servers {
     }
 }
 
-/// Serves our API over an empty database; says its URL.
-async fn serve() -> String {
+/// Serves our API over an empty database, and scrapes what a configuration says; says its URL.
+async fn serve(config: &str) -> String {
     let clock = Clock::system();
     let tsdb = Tsdb::in_memory(Options::default());
     let scrapes = ScrapeManager::new(ScrapeOptions {
@@ -157,13 +163,16 @@ async fn serve() -> String {
         caches: None,
         seed: 1,
     });
+    let config = Config::parse(config, "prometheus.yml").expect("valid");
+    let jobs = config.scrape_configs.clone();
+    scrapes.apply(jobs).await.expect("the jobs start");
     let rules = RuleEngine::new(tsdb.clone(), clock.clone(), Vec::new());
     let api = router(ApiParts {
         tsdb,
         scrapes: Some(scrapes),
         rules: Arc::new(rules),
         config: Arc::new(RwLock::new(LoadedConfig {
-            config: Arc::new(Config::default()),
+            config: Arc::new(config),
             last_reload_succeeded: true,
             loaded_at: clock.now(),
         })),
