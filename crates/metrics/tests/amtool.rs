@@ -19,7 +19,14 @@ async fn amtool_adds_and_shows_alerts_and_silences() {
     };
     let example =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pake/alertmanager.yaml");
-    let configuration = Arc::new(AlertingConfiguration::read(&example).expect("valid"));
+    let text = std::fs::read_to_string(&example).expect("the example");
+    let address = "http://127.0.0.1:5001/alerts";
+    let block = format!("webhook_configs:\n      - url: {address}");
+    // The secret in flow style, which has the same line as what is shown.
+    let flow = text.replace(&block, &format!("webhook_configs: [{{url: '{address}'}}]"));
+    assert_ne!(flow, text);
+    let configuration = AlertingConfiguration::parse("am.yml", &flow, Path::new(""));
+    let configuration = Arc::new(configuration.expect("valid"));
     let options = AlertmanagerOptions::default();
     let opened = Alertmanager::open(configuration, options, Clock::system());
     let alertmanager = opened.expect("in memory");
@@ -101,5 +108,7 @@ async fn amtool_adds_and_shows_alerts_and_silences() {
         shown.contains("group_interval") && !shown.contains("5001"),
         "{shown}"
     );
+    let shown = run(&["config", "routes", "show"]);
+    assert!(shown.contains("receiver: "), "{shown}");
     server.abort();
 }

@@ -151,6 +151,11 @@ fn take_sample(
     counts: &mut Counts,
 ) -> Result<(), IntakeError> {
     let config = rules.config;
+    // A series that cannot be read is no sample yet.
+    let written = match cache.series.contains_key(sample.series) {
+        true => None,
+        false => Some(written_labels(&sample)?),
+    };
     counts.samples += 1;
     let time = sample
         .time
@@ -160,8 +165,8 @@ fn take_sample(
         || !config.honor_timestamps
         || config.track_timestamps_staleness;
     let limit = config.sample_limit.unwrap_or(0);
-    if !cache.series.contains_key(sample.series) {
-        let labels = stored_labels(&sample, rules)?;
+    if let Some(written) = written {
+        let labels = stored_labels(&written, sample.line, rules)?;
         if labels.is_some() && is_above(counts.after_relabelling + 1, limit) {
             // Not remembered: a target over its limit must not fill the memory.
             counts.after_relabelling += 1;
@@ -210,16 +215,20 @@ fn take_sample(
     Ok(())
 }
 
-/// The labels a series is stored under; `None` where relabelling drops it.
-fn stored_labels(
-    sample: &SampleEntry<'_>,
-    rules: &Rules<'_>,
-) -> Result<Option<Labels>, IntakeError> {
-    let fault = |reason: String| IntakeError::Series {
+fn written_labels(sample: &SampleEntry<'_>) -> Result<Vec<(String, String)>, IntakeError> {
+    series_labels(sample.series, sample.kind).map_err(|reason| IntakeError::Series {
         line: sample.line,
         reason,
-    };
-    let written = series_labels(sample.series, sample.kind).map_err(fault)?;
+    })
+}
+
+/// The labels a series is stored under; `None` where relabelling drops it.
+fn stored_labels(
+    written: &[(String, String)],
+    line: usize,
+    rules: &Rules<'_>,
+) -> Result<Option<Labels>, IntakeError> {
+    let fault = |reason: String| IntakeError::Series { line, reason };
     let config = rules.config;
     if config.metric_name_validation_scheme == Some(NameValidation::Legacy) {
         let odd = written.iter().find_map(|(name, value)| {
@@ -237,7 +246,7 @@ fn stored_labels(
             )));
         }
     }
-    let mut labels = with_target_labels(&written, rules.target, config.honor_labels);
+    let mut labels = with_target_labels(written, rules.target, config.honor_labels);
     if !relabel(&mut labels, &config.metric_relabel_configs) || labels.is_empty() {
         return Ok(None);
     }
