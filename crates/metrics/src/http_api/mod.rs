@@ -17,6 +17,7 @@
 //! | `admin` | deletion and snapshots, where they are allowed |
 //! | `federate` | the newest samples in an exposition format |
 //! | `middleware` | origins, compression |
+//! | [`LenientListener`] | requests with `"`, `<` and `>` in their URL |
 
 mod admin;
 mod answer;
@@ -24,6 +25,7 @@ mod federate;
 mod form;
 mod middleware;
 mod query;
+mod request_target;
 mod series;
 mod status;
 mod targets;
@@ -52,6 +54,7 @@ use crate::series_store::Pattern;
 use crate::tsdb::Tsdb;
 
 pub use answer::{ApiError, ErrorType};
+pub use request_target::{LenientListener, LenientStream};
 
 /// A wish to read the configuration again, and where the answer goes: a sentence where it could not be used.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, named_files};
-use crate::http_api::{ApiParts, LoadedConfig, ReloadRequest, router};
+use crate::http_api::{ApiParts, LenientListener, LoadedConfig, ReloadRequest, router};
 use crate::promql;
 use crate::remote_write::RemoteWriter;
 use crate::rules::{EngineOptions, RuleEngine, RuleGroup, Surroundings, read_rule_file};
@@ -121,7 +121,8 @@ pub async fn run(options: ServerOptions, clock: Clock) -> Result<(), ServerError
     for listener in listeners {
         let (api, stop) = (api.clone(), quit.clone());
         tasks.spawn(async move {
-            let served = axum::serve(listener, api).with_graceful_shutdown(stop.cancelled_owned());
+            let served = axum::serve(LenientListener(listener), api)
+                .with_graceful_shutdown(stop.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the HTTP API ended");
             }
