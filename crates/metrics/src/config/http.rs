@@ -99,27 +99,6 @@ pub struct HttpHeader {
     pub files: Vec<PathBuf>,
 }
 
-/// Makes functions that refuse a field by its name.
-macro_rules! refuse {
-    ($($function:ident: $message:literal;)*) => {$(
-        pub(crate) fn $function<'de, D>(_: D) -> Result<Option<()>, D::Error>
-        where
-            D: serde::Deserializer<'de>,
-        {
-            Err(serde::de::Error::custom($message))
-        }
-    )*};
-}
-pub(crate) use refuse;
-
-refuse! {
-    refuse_oauth2: "oauth2 is not supported: use authorization with a credentials_file that another program keeps fresh";
-    refuse_proxy_url: "proxy_url is not supported: targets are reached directly; remove the field";
-    refuse_no_proxy: "no_proxy is not supported: targets are reached directly; remove the field";
-    refuse_proxy_from_environment: "proxy_from_environment is not supported: targets are reached directly; remove the field";
-    refuse_proxy_connect_header: "proxy_connect_header is not supported: targets are reached directly; remove the field";
-}
-
 /// Declares a section of the configuration that has an HTTP client's fields among its own, as Prometheus'
 /// sections have: an unknown field is refused, which serde's `flatten` cannot.
 macro_rules! section_with_http_client {
@@ -157,16 +136,6 @@ macro_rules! section_with_http_client {
             /// Headers sent with every request.
             #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             pub http_headers: std::collections::BTreeMap<String, $crate::config::HttpHeader>,
-            #[serde(default, rename = "oauth2", skip_serializing, deserialize_with = "crate::config::http::refuse_oauth2")]
-            _oauth2: Option<()>,
-            #[serde(default, rename = "proxy_url", skip_serializing, deserialize_with = "crate::config::http::refuse_proxy_url")]
-            _proxy_url: Option<()>,
-            #[serde(default, rename = "no_proxy", skip_serializing, deserialize_with = "crate::config::http::refuse_no_proxy")]
-            _no_proxy: Option<()>,
-            #[serde(default, rename = "proxy_from_environment", skip_serializing, deserialize_with = "crate::config::http::refuse_proxy_from_environment")]
-            _proxy_from_environment: Option<()>,
-            #[serde(default, rename = "proxy_connect_header", skip_serializing, deserialize_with = "crate::config::http::refuse_proxy_connect_header")]
-            _proxy_connect_header: Option<()>,
         }
 
         impl $name {
@@ -182,7 +151,6 @@ macro_rules! section_with_http_client {
                     follow_redirects: self.follow_redirects,
                     enable_http2: self.enable_http2,
                     http_headers: self.http_headers.clone(),
-                    ..$crate::config::HttpClientConfig::default()
                 }
             }
         }
@@ -218,41 +186,6 @@ pub struct HttpClientConfig {
     /// Headers sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, HttpHeader>,
-    #[serde(
-        default,
-        rename = "oauth2",
-        skip_serializing,
-        deserialize_with = "refuse_oauth2"
-    )]
-    pub(crate) _oauth2: Option<()>,
-    #[serde(
-        default,
-        rename = "proxy_url",
-        skip_serializing,
-        deserialize_with = "refuse_proxy_url"
-    )]
-    pub(crate) _proxy_url: Option<()>,
-    #[serde(
-        default,
-        rename = "no_proxy",
-        skip_serializing,
-        deserialize_with = "refuse_no_proxy"
-    )]
-    pub(crate) _no_proxy: Option<()>,
-    #[serde(
-        default,
-        rename = "proxy_from_environment",
-        skip_serializing,
-        deserialize_with = "refuse_proxy_from_environment"
-    )]
-    pub(crate) _proxy_from_environment: Option<()>,
-    #[serde(
-        default,
-        rename = "proxy_connect_header",
-        skip_serializing,
-        deserialize_with = "refuse_proxy_connect_header"
-    )]
-    pub(crate) _proxy_connect_header: Option<()>,
 }
 
 // === impl HttpClientConfig ===

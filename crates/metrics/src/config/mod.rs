@@ -6,6 +6,7 @@ mod alerting;
 mod duration;
 pub(crate) mod http;
 mod paths;
+pub(crate) mod refused;
 mod remote;
 mod scrape;
 mod secret;
@@ -29,7 +30,6 @@ pub use secret::Secret;
 pub use size::ByteSize;
 
 use crate::exposition::is_legacy_label_name;
-use http::refuse;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +58,6 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
-}
-
-refuse! {
-    refuse_remote_read: "remote_read is not supported: queries are answered from this database alone; remove the section";
-    refuse_tracing: "tracing is not supported: remove the section";
-    refuse_otlp: "otlp is not supported: send OpenMetrics or remote write; remove the section";
-    refuse_exemplars: "exemplars are not stored: remove storage.exemplars";
-    refuse_query_log: "query_log_file is not supported: remove the field";
-    refuse_failure_log: "scrape_failure_log_file is not supported: what failed is in /api/v1/targets and in the log; remove the field";
 }
 
 /// What holds where a job says nothing else.
@@ -120,20 +111,6 @@ pub struct GlobalConfig {
     /// See [`ScrapeConfig`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub always_scrape_classic_histograms: Option<bool>,
-    #[serde(
-        default,
-        rename = "query_log_file",
-        skip_serializing,
-        deserialize_with = "refuse_query_log"
-    )]
-    _query_log_file: Option<()>,
-    #[serde(
-        default,
-        rename = "scrape_failure_log_file",
-        skip_serializing,
-        deserialize_with = "refuse_failure_log"
-    )]
-    _scrape_failure_log_file: Option<()>,
 }
 
 fn one_minute() -> PromDuration {
@@ -167,8 +144,6 @@ impl Default for GlobalConfig {
             metric_name_validation_scheme: None,
             metric_name_escaping_scheme: None,
             always_scrape_classic_histograms: None,
-            _query_log_file: None,
-            _scrape_failure_log_file: None,
         }
     }
 }
@@ -189,13 +164,6 @@ pub struct StorageConfig {
     /// The database's part.
     #[serde(default)]
     pub tsdb: TsdbConfig,
-    #[serde(
-        default,
-        rename = "exemplars",
-        skip_serializing,
-        deserialize_with = "refuse_exemplars"
-    )]
-    _exemplars: Option<()>,
 }
 
 /// How the database stores.
@@ -235,27 +203,6 @@ pub struct Config {
     /// Databases that every sample is sent to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_write: Vec<RemoteWriteConfig>,
-    #[serde(
-        default,
-        rename = "remote_read",
-        skip_serializing,
-        deserialize_with = "refuse_remote_read"
-    )]
-    _remote_read: Option<()>,
-    #[serde(
-        default,
-        rename = "tracing",
-        skip_serializing,
-        deserialize_with = "refuse_tracing"
-    )]
-    _tracing: Option<()>,
-    #[serde(
-        default,
-        rename = "otlp",
-        skip_serializing,
-        deserialize_with = "refuse_otlp"
-    )]
-    _otlp: Option<()>,
 }
 
 /// The file that `scrape_config_files` names.
@@ -276,7 +223,7 @@ fn parse_yaml<T: serde::de::DeserializeOwned + Default>(
     serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
         name: name.to_owned(),
         // The lines around the fault may hold passwords.
-        error: error.without_snippet().to_string(),
+        error: refused::explained(&error.without_snippet().to_string()),
     })
 }
 

@@ -5,13 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::relabel::RelabelRule;
 
 use super::PromDuration;
-use super::http::{refuse, section_with_http_client};
-
-refuse! {
-    refuse_sigv4: "sigv4 is not supported: send through a proxy that signs the requests";
-    refuse_azuread: "azuread is not supported: use authorization with a credentials_file that another program keeps fresh";
-    refuse_google_iam: "google_iam is not supported: use authorization with a credentials_file that another program keeps fresh";
-}
+use super::http::section_with_http_client;
 
 /// How samples wait to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -108,12 +102,6 @@ section_with_http_client! {
         /// Whether metadata are sent.
         #[serde(default)]
         pub metadata_config: MetadataConfig,
-        #[serde(default, rename = "sigv4", skip_serializing, deserialize_with = "refuse_sigv4")]
-        _sigv4: Option<()>,
-        #[serde(default, rename = "azuread", skip_serializing, deserialize_with = "refuse_azuread")]
-        _azuread: Option<()>,
-        #[serde(default, rename = "google_iam", skip_serializing, deserialize_with = "refuse_google_iam")]
-        _google_iam: Option<()>,
     }
 }
 

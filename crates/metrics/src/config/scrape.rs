@@ -5,13 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::relabel::RelabelRule;
 
-use super::http::{refuse, section_with_http_client};
+use super::http::section_with_http_client;
 use super::{ByteSize, PromDuration};
-
-refuse! {
-    refuse_native: "native histograms are not supported: remove the field, classic histograms are scraped";
-    refuse_file_version: "this service discovery is not supported: use static_configs, file_sd_configs, http_sd_configs or kubernetes_sd_configs";
-}
 
 /// Targets written down.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
@@ -198,30 +193,6 @@ section_with_http_client! {
         /// Which samples, and with which labels.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub metric_relabel_configs: Vec<RelabelRule>,
-        #[serde(default, rename = "native_histogram_bucket_limit", skip_serializing, deserialize_with = "refuse_native")]
-        _native_histogram_bucket_limit: Option<()>,
-        #[serde(default, rename = "native_histogram_min_bucket_factor", skip_serializing, deserialize_with = "refuse_native")]
-        _native_histogram_min_bucket_factor: Option<()>,
-        #[serde(default, rename = "convert_classic_histograms_to_nhcb", skip_serializing, deserialize_with = "refuse_native")]
-        _convert_classic_histograms_to_nhcb: Option<()>,
-        #[serde(default, rename = "scrape_native_histograms", skip_serializing, deserialize_with = "refuse_native")]
-        _scrape_native_histograms: Option<()>,
-        #[serde(default, rename = "dns_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _dns_sd_configs: Option<()>,
-        #[serde(default, rename = "consul_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _consul_sd_configs: Option<()>,
-        #[serde(default, rename = "ec2_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _ec2_sd_configs: Option<()>,
-        #[serde(default, rename = "docker_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _docker_sd_configs: Option<()>,
-        #[serde(default, rename = "dockerswarm_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _dockerswarm_sd_configs: Option<()>,
-        #[serde(default, rename = "gce_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _gce_sd_configs: Option<()>,
-        #[serde(default, rename = "azure_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _azure_sd_configs: Option<()>,
-        #[serde(default, rename = "nomad_sd_configs", skip_serializing, deserialize_with = "refuse_file_version")]
-        _nomad_sd_configs: Option<()>,
     }
 }
 

@@ -111,7 +111,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<RawGroup>, RuleFileError> {
 
 /// An error of the YAML reader in one line.
 pub(crate) fn yaml_fault(file: &str, error: &serde_saphyr::Error) -> String {
-    let plain = error.without_snippet().to_string();
+    let plain = crate::config::refused::explained(&error.without_snippet().to_string());
     let plain = plain.lines().next().unwrap_or_default();
     match error.location() {
         Some(place) if !plain.contains("line ") => {
