@@ -330,31 +330,10 @@ impl AlertingConfiguration {
         build(raw, text, folder).map_err(fault)
     }
 
-    /// The text it was read from, for showing: what is secret is left out.
+    /// The configuration for showing, without what is secret.
     #[must_use]
     pub fn shown(&self) -> String {
-        let mut shown = String::with_capacity(self.original.len());
-        for line in self.original.lines() {
-            let name = line.split(':').next().unwrap_or_default();
-            let bare = name.trim().trim_start_matches("- ").trim();
-            let is_secret = bare.ends_with("password")
-                || bare.ends_with("api_url")
-                || bare.ends_with("token")
-                || bare.ends_with("credentials")
-                || bare == "url"
-                || line.contains("password:")
-                || line.contains("url:")
-                || line.contains("credentials:")
-                || line.contains("token:");
-            if is_secret {
-                shown += name;
-                shown += ": <secret>\n";
-            } else {
-                shown += line;
-                shown.push('\n');
-            }
-        }
-        shown
+        super::shown::without_secrets(&self.original)
     }
 
     /// What is used where no configuration is given: all alerts are kept and shown, none is notified about.

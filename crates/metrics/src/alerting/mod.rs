@@ -34,6 +34,7 @@ mod route;
 mod run;
 #[cfg(test)]
 mod run_tests;
+mod shown;
 mod silence;
 
 pub use alert::{Alert, LabelMap, PostedAlert, fingerprint};
