@@ -23,8 +23,20 @@ pub(crate) struct Alerts {
     json: bool,
 }
 
+/// Whether a server does not know a path of Alertmanager's API. One that knows it, and not a silence that is asked for,
+/// answers in other words.
+fn is_no_alertmanager(answer: &Answer) -> bool {
+    answer.status == http::StatusCode::NOT_FOUND
+        && answer.body.trim_ascii() == b"404 page not found"
+}
+
 /// The answer's JSON, or what it says went wrong.
 pub(crate) fn read(answer: &Answer) -> anyhow::Result<Value> {
+    if is_no_alertmanager(answer) {
+        bail!(
+            "the server has no Alertmanager, as `tide metrics` and Prometheus have none: name an Alertmanager, or a running `tide up`, with --server"
+        );
+    }
     if !answer.status.is_success() {
         let said = String::from_utf8_lossy(&answer.body);
         bail!(
@@ -91,7 +103,9 @@ impl Alerts {
         let mut is_prometheus = false;
         let mut alerts = if answer.status == http::StatusCode::NOT_FOUND {
             if !self.matchers.is_empty() {
-                bail!("the server is no Alertmanager: it cannot choose alerts by their labels");
+                bail!(
+                    "the server has no Alertmanager, as `tide metrics` and Prometheus have none, and cannot choose alerts by their labels: leave the matchers out, or name an Alertmanager with --server"
+                );
             }
             is_prometheus = true;
             let answer = self.server.get("/api/v1/alerts")?;
@@ -138,5 +152,22 @@ impl Alerts {
         let rows: Vec<Vec<String>> = rows.collect();
         print_table(&["ALERT", "STATE", "SINCE", "LABELS", "SUMMARY"], &rows);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_an_alertmanager_is_told_from_a_silence_that_is_not_there() {
+        let answer = |body: &'static str| Answer {
+            status: http::StatusCode::NOT_FOUND,
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        };
+        let said = |body| read(&answer(body)).expect_err("a refusal").to_string();
+        assert!(said("404 page not found\n").contains("has no Alertmanager"));
+        assert!(said("\"silence x not found\"").contains("silence x not found"));
     }
 }

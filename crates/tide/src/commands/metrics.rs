@@ -90,6 +90,9 @@ pub(crate) struct Metrics {
     /// type-and-unit-labels
     #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
     features: Vec<String>,
+    /// Refused: the API is served without TLS
+    #[arg(long = "web.config.file", value_name = "FILE", hide = true)]
+    web_config_file: Option<PathBuf>,
     /// What is logged at least
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
@@ -134,6 +137,11 @@ impl Metrics {
     }
 
     fn options(self) -> anyhow::Result<ServerOptions> {
+        if self.web_config_file.is_some() {
+            bail!(
+                "--web.config.file is not supported: the API is served without TLS and passwords; leave it out, listen on 127.0.0.1, and put a proxy in front that has them"
+            );
+        }
         let mut engine = promql::Options {
             lookback: self.lookback.get(),
             max_samples: self.max_samples,
