@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use springtide_client::{Context, EventType, reference};
+use springtide_client::{Context, reference};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::{AlertingConfiguration, Alertmanager};
+use crate::complaints::{Complaints, LogLines};
 
 /// The namespace of the object.
 pub const NAMESPACE: &str = "kube-system";
@@ -21,14 +22,19 @@ fn read(text: &str) -> Result<AlertingConfiguration, String> {
     AlertingConfiguration::parse(NAME, text, Path::new("/")).map_err(|error| error.to_string())
 }
 
-/// Keeps an Alertmanager to the object until `stop` is cancelled. One that is wrong is told of by an event, and the
-/// configuration before it stays.
-pub async fn follow(context: Context, alertmanager: Alertmanager, stop: CancellationToken) {
+/// Keeps an Alertmanager to the object until `stop` is cancelled. One that is wrong is told of by an event and in
+/// the log, and the configuration before it stays.
+pub async fn follow(
+    context: Context,
+    alertmanager: Alertmanager,
+    log: LogLines,
+    stop: CancellationToken,
+) {
     let (secrets, maps) = (
         context.caches.of::<Secret>(),
         context.caches.of::<ConfigMap>(),
     );
-    let recorder = context.recorder("alertmanager");
+    let complaints = Complaints::new(&context, "alertmanager", log);
     let (mut secret_changes, mut map_changes) = (secrets.subscribe(), maps.subscribe());
     let mut used: Option<String> = None;
     loop {
@@ -69,10 +75,9 @@ pub async fn follow(context: Context, alertmanager: Alertmanager, stop: Cancella
         match configuration {
             Ok(configuration) => alertmanager.reconfigure(Arc::new(configuration)),
             Err(error) => {
-                tracing::warn!(%error, "Alertmanager's configuration is wrong");
                 if let Some((_, about)) = &found {
                     let message = format!("the configuration is not used: {error}");
-                    recorder.record(about, EventType::Warning, "InvalidConfiguration", message);
+                    complaints.tell(about, "InvalidConfiguration", &message);
                 }
             }
         }

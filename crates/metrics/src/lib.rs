@@ -37,6 +37,7 @@
 pub mod adapter;
 pub mod alerting;
 pub mod alertmanager_config;
+pub mod complaints;
 pub mod config;
 pub mod discovery;
 pub mod exporters;

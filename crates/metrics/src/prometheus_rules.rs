@@ -9,9 +9,10 @@ use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use springtide_client::{Context, EventType, ObjectKey, Seen, reference};
+use springtide_client::{Context, ObjectKey, Seen, reference};
 use tokio_util::sync::CancellationToken;
 
+use crate::complaints::{Complaints, LogLines};
 use crate::promql::Options;
 use crate::rules::{EngineOptions, RuleEngine, RuleGroup, read_prometheus_rule};
 
@@ -77,16 +78,18 @@ pub fn check(object: &Value) -> Result<(), String> {
 
 /// Keeps an engine's groups to the PrometheusRules until `stop` is cancelled; `others` are groups from elsewhere.
 ///
-/// An object that was stored by an earlier version, whose rules cannot be read, is told of by an event and left out.
+/// An object that was stored by an earlier version, whose rules cannot be read, is told of by an event and in
+/// the log, and left out.
 pub async fn follow(
     context: Context,
     engine: RuleEngine,
     others: Vec<RuleGroup>,
     options: EngineOptions,
+    log: LogLines,
     stop: CancellationToken,
 ) {
     let rules = context.caches.of::<PrometheusRule>();
-    let recorder = context.recorder("prometheus");
+    let complaints = Complaints::new(&context, "prometheus", log);
     let mut changes = rules.subscribe();
     let mut told: BTreeMap<ObjectKey, Option<String>> = BTreeMap::new();
     loop {
@@ -113,13 +116,11 @@ pub async fn follow(
                 Err(error) => {
                     let version = object.metadata.resource_version.clone();
                     if told.insert(key.clone(), version.clone()) != Some(version) {
-                        tracing::warn!(rule = %key, %error, "a PrometheusRule cannot be evaluated");
                         let message = format!("its rules are not evaluated: {error}");
-                        recorder.record(
+                        complaints.tell(
                             &reference(object.as_ref()),
-                            EventType::Warning,
                             "InvalidConfiguration",
-                            message,
+                            &message,
                         );
                     }
                 }

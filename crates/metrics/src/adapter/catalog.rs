@@ -44,19 +44,24 @@ pub struct Catalog {
 // === impl Rules ===
 
 impl Rules {
-    /// Adds the rules of a configuration, all or none.
-    pub(super) fn add(&mut self, config: &Config) -> Result<(), ConfigError> {
+    /// The rules of a configuration.
+    pub(super) fn new(config: &Config) -> Result<Rules, ConfigError> {
         let checked = |list: &'static str, rules: &[super::config::RuleConfig]| {
             let rules = rules.iter().enumerate();
             rules
                 .map(|(index, rule)| Rule::new(rule, list, index).map(Arc::new))
                 .collect::<Result<Vec<_>, _>>()
         };
-        let custom = checked("rules", &config.rules)?;
-        let external = checked("externalRules", &config.external_rules)?;
-        self.custom.extend(custom);
-        self.external.extend(external);
-        Ok(())
+        Ok(Rules {
+            custom: checked("rules", &config.rules)?,
+            external: checked("externalRules", &config.external_rules)?,
+        })
+    }
+
+    /// Adds others behind them.
+    pub(super) fn extend(&mut self, others: &Rules) {
+        self.custom.extend(others.custom.iter().cloned());
+        self.external.extend(others.external.iter().cloned());
     }
 
     /// What they make of the series with samples since a time, in milliseconds. Where two make one metric the later rule

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use springtide_client::{Context, EventRecorder, EventType, ObjectKey, reference};
+use springtide_client::{Context, ObjectKey, reference};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Adapter;
 use super::catalog::Rules;
 use super::config::Config;
+use crate::complaints::{Complaints, LogLines};
 
 /// The name of ConfigMaps that hold rules, whatever their namespace.
 pub const CONFIG_NAME: &str = "adapter-config";
@@ -30,13 +31,14 @@ pub async fn follow(
     context: Context,
     adapter: Adapter,
     changed: impl Fn(&Adapter),
+    log: LogLines,
     stop: CancellationToken,
 ) {
     let maps = context.caches.of::<ConfigMap>();
-    let recorder = context.recorder("prometheus-adapter");
+    let complaints = Complaints::new(&context, "prometheus-adapter", log);
     let mut ticks = interval(RELIST);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: BTreeMap<ObjectKey, Option<String>> = BTreeMap::new();
+    let mut known = BTreeMap::new();
     changed(&adapter);
     loop {
         tokio::select! {
@@ -49,7 +51,7 @@ pub async fn follow(
             .into_iter()
             .filter(|map| holds_rules(map))
             .collect();
-        let rules = rules(&holding, &recorder, &mut told);
+        let rules = rules(&holding, &complaints, &mut known);
         let since = context.clock.now().as_millisecond()
             - i64::try_from(MAX_AGE.as_millis()).unwrap_or(i64::MAX);
         match rules.catalog(&adapter.series, since) {
@@ -76,51 +78,80 @@ fn holds_rules(map: &ConfigMap) -> bool {
             .is_some_and(|data| data.contains_key(CONFIG_KEY))
 }
 
-/// The rules of all of them. One that is wrong is told of by an event, once, and left out.
+/// What is known of a ConfigMap.
+struct Read {
+    /// The version it was read in.
+    version: Option<String>,
+    /// Its rules; where those of this version cannot be used, those before.
+    rules: Rules,
+}
+
+/// The rules of all ConfigMaps, which are read when they change.
+///
+/// One rule that is wrong makes its ConfigMap wrong, as it keeps prometheus-adapter from starting: it is told of once,
+/// and the rules that the ConfigMap had before stay.
 fn rules(
     holding: &[Arc<ConfigMap>],
-    recorder: &EventRecorder,
-    told: &mut BTreeMap<ObjectKey, Option<String>>,
+    complaints: &Complaints,
+    known: &mut BTreeMap<ObjectKey, Read>,
 ) -> Rules {
-    let mut rules = Rules::default();
-    told.retain(|key, _| {
+    known.retain(|key, _| {
         holding
             .iter()
             .any(|map| ObjectKey::of(map.as_ref()) == *key)
     });
+    let mut all = Rules::default();
     for map in holding {
         let key = ObjectKey::of(map.as_ref());
-        let text = map
-            .data
-            .as_ref()
-            .and_then(|data| data.get(CONFIG_KEY))
-            .map_or("", String::as_str);
-        let added = Config::parse(text).and_then(|config| rules.add(&config).map(|()| config));
         let version = map.metadata.resource_version.clone();
-        let is_news = told.insert(key.clone(), version.clone()) != Some(version);
-        match added {
-            Ok(config) if is_news && config.resource_rules.is_some() => {
-                let message = "resourceRules are not used: metrics.k8s.io tells what nodes and pods use as it is measured";
-                recorder.record(
-                    &reference(map.as_ref()),
-                    EventType::Warning,
-                    "ResourceRulesNotUsed",
-                    message,
-                );
+        let before = known.remove(&key);
+        let read = match before {
+            Some(read) if read.version == version => read,
+            before => {
+                let before = before.map(|read| read.rules);
+                let (rules, complaint) = read(map, before);
+                if let Some(Complaint { reason, message }) = complaint {
+                    complaints.tell(&reference(map.as_ref()), reason, &message);
+                }
+                Read { version, rules }
             }
-            Ok(_) => {}
-            Err(error) if is_news => {
-                tracing::warn!(config_map = %key, %error, "rules of custom metrics are wrong");
-                let message = format!("the rules in {CONFIG_KEY} are not used: {error}");
-                recorder.record(
-                    &reference(map.as_ref()),
-                    EventType::Warning,
-                    "InvalidAdapterConfig",
-                    message,
-                );
-            }
-            Err(_) => {}
+        };
+        all.extend(&read.rules);
+        known.insert(key, read);
+    }
+    all
+}
+
+/// What is wrong with a ConfigMap.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+/// The rules of a ConfigMap that had others before.
+pub(super) fn read(map: &ConfigMap, before: Option<Rules>) -> (Rules, Option<Complaint>) {
+    let text = map.data.as_ref().and_then(|data| data.get(CONFIG_KEY));
+    let read = Config::parse(text.map_or("", String::as_str))
+        .and_then(|config| Rules::new(&config).map(|rules| (config, rules)));
+    match read {
+        Ok((config, rules)) => {
+            let complaint = config.resource_rules.is_some().then(|| Complaint {
+                reason: "ResourceRulesNotUsed",
+                message: "resourceRules are not used: metrics.k8s.io tells what nodes and pods use as it is measured".to_owned(),
+            });
+            (rules, complaint)
+        }
+        Err(error) => {
+            let stays = match before {
+                Some(_) => "the rules before stay in force",
+                None => "none of them is in force",
+            };
+            let complaint = Complaint {
+                reason: "InvalidAdapterConfig",
+                message: format!("the rules in {CONFIG_KEY} are not used, {stays}: {error}"),
+            };
+            (before.unwrap_or_default(), Some(complaint))
         }
     }
-    rules
 }

@@ -1,9 +1,11 @@
 use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use springtide_machinery::clock::Clock;
 use tower::ServiceExt as _;
 
 use super::catalog::Rules;
+use super::follow::read;
 use super::*;
 use crate::series_store::Labels;
 use crate::tsdb::{Options, Tsdb};
@@ -59,8 +61,7 @@ fn client(pods: &'static [&'static str]) -> kube::Client {
 
 fn adapter(config: &str, series: &[(&[(&str, &str)], f64)]) -> Adapter {
     let clock = Clock::system();
-    let mut rules = Rules::default();
-    rules.add(&Config::parse(config).unwrap()).unwrap();
+    let rules = Rules::new(&Config::parse(config).unwrap()).unwrap();
     let database = database(&clock, series);
     let adapter = Adapter::new(database, clock, client(&["web-1", "web-2"]));
     adapter.replace(rules.catalog(&adapter.series, 0).unwrap());
@@ -340,8 +341,52 @@ fn rules_that_cannot_be_used_are_refused_with_their_place() {
         ),
     ] {
         let error = Config::parse(config)
-            .and_then(|config| Rules::default().add(&config))
+            .and_then(|config| Rules::new(&config))
             .unwrap_err();
         assert!(error.to_string().contains(expected), "{config}: {error}");
     }
+}
+
+#[test]
+fn one_bad_rule_keeps_the_rules_there_were_before() {
+    let map = |config: &str| {
+        let data = [(CONFIG_KEY.to_owned(), config.to_owned())].into();
+        ConfigMap {
+            data: Some(data),
+            ..ConfigMap::default()
+        }
+    };
+    let names = |rules: &Rules| {
+        let series: &[(&[(&str, &str)], f64)] = &[(
+            &[
+                ("__name__", "http_requests_total"),
+                ("namespace", "shop"),
+                ("pod", "web-1"),
+            ],
+            1.0,
+        )];
+        let catalog = rules.catalog(&database(&Clock::system(), series), 0);
+        let catalog = catalog.expect("listed");
+        let names: Vec<String> = catalog.custom().map(|metric| metric.name.clone()).collect();
+        names
+    };
+    let bad = format!("{PER_SECOND}- {{seriesQuery: 'x{{', metricsQuery: x}}\n");
+    let (none, complaint) = read(&map(&bad), None);
+    let message = complaint.expect("told").message;
+    assert!(
+        message.contains("none of them is in force: rules[1].seriesQuery"),
+        "{message}"
+    );
+    assert!(names(&none).is_empty());
+    let (good, complaint) = read(&map(PER_SECOND), Some(none));
+    assert!(complaint.is_none());
+    assert!(names(&good).contains(&"http_requests_per_second".to_owned()));
+    let (kept, complaint) = read(&map(&bad), Some(good.clone()));
+    let complaint = complaint.expect("told");
+    assert_eq!(complaint.reason, "InvalidAdapterConfig");
+    assert!(
+        complaint.message.contains("the rules before stay in force"),
+        "{complaint:?}"
+    );
+    assert_eq!(names(&kept), names(&good));
 }

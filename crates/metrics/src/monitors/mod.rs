@@ -21,10 +21,11 @@ use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use springtide_client::{Cache, Context, EventType, reference};
+use springtide_client::{Cache, Context, reference};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::complaints::{Complaints, LogLines};
 use crate::config::{GlobalConfig, PromDuration, ScrapeConfig};
 use access::Source;
 use job::{Monitor, MonitorKind, jobs};
@@ -194,13 +195,14 @@ impl Watched {
 /// Tells `jobs` what is to be scraped: `others`, and what the monitors say, until `stop` is cancelled. An endpoint whose
 /// monitor names no interval is scraped every `interval`.
 ///
-/// A monitor that cannot be used, because a Secret is missing for example, is told of by an event; its other endpoints
-/// are scraped.
+/// A monitor that cannot be used, because a Secret is missing for example, is told of by an event and in the log;
+/// its other endpoints are scraped.
 pub async fn follow(
     context: Context,
     others: Vec<ScrapeConfig>,
     interval: PromDuration,
     jobs: watch::Sender<Vec<ScrapeConfig>>,
+    log: LogLines,
     stop: CancellationToken,
 ) {
     let watched = Watched {
@@ -211,7 +213,7 @@ pub async fn follow(
     };
     let mut global = GlobalConfig::default();
     global.scrape_interval = interval;
-    let recorder = context.recorder("prometheus");
+    let complaints = Complaints::new(&context, "prometheus", log);
     let mut changes = (
         watched.services.subscribe(),
         watched.pods.subscribe(),
@@ -236,9 +238,8 @@ pub async fn follow(
         told.retain(|uid, _| faults.iter().any(|(about, _)| key(about) == *uid));
         for (about, fault) in faults {
             if told.insert(key(&about), fault.clone()).as_ref() != Some(&fault) {
-                tracing::warn!(kind = about.kind, name = about.name, fault, "a monitor");
                 let message = format!("not all of it is scraped: {fault}");
-                recorder.record(&about, EventType::Warning, "InvalidConfiguration", message);
+                complaints.tell(&about, "InvalidConfiguration", &message);
             }
         }
         jobs.send_replace(others.iter().cloned().chain(of_monitors).collect());

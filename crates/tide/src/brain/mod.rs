@@ -12,6 +12,7 @@ mod parts;
 mod ready;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,9 +70,11 @@ impl Brain {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("TIDE_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal() && !no_colour)
             .init();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

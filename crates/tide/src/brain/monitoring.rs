@@ -18,9 +18,10 @@ use springtide_metrics::adapter::{
 use springtide_metrics::alerting::{
     self, AlertingConfiguration, Alertmanager, AlertmanagerOptions,
 };
+use springtide_metrics::complaints::LogLines;
 use springtide_metrics::config::PromDuration;
 use springtide_metrics::exporters::{Exporter, Exporters, Written, kube_state, process};
-use springtide_metrics::http_api::{self, ApiParts};
+use springtide_metrics::http_api::{self, ApiParts, LenientListener};
 use springtide_metrics::platform::{self, SharedConfig};
 use springtide_metrics::prometheus_rules::{self, PrometheusRule};
 use springtide_metrics::rules::{EngineOptions, RuleEngine, Surroundings};
@@ -85,6 +86,8 @@ impl Monitoring {
         tell_ready: watch::Sender<bool>,
     ) -> Result<(), String> {
         let clock = self.context.clock.clone();
+        let said = log.clone();
+        let log_lines: LogLines = Arc::new(move |text| said.line(text));
         let (folder, retention, opened_at) = (self.folder.clone(), self.retention, clock.clone());
         let opening =
             tokio::task::spawn_blocking(move || platform::open(&folder, retention, opened_at));
@@ -110,6 +113,7 @@ impl Monitoring {
         tasks.spawn(alertmanager_config::follow(
             self.context.clone(),
             alertmanager.clone(),
+            Arc::clone(&log_lines),
             stop.clone(),
         ));
         let engine = RuleEngine::new(
@@ -133,14 +137,17 @@ impl Monitoring {
             engine.clone(),
             Vec::new(),
             options,
+            Arc::clone(&log_lines),
             stop.clone(),
         ));
 
-        let (scraping, config) = self.scrape(&tsdb, &exporters, &mut tasks, &stop).await?;
+        let (scraping, config) = self
+            .scrape(&tsdb, &exporters, &mut tasks, Arc::clone(&log_lines), &stop)
+            .await?;
         log.line(&format!(
-            "scraping every {:?}, keeping {:?} in {}",
-            self.interval,
-            self.retention,
+            "scraping every {}, keeping {} in {}",
+            PromDuration::from(self.interval),
+            PromDuration::from(self.retention),
             self.folder.display()
         ));
 
@@ -150,6 +157,7 @@ impl Monitoring {
             self.context.clone(),
             adapter,
             move |adapter| publish(&api, adapter),
+            log_lines,
             stop.clone(),
         ));
         let prometheus = http_api::router(ApiParts {
@@ -174,8 +182,8 @@ impl Monitoring {
         let listener = TcpListener::from_std(listener).map_err(|error| error.to_string())?;
         let until = stop.clone();
         tasks.spawn(async move {
-            let served =
-                axum::serve(listener, router).with_graceful_shutdown(until.cancelled_owned());
+            let served = axum::serve(LenientListener(listener), router)
+                .with_graceful_shutdown(until.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::warn!(%error, "the Prometheus API is served no longer");
             }
@@ -290,6 +298,7 @@ impl Monitoring {
         tsdb: &Tsdb,
         exporters: &Exporters,
         tasks: &mut JoinSet<()>,
+        log: LogLines,
         stop: &CancellationToken,
     ) -> Result<(Scraping, SharedConfig), String> {
         let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
@@ -327,6 +336,7 @@ impl Monitoring {
             jobs.clone(),
             PromDuration::from(self.interval),
             tell_jobs,
+            log,
             stop.clone(),
         ));
         let clock = self.context.clock.clone();
