@@ -58,6 +58,11 @@ impl Rules {
         })
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.custom.is_empty() && self.external.is_empty()
+    }
+
     /// Adds others behind them.
     pub(super) fn extend(&mut self, others: &Rules) {
         self.custom.extend(others.custom.iter().cloned());

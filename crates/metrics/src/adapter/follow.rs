@@ -143,15 +143,17 @@ pub(super) fn read(map: &ConfigMap, before: Option<Rules>) -> (Rules, Option<Com
             (rules, complaint)
         }
         Err(error) => {
-            let stays = match before {
-                Some(_) => "the rules before stay in force",
-                None => "none of them is in force",
+            let before = before.unwrap_or_default();
+            let stays = if before.is_empty() {
+                "none of them is in force"
+            } else {
+                "the rules before stay in force"
             };
             let complaint = Complaint {
                 reason: "InvalidAdapterConfig",
                 message: format!("the rules in {CONFIG_KEY} are not used, {stays}: {error}"),
             };
-            (before.unwrap_or_default(), Some(complaint))
+            (before, Some(complaint))
         }
     }
 }

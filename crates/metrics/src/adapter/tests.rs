@@ -378,6 +378,10 @@ fn one_bad_rule_keeps_the_rules_there_were_before() {
         "{message}"
     );
     assert!(names(&none).is_empty());
+    // Nor is there one in force after a second attempt.
+    let (none, complaint) = read(&map(&bad), Some(none));
+    let message = complaint.expect("told").message;
+    assert!(message.contains("none of them is in force"), "{message}");
     let (good, complaint) = read(&map(PER_SECOND), Some(none));
     assert!(complaint.is_none());
     assert!(names(&good).contains(&"http_requests_per_second".to_owned()));
