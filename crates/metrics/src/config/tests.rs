@@ -78,7 +78,7 @@ fn what_is_unknown_or_unsupported_is_refused_with_its_line() {
         ),
         (
             "scrape_configs:\n- job_name: a\n  dns_sd_configs: []\n",
-            &["service discovery", "line 3"],
+            &["dns_sd_configs is not supported", "line 3"],
         ),
         (
             "scrape_configs:\n- job_name: a\n  proxy_url: x\n",
