@@ -318,7 +318,7 @@ impl Session {
         let outputs = settings
             .outputs
             .iter()
-            .map(|text| output::open(text, &settings.environment, &thresholds))
+            .map(|text| output::open(text, &settings.environment, &thresholds, &registry))
             .collect::<Result<_, _>>()?;
         let report = settings.report.as_deref().map(open_report).transpose()?;
         Ok(Self {
@@ -470,7 +470,10 @@ impl Session {
             .time_unit
             .clone_from(&self.options.summary_time_unit);
         let handled = match &self.subject {
-            Subject::Script(script) => self.handle_summary(script, &summary).await,
+            Subject::Script(script) => {
+                summary.setup_data = script.setup_data();
+                self.handle_summary(script, &summary).await
+            }
             Subject::Requests(_) => None,
         };
         if let Some(path) = &self.settings.summary_export {
@@ -535,7 +538,6 @@ impl Session {
     ) -> Option<BTreeMap<String, Vec<u8>>> {
         let data = summary_data(
             summary,
-            script.setup_data(),
             self.settings.environment.contains_key("NO_COLOR"),
             self.settings.terminal,
         );

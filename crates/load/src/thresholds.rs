@@ -317,18 +317,19 @@ impl Threshold {
         })
     }
 
-    /// Judges what was measured over `elapsed`. A metric that nothing was measured of counts as 0.
+    /// Judges what was measured over `elapsed`. A metric that nothing was measured of counts as 0, but a
+    /// rate of nothing is no rate: as in k6 it meets every condition.
     #[must_use]
     pub fn judge(&self, totals: &Totals, elapsed: Duration) -> Verdict {
-        let value = self
-            .condition
-            .aggregation
-            .of(totals.get(&self.metric.id), elapsed);
+        let measured = totals.get(&self.metric.id);
+        let value = self.condition.aggregation.of(measured, elapsed);
+        let rate_of_nothing = self.metric.kind == MetricKind::Rate
+            && matches!(measured, None | Some(Measured::Rate { total: 0, .. }));
         Verdict {
             metric: self.metric.name.to_string(),
             condition: self.condition.text.clone(),
             value,
-            met: self.condition.comparison.holds(value, self.condition.limit),
+            met: rate_of_nothing || self.condition.comparison.holds(value, self.condition.limit),
         }
     }
 

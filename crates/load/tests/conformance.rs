@@ -41,7 +41,9 @@ macro_rules! scripts {
 }
 
 scripts!(
+    abort,
     arrivals,
+    bodies,
     cookies,
     crypto,
     execution,
@@ -51,6 +53,7 @@ scripts!(
     k6,
     life,
     metrics,
+    nothing_measured,
     options_env,
     options_http,
     options_tls,

@@ -116,7 +116,8 @@ impl LoopOrder {
             }
         }
         let dropped = self.iterations.give_up(own);
-        if dropped > 0 {
+        // What an end from outside left over was not dropped for want of users or time.
+        if dropped > 0 && !worker.state().stop.is_cancelled() {
             worker.count_dropped(&self.scenario, dropped);
         }
         active.fetch_sub(1, Ordering::Relaxed);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::{Output, Sink};
-use crate::metric::{MetricKind, Sample, ValueKind};
+use crate::metric::{Metric, MetricKind, MetricRegistry, Sample, ValueKind};
 use crate::thresholds::Threshold;
 
 /// k6's `--out json`.
@@ -14,13 +15,15 @@ pub struct JsonOutput {
     sink: Sink,
     /// Conditions by metric.
     thresholds: BTreeMap<String, Vec<String>>,
+    /// Metrics of which the summary tells a part: `http_req_duration{status:200}`.
+    parts: Vec<Arc<Metric>>,
     announced: BTreeSet<usize>,
 }
 
 impl JsonOutput {
     /// Writes to `sink`.
     #[must_use]
-    pub fn new(sink: Sink, thresholds: &[Threshold]) -> Self {
+    pub fn new(sink: Sink, thresholds: &[Threshold], registry: &MetricRegistry) -> Self {
         let mut by_metric: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for threshold in thresholds {
             by_metric
@@ -31,6 +34,11 @@ impl JsonOutput {
         Self {
             sink,
             thresholds: by_metric,
+            parts: registry
+                .all()
+                .into_iter()
+                .filter(|metric| metric.part_of.is_some())
+                .collect(),
             announced: BTreeSet::new(),
         }
     }
@@ -50,10 +58,11 @@ impl JsonOutput {
             ValueKind::Data => "data",
         };
         let parts: Vec<Value> = self
-            .thresholds
-            .keys()
+            .parts
+            .iter()
             .filter_map(|part| {
                 let suffix = part
+                    .name
                     .strip_prefix(name)?
                     .strip_prefix('{')?
                     .strip_suffix('}')?;
@@ -62,7 +71,7 @@ impl JsonOutput {
                     .filter_map(|tag| tag.split_once(':'))
                     .map(|(tag, value)| (tag.trim().to_owned(), json!(value.trim())))
                     .collect();
-                Some(json!({"name": part, "suffix": suffix, "tags": tags}))
+                Some(json!({"name": &*part.name, "suffix": suffix, "tags": tags}))
             })
             .collect();
         let line = json!({

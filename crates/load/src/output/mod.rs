@@ -12,7 +12,8 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::metric::Sample;
+use crate::metric::{MetricRegistry, Sample};
+use crate::thresholds::Threshold;
 
 pub use csv::CsvOutput;
 pub use json::JsonOutput;
@@ -68,13 +69,14 @@ pub trait Output: Send {
 pub fn open(
     text: &str,
     environment: &BTreeMap<String, String>,
-    thresholds: &[crate::thresholds::Threshold],
+    thresholds: &[Threshold],
+    registry: &MetricRegistry,
 ) -> Result<Box<dyn Output>, OutputError> {
     let (kind, file) = text.split_once('=').unwrap_or((text, ""));
     match kind {
         "json" => {
             let sink = Sink::create(if file.is_empty() { "-" } else { file })?;
-            Ok(Box::new(JsonOutput::new(sink, thresholds)))
+            Ok(Box::new(JsonOutput::new(sink, thresholds, registry)))
         }
         "csv" => {
             let sink = Sink::create(if file.is_empty() { "file.csv" } else { file })?;

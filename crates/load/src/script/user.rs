@@ -197,7 +197,8 @@ impl VirtualUser for ScriptUser {
             .await;
         let stopped = self.host.stopped();
         let interrupted = matches!(&result, Err(thrown) if thrown.is_interrupt());
-        if !stopped && !interrupted {
+        // As in k6, the iteration that ends the run counts.
+        if !interrupted {
             self.host.count_iteration(start.elapsed());
         }
         drop(ended);

@@ -8,12 +8,7 @@ use crate::metric::{CheckCount, Measured, ValueKind, milliseconds};
 
 /// The argument of a script's `handleSummary`.
 #[must_use]
-pub fn summary_data(
-    summary: &Summary,
-    setup_data: Option<Value>,
-    no_color: bool,
-    terminal: bool,
-) -> Value {
+pub fn summary_data(summary: &Summary, no_color: bool, terminal: bool) -> Value {
     let metrics: Map<String, Value> = summary
         .metrics
         .iter()
@@ -38,7 +33,7 @@ pub fn summary_data(
             (metric.name.to_string(), entry)
         })
         .collect();
-    let mut data = json!({
+    json!({
         "root_group": group(summary, "", &Shape::Lists),
         "options": {
             "summaryTrendStats": summary.trend_statistics,
@@ -51,9 +46,8 @@ pub fn summary_data(
             "testRunDurationMs": milliseconds(summary.elapsed),
         },
         "metrics": metrics,
-    });
-    data["setup_data"] = setup_data.unwrap_or_default();
-    data
+        "setup_data": summary.setup_data,
+    })
 }
 
 /// The file of `--summary-export`. A threshold is `true` there when it was crossed, as k6 has it.
@@ -82,10 +76,14 @@ pub fn export(summary: &Summary) -> Value {
             (metric.name.to_string(), Value::Object(entry))
         })
         .collect();
-    json!({
+    let mut file = json!({
         "metrics": metrics,
         "root_group": group(summary, "", &Shape::Maps),
-    })
+    });
+    if let Some(data) = &summary.setup_data {
+        file["setup_data"] = data.clone();
+    }
+    file
 }
 
 fn values(summary: &Summary, measured: &Measured) -> Value {

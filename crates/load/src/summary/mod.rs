@@ -32,6 +32,8 @@ pub struct Summary {
     pub trend_statistics: Vec<String>,
     /// The unit of times: `s`, `ms` or `us`; the fitting one where it is not given.
     pub time_unit: Option<String>,
+    /// What a script's `setup` returned.
+    pub setup_data: Option<serde_json::Value>,
 }
 
 // === impl Summary ===
@@ -68,6 +70,7 @@ impl Summary {
             verdicts,
             trend_statistics: TREND_STATISTICS.map(str::to_owned).to_vec(),
             time_unit: None,
+            setup_data: None,
         }
     }
 

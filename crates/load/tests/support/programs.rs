@@ -313,6 +313,19 @@ fn points(path: &Path, servers: &Servers) -> BTreeMap<String, String> {
         let by_time = metric.starts_with("vus") || metric.starts_with("data_");
         // What k6 does not have.
         let our_own = metric == "http_req_response_time";
+        if point["type"] == "Metric" && !our_own {
+            let mut parts: Vec<String> = point["data"]["submetrics"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|part| format!("{} {}", part["name"], part["tags"]))
+                .collect();
+            parts.sort();
+            found
+                .entry(format!("the metric {metric}"))
+                .or_default()
+                .insert(format!("{} {parts:?}", point["data"]["type"]), 1);
+        }
         if point["type"] == "Point" && !by_time && !our_own {
             *found
                 .entry(point["data"]["tags"].to_string())

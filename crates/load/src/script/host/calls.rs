@@ -10,6 +10,7 @@ use ring::rand::SecureRandom;
 use rquickjs::function::Rest;
 use rquickjs::{Ctx, Function, Object, Persistent, Value};
 
+use super::execution::refuse_separator;
 use super::values::{self, Arguments};
 use super::{Event, Host, LogLine, Phase, bytes};
 use crate::metric::{MetricKind, Tags, ValueKind};
@@ -289,6 +290,7 @@ impl Host {
         arguments: &Arguments<'_, 'js>,
     ) -> rquickjs::Result<()> {
         let name = arguments.text(0)?;
+        refuse_separator(ctx, &name)?;
         let passed = arguments.truth(1);
         let tags = self.with_tags(ctx, arguments, 2)?;
         let tags = if self.effective.has_system_tag("check") {

@@ -11,6 +11,17 @@ use super::{Host, Phase};
 use crate::metric::milliseconds;
 use crate::user::StopReason;
 
+/// What parts the names of groups and checks in summaries stands in none of them.
+pub(super) fn refuse_separator(ctx: &Ctx<'_>, name: &str) -> Result<()> {
+    if name.contains("::") {
+        return Err(values::throw(
+            ctx,
+            "group and check names may not contain '::'",
+        ));
+    }
+    Ok(())
+}
+
 impl Host {
     pub(super) fn call_execution<'js>(
         &self,
@@ -23,12 +34,7 @@ impl Host {
             "group.enter" => {
                 self.refuse_in_init(ctx, "using group()")?;
                 let name = arguments.text(0)?;
-                if name.contains("::") {
-                    return Err(values::throw(
-                        ctx,
-                        "group and check names may not contain '::'",
-                    ));
-                }
+                refuse_separator(ctx, &name)?;
                 let before = self.group.borrow().clone();
                 self.set_group(&format!("{before}::{name}"));
                 let state = Object::new(ctx.clone())?;

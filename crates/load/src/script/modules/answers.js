@@ -49,6 +49,8 @@ export function json(answer, selector) {
   try {
     value = JSON.parse(text);
   } catch (error) {
+    // As in k6, a path into what is no JSON finds nothing.
+    if (selector !== undefined) return undefined;
     throw new SyntaxError(`cannot parse json due to an error: ${error.message}`);
   }
   return selector === undefined ? value : call('load', 'springtide:select').select(value, String(selector));

@@ -189,7 +189,7 @@ impl Host {
         {
             outgoing.headers.insert(header::CONTENT_TYPE, kind);
         }
-        let mut auth = None;
+        let (mut auth, mut compression) = (None, None);
         if let Some(params) = arguments.get(3).and_then(Value::as_object) {
             for entry in params.props::<String, Value>() {
                 let (key, value) = entry?;
@@ -198,10 +198,18 @@ impl Host {
                 }
                 if key == "auth" {
                     auth = Some(values::text(ctx, &value)?);
+                } else if key == "compression" {
+                    compression = Some(values::text(ctx, &value)?);
                 } else if !order.read_param(ctx, &key, &value)? {
                     self.warn_of_param(&key);
                 }
             }
+        }
+        if let Some(names) = compression {
+            let has_body = arguments
+                .get(2)
+                .is_some_and(|body| !body.is_null() && !body.is_undefined());
+            order.compress(ctx, &names, has_body)?;
         }
         order.tags = self.shared_tags(order.tags.clone());
         order.sent.outgoing.keep_body = order.response_type != ResponseType::Nothing;
@@ -335,25 +343,6 @@ impl Order {
                     other => return Err(wrong(&format!("{other:?} is not text, binary or none"))),
                 }
             }
-            "compression" => {
-                let names = values::text(ctx, value)?;
-                let mut used = Vec::new();
-                for name in names.split(',') {
-                    let encoding = Encoding::named(name).map_err(|error| wrong(&error))?;
-                    if let Some(encoding) = encoding {
-                        self.sent.outgoing.body = compress(encoding, &self.sent.outgoing.body)
-                            .map_err(|error| wrong(&error.to_string()))?
-                            .into();
-                        used.push(encoding.name());
-                    }
-                }
-                if let Ok(line) = HeaderValue::from_str(&used.join(", ")) {
-                    self.sent
-                        .outgoing
-                        .headers
-                        .insert(header::CONTENT_ENCODING, line);
-                }
-            }
             "jar" => {
                 let jar = value
                     .as_object()
@@ -385,6 +374,27 @@ impl Order {
         if parsed != header::CONTENT_LENGTH && parsed != header::TRANSFER_ENCODING {
             self.sent.outgoing.headers.insert(parsed, value);
         }
+    }
+
+    /// Compresses the body by each of these encodings. Without a body there is nothing to compress.
+    fn compress(&mut self, ctx: &Ctx<'_>, names: &str, has_body: bool) -> Result<()> {
+        let wrong = |what: &str| values::throw(ctx, &format!("params.compression: {what}"));
+        let mut used = Vec::new();
+        for name in names.split(',') {
+            let encoding = Encoding::named(name).map_err(|error| wrong(&error))?;
+            if let Some(encoding) = encoding.filter(|_| has_body) {
+                self.sent.outgoing.body = compress(encoding, &self.sent.outgoing.body)
+                    .map_err(|error| wrong(&error.to_string()))?
+                    .into();
+                used.push(encoding.name());
+            }
+        }
+        if !used.is_empty()
+            && let Ok(line) = HeaderValue::from_str(&used.join(", "))
+        {
+            self.sent.outgoing.headers.insert(header::CONTENT_ENCODING, line);
+        }
+        Ok(())
     }
 
     fn authenticate(&mut self, ctx: &Ctx<'_>, auth: Option<&str>) -> Result<()> {
