@@ -249,13 +249,16 @@ impl Session {
                 });
             }
         }
-        // k6 always shows the times of expected answers apart.
-        registry
-            .metric_or_part("http_req_duration{expected_response:true}")
-            .map_err(|source| ThresholdError::Metric {
-                name: "http_req_duration".to_owned(),
-                source,
-            })?;
+        // As k6 does it: the times of expected answers are shown apart, where answers are marked so.
+        let marked = options.system_tags.as_ref();
+        if marked.is_none_or(|tags| tags.iter().any(|tag| tag == "expected_response")) {
+            registry
+                .metric_or_part("http_req_duration{expected_response:true}")
+                .map_err(|source| ThresholdError::Metric {
+                    name: "http_req_duration".to_owned(),
+                    source,
+                })?;
+        }
         let subject = Subject::Script(Arc::new(script));
         let target = path.display().to_string();
         Self::ready(

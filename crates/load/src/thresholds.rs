@@ -431,7 +431,7 @@ mod tests {
             .map(|verdict| (verdict.aggregation().to_owned(), verdict.met))
             .collect();
         let expected = [
-            ("rate", false),
+            ("rate", true),
             ("p(50)", false),
             ("max", false),
             ("count", true),

@@ -288,6 +288,7 @@ fn timeless(text: &str, servers: &Servers) -> Vec<String> {
                 "Insufficient VUs",
                 // k6's command line says it; `tide load` has its own.
                 "thresholds on metrics",
+                "test aborted",
                 "exec.vu.metrics.metadata is kept",
                 "\tat ",
                 "init ",
@@ -313,7 +314,7 @@ fn points(path: &Path, servers: &Servers) -> BTreeMap<String, String> {
         let by_time = metric.starts_with("vus") || metric.starts_with("data_");
         // What k6 does not have.
         let our_own = metric == "http_req_response_time";
-        if point["type"] == "Metric" && !our_own {
+        if point["type"] == "Metric" && !by_time && !our_own {
             let mut parts: Vec<String> = point["data"]["submetrics"]
                 .as_array()
                 .into_iter()
