@@ -116,7 +116,10 @@ fn an_alert_is_told_silenced_kept_over_a_crash_of_the_brain_and_resolved() {
     );
     cluster.comes_to_say(
         "kubectl logs deployment/prometheus -n kube-system",
-        &["kube-system/alertmanager: the configuration is not used", "nobody"],
+        &[
+            "kube-system/alertmanager: the configuration is not used",
+            "nobody",
+        ],
     );
 }
 

@@ -211,8 +211,10 @@ pub async fn follow(
         secrets: context.caches.of(),
         maps: context.caches.of(),
     };
-    let mut global = GlobalConfig::default();
-    global.scrape_interval = interval;
+    let global = GlobalConfig {
+        scrape_interval: interval,
+        ..GlobalConfig::default()
+    };
     let complaints = Complaints::new(&context, "prometheus", log);
     let mut changes = (
         watched.services.subscribe(),

@@ -392,7 +392,10 @@ impl Order {
         if !used.is_empty()
             && let Ok(line) = HeaderValue::from_str(&used.join(", "))
         {
-            self.sent.outgoing.headers.insert(header::CONTENT_ENCODING, line);
+            self.sent
+                .outgoing
+                .headers
+                .insert(header::CONTENT_ENCODING, line);
         }
         Ok(())
     }
