@@ -539,18 +539,42 @@ fn what_cannot_be_is_said_with_the_right_status() {
     let stage = Stage::new();
     let script = stage.script("export default function () {}");
     for (flags, status, said) in [
-        (&["--rate", "5"][..], 1, "--rate is for a URL"),
-        (&["--vus", "1.5"], 2, "invalid value"),
+        (&["--rate", "5"][..], 104, "--rate is for a URL"),
+        (&["--vus", "1.5"], 104, "invalid value"),
         (
             &["--out", "influxdb=x"],
             104,
             "write json=FILE, csv=FILE or",
         ),
         (&["--out", "json=/nowhere/at/all"], 104, "/nowhere/at/all"),
-        (&["--env", "NOTHING"], 1, "NAME=VALUE"),
+        (&["--env", "NOTHING"], 104, "NAME=VALUE"),
+        (&["--tag", "a"], 104, "NAME=VALUE"),
+        (&["--stage", "1s:1.5"], 104, "1.5 is not a whole number"),
+        (&["-d", "soon"], 104, "-d soon"),
+        (&["-d", "1s", "--duration", "2s"], 104, "give one of them"),
+        (
+            &["--summary-export", "/nowhere/at/all"],
+            104,
+            "--summary-export /nowhere/at/all: it cannot",
+        ),
+        (
+            &["--junit", "/nowhere/at/all"],
+            104,
+            "--junit /nowhere/at/all: it cannot",
+        ),
+        (
+            &["--log-output", "file=x"],
+            104,
+            "--log-output is not supported",
+        ),
         (&["--summary-trend-stats", "p95"], 104, "is not a statistic"),
-        (&["--iterations", "many"], 2, "invalid value"),
-        (&["--console-output", "x"], 2, "--console-output"),
+        (&["--iterations", "many"], 104, "invalid value"),
+        (
+            &["--console-output", "x"],
+            104,
+            "--console-output is not supported",
+        ),
+        (&["--nonsense"], 104, "--nonsense"),
     ] {
         stage.tide(&script, flags).expect_failure(status, &[said]);
     }
@@ -562,5 +586,163 @@ fn what_cannot_be_is_said_with_the_right_status() {
     command.args(["load", &stage.url, "--rps", "3"]);
     stage
         .run(command)
-        .expect_failure(1, &["--rps is for scripts"]);
+        .expect_failure(104, &["--rps is for scripts"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_url_is_said_once() {
+    let stage = Stage::new();
+    for (flags, said) in [
+        (&["-d", "2s"][..], "write --duration 2s"),
+        (&["-d", "a", "--body", "b"], "give one of them"),
+        (&["--threshold", "nosuch=rate<1"], "there is no metric"),
+        (&["--out", "json=/nowhere/x"], "No such file"),
+        (&["--replay", "/nowhere/x"], "No such file"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+        command.args(["load", &stage.url]).args(flags);
+        let ours = stage.run(command);
+        assert_eq!(ours.err.matches(said).count(), 1, "{ours:#?}");
+        ours.expect_failure(104, &[said]);
+    }
+}
+
+// rows: flag.-short flag.--no-usage-report flag.--no-color
+#[test]
+fn short_flags_are_those_of_k6() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "import exec from 'k6/execution'; import { sleep } from 'k6';\n\
+         export default function () { const { executor, vus, startVUs, duration, iterations } = exec.test.options.scenarios.default; console.log(`scenario ${[executor, vus, startVUs, duration, iterations]} ${exec.scenario.iterationInTest === 0}.`); sleep(1); }\n\
+         export function handleSummary(data) { return { stdout: `colours ${!data.options.noColor}.` }; }",
+    );
+    for flags in [
+        &["-u", "1", "-d", "1s"][..],
+        &["-u", "2", "-i", "2"],
+        &["-u", "1", "-s", "1s:1"],
+    ] {
+        let flags: Vec<&str> = flags
+            .iter()
+            .copied()
+            .chain(["--quiet", "--no-usage-report", "--no-color"])
+            .collect();
+        let said = |outcome: &Outcome| {
+            let line = outcome.err.split("scenario ").nth(1);
+            let line = line.and_then(|line| line.split(' ').next());
+            (line.map(str::to_owned), outcome.has_said("colours false."))
+        };
+        let ours = stage.tide(&script, &flags);
+        assert_eq!(ours.status, Some(0), "{ours:#?}");
+        assert!(said(&ours).0.is_some() && said(&ours).1, "{ours:#?}");
+        if let Some(theirs) = stage.k6(&script, &flags) {
+            assert_eq!(said(&ours), said(&theirs), "{flags:?}");
+        }
+    }
+}
+
+/// SIGTERM once the script has said `running`; what the program said then.
+fn terminated(mut command: Command, folder: &Path) -> (Option<i32>, String) {
+    let log = fs::File::create(folder.join("said")).unwrap();
+    let mut child = command
+        .current_dir(folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(folder.join("said")).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !said().contains("it runs") {
+        assert!(std::time::Instant::now() < deadline, "{}", said());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let signalled = Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(signalled.success());
+    let status = child.wait().unwrap();
+    (status.code(), said())
+}
+
+// rows: exit.105
+#[test]
+fn sigterm_ends_a_test_with_teardown_and_summary_as_in_k6() {
+    let stage = Stage::new();
+    let script = stage.script(
+        "import { sleep } from 'k6'; export const options = { vus: 1, duration: '10m' };\n\
+         export default function () { console.log('it runs'); sleep(600); }\n\
+         export function teardown() { console.log('torn down'); }",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tide"));
+    command.arg("load").arg(&script);
+    command.args(["--summary-export", "ours.json", "--report", "ours.html"]);
+    let mut runs = vec![terminated(command, stage.folder.path())];
+    assert!(fs::metadata(stage.file("ours.html")).unwrap().len() > 1000);
+    timeless(&stage.file("ours.json"));
+    if let Some(k6) = &stage.k6 {
+        let mut command = Command::new(k6);
+        command.args(["run", "--no-color", "--address", "127.0.0.1:0"]);
+        command.env("K6_NO_USAGE_REPORT", "true").arg(&script);
+        runs.push(terminated(command, stage.folder.path()));
+    }
+    for (status, said) in runs {
+        assert_eq!(status, Some(105), "{said}");
+        assert!(
+            said.contains("torn down") && said.contains("TOTAL RESULTS"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn results_that_cannot_be_saved_change_no_verdict() {
+    let stage = Stage::new();
+    let script = "export const options = {iterations: 1, thresholds: {iterations: ['count>5']}}; export default function () {}\n\
+         export function handleSummary() { return { '/nowhere/at/all': 'x', 'kept.txt': 'y', stdout: 'shown' }; }";
+    let (ours, theirs) = stage.both(script, &["--quiet"]);
+    ours.expect_failure(99, &["/nowhere/at/all cannot be written", "shown"]);
+    assert_eq!(fs::read_to_string(stage.file("kept.txt")).unwrap(), "y");
+    assert!(theirs.is_none_or(|status| status == 99));
+    // A device that takes nothing.
+    let script = stage.script("export const options = {iterations: 1, thresholds: {iterations: ['count>5']}}; export default function () {}");
+    stage
+        .tide(&script, &["--quiet", "--summary-export", "/dev/full"])
+        .expect_failure(
+            99,
+            &["--summary-export /dev/full: it cannot", "TOTAL RESULTS"],
+        );
+}
+
+#[test]
+fn how_a_test_ended_is_said_once() {
+    let stage = Stage::new();
+    let head = "import exec from 'k6/execution'; import { sleep } from 'k6';\n";
+    for (text, status, said) in [
+        (
+            "export default function () { exec.test.abort('stop'); }",
+            108,
+            "error: test aborted: stop",
+        ),
+        (
+            "throw new Error('boom'); export default function () {}",
+            107,
+            "tide: Error: boom",
+        ),
+        (
+            "export const options = {vus: 1, duration: '1m', thresholds: {iterations: [{threshold: 'count<1', abortOnFail: true}]}}; export default function () { sleep(0.1); }",
+            99,
+            "abortOnFail, which ended the test early",
+        ),
+        (
+            "export const options = {vus: 'x'}; export default function () {}",
+            104,
+            "options of the script: vus: \"x\" is not a whole number",
+        ),
+    ] {
+        let script = stage.script(&format!("{head}{text}"));
+        stage
+            .tide(&script, &["--quiet"])
+            .expect_failure(status, &[said]);
+    }
 }

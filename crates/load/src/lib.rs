@@ -30,6 +30,7 @@ pub mod output;
 pub mod plain;
 pub mod progress;
 pub mod replay;
+mod result_file;
 pub mod run;
 pub mod scenario;
 pub mod schedule;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use http::HeaderName;
 use springtide_machinery::clock::Clock;
 
-use crate::html_report::{Report, ReportFile};
+use crate::html_report::Report;
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
 use crate::options::{Options, SourceError, variables_without_effect};
 use crate::output::{self, Output, OutputError};
 use crate::plain::{PlainUsers, Requests};
+use crate::result_file::ResultFile;
 use crate::run::{Moment, Run, RunEnd, RunPlan};
 use crate::scenario::{ScenarioError, ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// The summary is shown on a terminal.
     pub terminal: bool,
+    /// What `handleSummary` returns is to have no colours.
+    pub no_color: bool,
 }
 
 /// Why a test could not begin, or ended with its script's failure.
@@ -107,21 +110,15 @@ pub enum SessionError {
     /// An output.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The report.
-    #[error("--report {path}: it cannot be written: {source}")]
-    Report {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// A file of results.
-    #[error("{path}: {source}")]
-    File {
+    #[error("{flag} {path}: it cannot be written: {reason}")]
+    Results {
+        /// What asked for it.
+        flag: &'static str,
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A user could not be made.
     #[error(transparent)]
@@ -142,7 +139,12 @@ pub struct Session {
     plans: Vec<ScenarioPlan>,
     thresholds: Vec<Threshold>,
     outputs: Vec<Box<dyn Output>>,
-    report: Option<ReportFile>,
+    /// Where k6's JSON summary is written.
+    summary_export: Option<ResultFile>,
+    /// Where JUnit's XML is written.
+    junit: Option<ResultFile>,
+    /// Where the report is written.
+    report: Option<ResultFile>,
     /// What the report is of.
     target: String,
     registry: Arc<MetricRegistry>,
@@ -180,7 +182,6 @@ impl SessionError {
             Self::Script(ScriptError::Timeout { stage: "setup", .. }) => exit::SETUP_TIMEOUT,
             Self::Script(ScriptError::Timeout { .. }) => exit::TEARDOWN_TIMEOUT,
             Self::Script(ScriptError::Stopped) => exit::ABORTED,
-            Self::File { .. } => 1,
             Self::Script(ScriptError::Options(_))
             | Self::Source(_)
             | Self::Scenario(_)
@@ -188,7 +189,7 @@ impl SessionError {
             | Self::Threshold(_)
             | Self::Statistic(_)
             | Self::Output(_)
-            | Self::Report { .. } => exit::CONFIGURATION,
+            | Self::Results { .. } => exit::CONFIGURATION,
         }
     }
 }
@@ -254,9 +255,9 @@ impl Session {
         if marked.is_none_or(|tags| tags.iter().any(|tag| tag == "expected_response")) {
             registry
                 .metric_or_part("http_req_duration{expected_response:true}")
-                .map_err(|source| ThresholdError::Metric {
+                .map_err(|reason| ThresholdError::Metric {
                     name: "http_req_duration".to_owned(),
-                    source,
+                    reason,
                 })?;
         }
         let subject = Subject::Script(Arc::new(script));
@@ -323,7 +324,14 @@ impl Session {
             .iter()
             .map(|text| output::open(text, &settings.environment, &thresholds, &registry))
             .collect::<Result<_, _>>()?;
-        let report = settings.report.as_deref().map(open_report).transpose()?;
+        let open = |flag, path: &Option<PathBuf>| -> Result<Option<ResultFile>, SessionError> {
+            path.as_deref()
+                .map(|path| open_results(flag, path))
+                .transpose()
+        };
+        let summary_export = open("--summary-export", &settings.summary_export)?;
+        let junit = open("--junit", &settings.junit)?;
+        let report = open("--report", &settings.report)?;
         Ok(Self {
             subject,
             settings,
@@ -331,6 +339,8 @@ impl Session {
             plans,
             thresholds,
             outputs,
+            summary_export,
+            junit,
             report,
             target,
             registry,
@@ -408,6 +418,7 @@ impl Session {
         let mut timeline = Timeline::default();
         // What setup measured is no part of the load's first second.
         let before = collector.collect();
+        timeline.record_beside(&before, self.registry.builtin());
         for output in &mut outputs {
             if let Err(error) = output.write(&before.samples) {
                 warn(&log, &format!("an output loses samples: {error}"));
@@ -433,6 +444,7 @@ impl Session {
             failure = Some(error);
         }
         let rest = collector.collect();
+        timeline.record_beside(&rest, self.registry.builtin());
         for output in &mut outputs {
             if let Err(error) = output.write(&rest.samples) {
                 warn(&log, &format!("an output lost samples: {error}"));
@@ -479,12 +491,12 @@ impl Session {
             }
             Subject::Requests(_) => None,
         };
-        if let Some(path) = &self.settings.summary_export {
+        if let Some(file) = self.summary_export.take() {
             let text = format!("{:#}\n", export(&summary));
-            write_file(path, text.as_bytes())?;
+            write_results("--summary-export", file, &text, &self.log);
         }
-        if let Some(path) = &self.settings.junit {
-            write_file(path, junit(&summary, "tide load").as_bytes())?;
+        if let Some(file) = self.junit.take() {
+            write_results("--junit", file, &junit(&summary, "tide load"), &self.log);
         }
         let is_script = matches!(self.subject, Subject::Script(_));
         let status = match &end.stopped {
@@ -512,15 +524,7 @@ impl Session {
                 failure: self.state.failure(),
             }
             .page();
-            let path = file.path().display().to_string();
-            if let Err(error) = file.write(&page) {
-                // The summary is still to come.
-                (self.log)(LogLine {
-                    level: "error",
-                    source: "",
-                    message: &format!("--report {path}: it cannot be written: {error}"),
-                });
-            }
+            write_results("--report", file, &page, &self.log);
         }
         Ok(Finished {
             summary,
@@ -541,7 +545,7 @@ impl Session {
     ) -> Option<BTreeMap<String, Vec<u8>>> {
         let data = summary_data(
             summary,
-            self.settings.environment.contains_key("NO_COLOR"),
+            self.settings.no_color || self.settings.environment.contains_key("NO_COLOR"),
             self.settings.terminal,
         );
         match script.handle_summary(&data).await {
@@ -635,20 +639,23 @@ fn write_out(outputs: &mut [Box<dyn Output>], moment: &Moment<'_>, log: &Log, sa
     lost
 }
 
-fn open_report(path: &Path) -> Result<ReportFile, SessionError> {
-    ReportFile::open(path).map_err(|source| SessionError::Report {
+fn open_results(flag: &'static str, path: &Path) -> Result<ResultFile, SessionError> {
+    ResultFile::open(path).map_err(|reason| SessionError::Results {
+        flag,
         path: path.display().to_string(),
-        source,
+        reason,
     })
 }
 
-/// Writes a file of results.
-///
-/// # Errors
-/// When it cannot be written; the file is named.
-pub fn write_file(path: &Path, content: &[u8]) -> Result<(), SessionError> {
-    std::fs::write(path, content).map_err(|source| SessionError::File {
-        path: path.display().to_string(),
-        source,
-    })
+/// Writes a file of results. Where that fails it is told: the summary and the verdict are still to come.
+fn write_results(flag: &'static str, file: ResultFile, content: &str, log: &Log) {
+    let path = file.path().display().to_string();
+    if let Err(reason) = file.write(content.as_bytes()) {
+        let error = SessionError::Results { flag, path, reason };
+        log(LogLine {
+            level: "error",
+            source: "",
+            message: &error.to_string(),
+        });
+    }
 }

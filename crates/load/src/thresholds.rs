@@ -22,12 +22,12 @@ pub enum ThresholdError {
     )]
     Expression(String),
     /// Its metric is not there.
-    #[error("invalid threshold defined on {name}; reason: {source}")]
+    #[error("invalid threshold defined on {name}; reason: {reason}")]
     Metric {
         /// The metric as written.
         name: String,
         /// Why not.
-        source: MetricError,
+        reason: MetricError,
     },
     /// The metric's kind has no such aggregation.
     #[error(
@@ -288,9 +288,9 @@ impl Threshold {
         let condition: Condition = written.threshold.parse()?;
         let metric = registry
             .metric_or_part(name)
-            .map_err(|source| ThresholdError::Metric {
+            .map_err(|reason| ThresholdError::Metric {
                 name: name.to_owned(),
-                source,
+                reason,
             })?;
         if !condition.aggregation.fits(metric.kind) {
             let (kind, supported) = match metric.kind {

@@ -55,7 +55,9 @@ scripts!(
     metrics,
     nothing_measured,
     options_env,
+    options_empty,
     options_http,
+    options_numbers,
     options_tls,
     shortcut_duration,
     shortcut_stages,
@@ -107,6 +109,21 @@ const REFUSED_AT_START: &[(&str, &str, &str)] = &[
         "scenario.unknown-field",
         "export const options = { scenarios: { a: { executor: 'constant-vus', duration: '1s', nonsense: 1 } } };",
         "nonsense",
+    ),
+    (
+        "scenario.fractions",
+        "export const options = { scenarios: { a: { executor: 'constant-arrival-rate', rate: 1.5, duration: '1s', preAllocatedVUs: 1 } } };",
+        "scenarios.a.rate: 1.5 is not a whole number",
+    ),
+    (
+        "option.blockHostnames-inner-star",
+        "export const options = { blockHostnames: ['*.a.*'] };",
+        "invalid hostname pattern \"*.a.*\"",
+    ),
+    (
+        "module.commonjs",
+        "import common from './common.js';",
+        "common.js is a CommonJS module",
     ),
     (
         "scenario.options",
@@ -315,6 +332,11 @@ impl Told {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script.js");
         std::fs::write(&path, script).unwrap();
+        std::fs::write(
+            folder.path().join("common.js"),
+            "module.exports = { a: 1 };",
+        )
+        .unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let told = Arc::clone(&lines);
         let log: Log = Arc::new(move |line: LogLine<'_>| told.lock().push(line.message.to_owned()));
@@ -491,7 +513,8 @@ fn tested() -> BTreeMap<String, BTreeSet<String>> {
     refused.extend(of(REFUSED_AT_CALL));
     refused.extend(["env.K6_LOCAL_IPS", "output.others"].map(str::to_owned));
     // The command line's own parser refuses what it does not know: tests/load_script.rs.
-    refused.insert("flag.others".to_owned());
+    refused
+        .extend(["flag.others", "flag.--log-output", "flag.--console-output"].map(str::to_owned));
     refused.extend(REMOTE_WRITE_REFUSED.map(|(name, _)| format!("env.{name}")));
     BTreeMap::from([
         ("supported".to_owned(), supported),

@@ -292,3 +292,41 @@ async fn the_page_works_in_a_browser_wide_and_narrow() {
     );
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }
+
+#[test]
+fn what_setup_and_teardown_sent_counts_in_every_total_of_the_page() {
+    let run = SampleRun::with_setup();
+    let page = run.page();
+    let pieces = read(&page).unwrap();
+    let requests = match run
+        .summary
+        .metrics
+        .iter()
+        .find(|(metric, _)| *metric.name == *"http_reqs")
+    {
+        Some((_, springtide_load::metric::Measured::Counter { sum })) => *sum,
+        _ => panic!("requests were counted"),
+    };
+    let told: f64 = run.timeline.whole().map(|(_, point)| point.requests).sum();
+    assert_eq!(told, requests);
+    let drawn: f64 = run
+        .timeline
+        .points()
+        .iter()
+        .map(|point| point.requests)
+        .sum();
+    assert_eq!(drawn + 7.0, requests);
+    assert!(
+        page.contains("The 7 requests of setup and teardown"),
+        "{page}"
+    );
+    // The rate is that of the summary: over the whole test.
+    let rate = requests / run.summary.elapsed.as_secs_f64();
+    assert!(
+        page.contains(&format!("{:.1}/s on average", rate)),
+        "{rate}"
+    );
+    let cells = texts_of(&pieces, "td");
+    assert!(cells.contains(&"setup"), "{cells:?}");
+    assert!(cells.contains(&"teardown"), "{cells:?}");
+}

@@ -70,11 +70,19 @@ fn complain(line: &str) {
 fn refuse_arguments(error: &clap::Error) -> ! {
     let said = error.to_string();
     let shown = without_passwords(&said);
-    if shown == said {
+    // Wrong flags of `tide load` have the exit status that k6 has for them.
+    let of_load = std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == "load");
+    let is_wrong = error.use_stderr();
+    if shown == said && !(of_load && is_wrong) {
         error.exit();
     }
     complain(shown.trim_end());
-    std::process::exit(error.exit_code());
+    std::process::exit(match of_load && is_wrong {
+        true => i32::from(load::WRONG_FLAGS),
+        false => error.exit_code(),
+    });
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -84,7 +92,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(down) => done(down.execute()),
         Command::Status(status) => status.execute(),
         Command::Kubeconfig(kubeconfig) => done(kubeconfig.execute()),
-        Command::Load(load) => load.execute(),
+        Command::Load(load) => Ok(load.execute()),
         Command::Migrate(migrate) => migrate.execute(),
         Command::Metrics(metrics) => done(metrics.execute()),
         Command::Query(query) => done(query.execute()),

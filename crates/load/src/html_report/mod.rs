@@ -10,7 +10,6 @@
 
 mod axis;
 mod chart;
-mod file;
 mod html;
 mod panels;
 mod reaction;
@@ -30,8 +29,6 @@ use crate::summary::Summary;
 use crate::timeline::Timeline;
 use crate::user::StopReason;
 use crate::watch::WatchTimeline;
-
-pub use file::ReportFile;
 
 use chart::TimeAxis;
 use html::{Escaped, json};
@@ -87,11 +84,11 @@ impl Report<'_> {
         self.opening(&findings, &mut html);
         tables::doubts(&self.end.doubts(), &mut html);
         let data = self.charts(&findings, &mut html);
-        tables::reactions(self.watched, &findings, self.timeline.points(), &mut html);
+        tables::reactions(self.watched, &findings, self.timeline, &mut html);
         tables::decisions(self.watched, &mut html);
         tables::thresholds(self.summary, &mut html);
         tables::checks(self.summary, &mut html);
-        tables::failures(self.timeline.points(), &mut html);
+        tables::failures(self.timeline, &mut html);
         tables::metrics(self.summary, &mut html);
         tables::scenarios(self.plans, &mut html);
         tables::intervals(self.timeline.points(), &mut html);
@@ -173,7 +170,7 @@ impl Report<'_> {
                 ));
             }
             Some(StopReason::Aborted(message)) => {
-                return Verdict::Bad(format!("Aborted by the script: {message}"));
+                return Verdict::Bad(format!("Ended by the script: {message}"));
             }
             Some(StopReason::Script(message)) => return Verdict::Bad(message.clone()),
             Some(StopReason::Threshold(metric)) => {
@@ -216,6 +213,7 @@ impl Report<'_> {
             "<section class=\"charts\" tabindex=\"0\" aria-label=\"Charts over the time of the run\"><h2>Over time</h2><p class=\"readout\" role=\"status\">{}</p>",
             Escaped(&tables::legend_of_marks(&time))
         );
+        tables::not_drawn(self.timeline, html);
         let mut readings: Vec<Vec<String>> = Vec::new();
         for chart in panels::charts(self.timeline, self.watched) {
             let first = readings.len();

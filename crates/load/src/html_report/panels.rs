@@ -18,7 +18,7 @@ const MOST_SERIES: usize = 10;
 /// All charts of a run, in the order in which they stand on the page.
 pub(super) fn charts(timeline: &Timeline, watched: Option<&WatchTimeline>) -> Vec<Chart> {
     let points = timeline.points();
-    let mut charts = vec![rate(points), latency(points)];
+    let mut charts = vec![rate(points), latency(timeline)];
     charts.extend(failures(points));
     charts.push(users(points));
     for (index, autoscaler) in watched
@@ -106,12 +106,15 @@ fn rate(points: &[Point]) -> Chart {
     chart("rate", "Request rate", "", unit, Form::Area, series)
 }
 
-fn latency(points: &[Point]) -> Chart {
+fn latency(timeline: &Timeline) -> Chart {
     let unit = Unit::Time;
+    let points = timeline.points();
     let percentile = |name: &str, percent: f64, of: fn(&Point) -> &Distribution| {
         let mut series = over_points(name, points, unit, |point| of(point).percentile(percent));
         let mut whole = Distribution::default();
-        points.iter().for_each(|point| whole.merge(of(point)));
+        timeline
+            .whole()
+            .for_each(|(_, point)| whole.merge(of(point)));
         if let Some(value) = whole.percentile(percent) {
             series.at_rest = format!("{} in all", unit.text(value));
         }
@@ -349,9 +352,11 @@ fn shares(points: &[Point]) -> Option<Chart> {
 }
 
 /// Replicas in the order in which they first answered, and how many requests each answered.
-pub(super) fn replica_totals(points: &[Point]) -> Vec<(String, u64)> {
+pub(super) fn replica_totals<'run>(
+    points: impl IntoIterator<Item = &'run Point>,
+) -> Vec<(String, u64)> {
     let mut totals: Vec<(String, u64)> = Vec::new();
-    for (name, count) in points.iter().flat_map(|point| point.replicas.iter()) {
+    for (name, count) in points.into_iter().flat_map(|point| point.replicas.iter()) {
         match totals.iter_mut().find(|(known, _)| known == name) {
             Some((_, total)) => *total += count,
             None => totals.push((name.to_owned(), count)),
@@ -361,9 +366,11 @@ pub(super) fn replica_totals(points: &[Point]) -> Vec<(String, u64)> {
 }
 
 /// Kinds of failure and how often each was seen, the most frequent first.
-pub(super) fn failure_totals(points: &[Point]) -> Vec<(FailureKind, u64)> {
+pub(super) fn failure_totals<'run>(
+    points: impl IntoIterator<Item = &'run Point>,
+) -> Vec<(FailureKind, u64)> {
     let mut kinds: BTreeMap<FailureKind, u64> = BTreeMap::new();
-    for (kind, count) in points.iter().flat_map(|point| point.failures.iter()) {
+    for (kind, count) in points.into_iter().flat_map(|point| point.failures.iter()) {
         *kinds.entry(kind).or_default() += count;
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::metric::{Measured, Metric, ValueKind};
 use crate::scenario::ScenarioPlan;
 use crate::summary::{Summary, numbers};
-use crate::timeline::Point;
+use crate::timeline::{Point, Stage, Timeline};
 use crate::watch::{AutoscalerTimeline, ScalingDecision, WatchTimeline};
 
 use super::chart::TimeAxis;
@@ -103,7 +103,8 @@ pub(super) fn key_figures(report: &Report<'_>, findings: &Findings, html: &mut S
             Escaped(more)
         );
     };
-    let seconds = report.timeline.end().as_secs_f64().max(1e-3);
+    // As the summary has it, with setup and teardown.
+    let seconds = report.summary.elapsed.as_secs_f64().max(1e-3);
     let counted = |name: &str| match report.measured(name) {
         Some(Measured::Counter { sum }) => *sum,
         _ => 0.0,
@@ -226,10 +227,10 @@ pub(super) fn all_decisions(
 pub(super) fn reactions(
     watched: Option<&WatchTimeline>,
     findings: &Findings,
-    points: &[Point],
+    timeline: &Timeline,
     html: &mut String,
 ) {
-    let replicas = replica_totals(points);
+    let replicas = replica_totals(timeline.whole().map(|(_, point)| point));
     if watched.is_none() && replicas.is_empty() {
         return;
     }
@@ -289,10 +290,12 @@ pub(super) fn reactions(
     let all: u64 = replicas.iter().map(|(_, count)| count).sum();
     let mut table = Table::open(html, &["Replica", "#First answer", "#Requests", "#Part"]);
     for (name, count) in &replicas {
-        let first = points.iter().find(|point| point.replicas.of(name) > 0);
+        let first = timeline
+            .whole()
+            .find(|(_, point)| point.replicas.of(name) > 0);
         table.row(&[
             Cell::Name(name),
-            Cell::Number(first.map_or_else(String::new, |point| units::moment(point.start))),
+            Cell::Number(first.map_or_else(String::new, moment)),
             Cell::Number(units::count(as_float(*count))),
             Cell::Number(units::part(as_float(*count) / as_float(all.max(1)))),
         ]);
@@ -395,23 +398,24 @@ pub(super) fn checks(summary: &Summary, html: &mut String) {
 }
 
 /// Failed requests by kind.
-pub(super) fn failures(points: &[Point], html: &mut String) {
+pub(super) fn failures(timeline: &Timeline, html: &mut String) {
     section(html, "Failed requests");
-    let kinds = failure_totals(points);
+    let kinds = failure_totals(timeline.whole().map(|(_, point)| point));
     if kinds.is_empty() {
         html.push_str("<p>None.</p></section>");
         return;
     }
-    let requests: f64 = points.iter().map(|point| point.requests).sum();
+    let requests: f64 = timeline.whole().map(|(_, point)| point.requests).sum();
     let headings = ["Kind", "#Requests", "#Part of all", "#First at", "#Last at"];
     let mut table = Table::open(html, &headings);
     for (kind, count) in kinds {
-        let mut seen = points.iter().filter(|point| point.failures.of(kind) > 0);
+        let mut seen = timeline
+            .whole()
+            .filter(|(_, point)| point.failures.of(kind) > 0);
         let first = seen.next();
-        let last = seen.next_back().or(first);
-        let at = |point: Option<&Point>| {
-            Cell::Number(point.map_or_else(String::new, |point| units::moment(point.start)))
-        };
+        let last = seen.last().or(first);
+        let at =
+            |seen: Option<(Stage, &Point)>| Cell::Number(seen.map_or_else(String::new, moment));
         table.row(&[
             Cell::Name(&kind.to_string()),
             Cell::Number(units::count(as_float(count))),
@@ -538,6 +542,31 @@ pub(super) fn intervals(points: &[Point], html: &mut String) {
     }
     table.close();
     html.push_str("</details>");
+}
+
+/// When a point of the run is, in words.
+fn moment((stage, point): (Stage, &Point)) -> String {
+    match stage {
+        Stage::Setup => "setup".to_owned(),
+        Stage::Load => units::moment(point.start),
+        Stage::Teardown => "teardown".to_owned(),
+    }
+}
+
+/// What the charts do not show.
+pub(super) fn not_drawn(timeline: &Timeline, html: &mut String) {
+    let requests: f64 = timeline
+        .whole()
+        .filter(|(stage, _)| *stage != Stage::Load)
+        .map(|(_, point)| point.requests)
+        .sum();
+    if requests > 0.0 {
+        let _ = write!(
+            html,
+            "<p>The {} requests of setup and teardown are counted in this page's totals and not drawn.</p>",
+            units::count(requests)
+        );
+    }
 }
 
 fn value(metric: &Metric, value: f64) -> String {

@@ -73,6 +73,13 @@ impl Addresses {
             .flatten()
             .map(|text| network(text))
             .collect::<Result<_, _>>()?;
+        for name in options.block_hostnames.iter().flatten() {
+            if name.chars().skip(1).any(|sign| sign == '*') {
+                return Err(format!(
+                    "blockHostnames: invalid hostname pattern {name:?}: a * stands at the beginning alone"
+                ));
+            }
+        }
         let defaults = Dns::default();
         let dns = options.dns.as_ref().unwrap_or(&defaults);
         let time_to_live = match dns.ttl.as_deref() {

@@ -259,14 +259,15 @@ impl std::str::FromStr for Stage {
         let (duration, target) = text
             .split_once(':')
             .ok_or("write a stage like 30s:50, a duration and the level at its end")?;
-        let target: f64 = target
+        let target = target
             .trim()
             .parse()
-            .map_err(|_| format!("the level {target:?} is not a number"))?;
+            .map_err(|_| format!("the level {target:?} is not a whole number"))?;
+        let duration = duration
+            .parse()
+            .map_err(|error: crate::Error| error.to_string())?;
         Ok(Self {
-            duration: duration
-                .parse()
-                .map_err(|error: crate::Error| error.to_string())?,
+            duration: Some(duration),
             target: Some(target),
         })
     }
@@ -308,7 +309,7 @@ mod tests {
             ("K6_NO_SETUP", "true"),
         ])
         .unwrap();
-        assert_eq!(options.stages.unwrap()[1].target, Some(0.0));
+        assert_eq!(options.stages.unwrap()[1].target, Some(0));
         assert_eq!(options.summary_trend_stats.unwrap(), ["avg", "p(99)"]);
         for (name, value) in [
             ("K6_VUS", "many"),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::SourceError;
 pub(crate) use layers::variables_without_effect;
+use scalar::whole;
 pub use scalar::{OneOrMany, Span};
 
 /// Everything that a test's options can say.
@@ -19,10 +20,12 @@ pub use scalar::{OneOrMany, Span};
 #[serde(rename_all = "camelCase", default)]
 pub struct Options {
     /// How many users there are.
+    #[serde(deserialize_with = "whole")]
     pub vus: Option<u64>,
     /// How long the test takes.
     pub duration: Option<Span>,
     /// How many iterations all users do together.
+    #[serde(deserialize_with = "whole")]
     pub iterations: Option<u64>,
     /// Numbers of users to ramp to.
     pub stages: Option<Vec<Stage>>,
@@ -43,14 +46,18 @@ pub struct Options {
     /// How long `teardown` may take.
     pub teardown_timeout: Option<Span>,
     /// The most requests a second over all users.
+    #[serde(deserialize_with = "whole")]
     pub rps: Option<u64>,
     /// The most redirects that are followed.
+    #[serde(deserialize_with = "whole")]
     pub max_redirects: Option<u64>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
     /// The most requests of a batch at once.
+    #[serde(deserialize_with = "whole")]
     pub batch: Option<u64>,
     /// The most requests of a batch to one host at once.
+    #[serde(deserialize_with = "whole")]
     pub batch_per_host: Option<u64>,
     /// Logs requests and answers: `headers` or `full`.
     pub http_debug: Option<String>,
@@ -113,15 +120,20 @@ pub struct Options {
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// How long the ramp takes.
-    pub duration: Span,
-    /// The level at its end: users, or iterations per time unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<f64>,
+    pub duration: Option<Span>,
+    /// The level at its end: users, or iterations per time unit.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole"
+    )]
+    pub target: Option<u64>,
 }
 
 /// How a scenario's load is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum ExecutorKind {
     /// Users take from one pile of iterations.
     SharedIterations,
@@ -142,6 +154,27 @@ pub enum ExecutorKind {
     ExternallyControlled,
 }
 
+impl TryFrom<String> for ExecutorKind {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Ok(match name.as_str() {
+            "shared-iterations" => Self::SharedIterations,
+            "per-vu-iterations" => Self::PerVuIterations,
+            "constant-vus" => Self::ConstantVus,
+            "ramping-vus" => Self::RampingVus,
+            "constant-arrival-rate" => Self::ConstantArrivalRate,
+            "ramping-arrival-rate" => Self::RampingArrivalRate,
+            "externally-controlled" => Self::ExternallyControlled,
+            _ => {
+                return Err(format!(
+                    "unknown executor type {name:?}: use shared-iterations, per-vu-iterations, constant-vus, ramping-vus, constant-arrival-rate or ramping-arrival-rate"
+                ));
+            }
+        })
+    }
+}
+
 /// One scenario. Which fields an executor takes is checked where its schedule is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -154,20 +187,27 @@ pub struct Scenario {
     pub env: Option<BTreeMap<String, String>>,
     pub tags: Option<BTreeMap<String, String>>,
     pub options: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "whole")]
     pub vus: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
     pub iterations: Option<u64>,
     pub max_duration: Option<Span>,
     pub duration: Option<Span>,
     #[serde(rename = "startVUs")]
+    #[serde(default, deserialize_with = "whole")]
     pub start_vus: Option<u64>,
     pub stages: Option<Vec<Stage>>,
     pub graceful_ramp_down: Option<Span>,
-    pub rate: Option<f64>,
-    pub start_rate: Option<f64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub rate: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub start_rate: Option<u64>,
     pub time_unit: Option<Span>,
     #[serde(rename = "preAllocatedVUs")]
+    #[serde(default, deserialize_with = "whole")]
     pub pre_allocated_vus: Option<u64>,
     #[serde(rename = "maxVUs")]
+    #[serde(default, deserialize_with = "whole")]
     pub max_vus: Option<u64>,
 }
 
@@ -223,6 +263,27 @@ pub struct Dns {
     pub policy: Option<String>,
 }
 
+// === impl Options ===
+
+impl Options {
+    /// Reads options as a script exports them.
+    ///
+    /// # Errors
+    /// What is wrong, after the option's name.
+    pub fn of_json(json: &str) -> Result<Self, String> {
+        let value: serde_json::Value =
+            serde_json::from_str(json).map_err(|error| error.to_string())?;
+        if value.is_null() {
+            return Ok(Self::default());
+        }
+        if !value.is_object() {
+            return Err(format!("an object of options is expected, not {value}"));
+        }
+        serde_path_to_error::deserialize(value)
+            .map_err(|error| format!("{}: {}", error.path(), error.inner()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,8 +304,8 @@ mod tests {
         )
         .unwrap();
         let stages = options.stages.unwrap();
-        assert_eq!(stages[0].duration.0.as_secs(), 120);
-        assert_eq!(stages[1].duration.0.as_millis(), 500);
+        assert_eq!(stages[0].duration.unwrap().0.as_secs(), 120);
+        assert_eq!(stages[1].duration.unwrap().0.as_millis(), 500);
         let thresholds = options.thresholds.unwrap();
         assert_eq!(
             thresholds["checks"].0,
@@ -269,5 +330,55 @@ mod tests {
         )
         .unwrap_err();
         assert!(error.to_string().contains("vuss"), "{error}");
+    }
+
+    #[test]
+    fn numbers_may_be_texts_as_in_k6() {
+        let options = Options::of_json(
+            r#"{"vus": "2", "iterations": "4", "rps": "", "maxRedirects": "3", "stages": [{"duration": "1s", "target": "2"}],
+                "scenarios": {"a": {"executor": "constant-arrival-rate", "rate": "2", "preAllocatedVUs": "5", "duration": "1s"}}}"#,
+        )
+        .unwrap();
+        assert_eq!((options.vus, options.iterations), (Some(2), Some(4)));
+        assert_eq!((options.rps, options.max_redirects), (None, Some(3)));
+        assert_eq!(options.stages.unwrap()[0].target, Some(2));
+        let scenario = &options.scenarios.unwrap()["a"];
+        assert_eq!(scenario.rate, Some(2));
+        assert_eq!(scenario.pre_allocated_vus, Some(5));
+        assert_eq!(Options::of_json("null"), Ok(Options::default()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_option() {
+        for (json, part) in [
+            (r#"{"vus": "x"}"#, "vus: \"x\" is not a whole number"),
+            (r#"{"vus": -1}"#, "vus: -1 is not a whole number"),
+            (r#"{"iterations": 1.5}"#, "iterations: 1.5 is not a whole"),
+            (r#"{"duration": "1x"}"#, "duration: "),
+            (r#"{"duration": true}"#, "duration: true is not a duration"),
+            (
+                r#"{"stages": [{"duration": "1s", "target": "a"}]}"#,
+                "stages[0].target: \"a\"",
+            ),
+            (
+                r#"{"scenarios": {"a": {"executor": "constant-arrival-rate", "rate": 1.5}}}"#,
+                "scenarios.a.rate: 1.5 is not a whole number",
+            ),
+            (
+                r#"{"scenarios": {"a": {"executor": "nope"}}}"#,
+                "scenarios.a.executor: unknown executor type \"nope\"",
+            ),
+            (r#"{"thresholds": {"checks": 5}}"#, "thresholds.checks: "),
+            (r#"{"throw": "yes"}"#, "throw: "),
+            (r#""text""#, "an object of options is expected"),
+        ] {
+            let error = Options::of_json(json).unwrap_err();
+            assert!(error.starts_with(part), "{json}: {error}");
+            assert!(
+                !error.contains("line 1") && !error.contains("untagged"),
+                "{error}"
+            );
+            assert!(!error.contains("externally-controlled"), "{error}");
+        }
     }
 }

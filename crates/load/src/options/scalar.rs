@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::parse_duration;
 
@@ -16,23 +17,35 @@ pub struct Span(pub Duration);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SpanText {
-    Milliseconds(f64),
-    Text(String),
+/// Reads a whole number, or a text that is one; as in k6, an empty text says nothing.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let written = Value::deserialize(deserializer)?;
+    let number = match &written {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.is_empty() => return Ok(None),
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    number
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("{written} is not a whole number of zero or more")))
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match SpanText::deserialize(deserializer)? {
-            SpanText::Milliseconds(milliseconds) => {
-                Duration::try_from_secs_f64(milliseconds / 1000.0)
-                    .map(Self)
-                    .map_err(|_| D::Error::custom(format!("{milliseconds} ms is not a duration")))
-            }
-            SpanText::Text(text) => text.parse().map_err(D::Error::custom),
+        let written = Value::deserialize(deserializer)?;
+        if let Value::String(text) = &written {
+            return text.parse().map_err(D::Error::custom);
         }
+        written
+            .as_f64()
+            .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok())
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::custom(format!(
+                    "{written} is not a duration: write it like 30s or 1m30s"
+                ))
+            })
     }
 }
 
@@ -89,7 +102,10 @@ impl fmt::Display for Span {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(
+            untagged,
+            expecting = "it is not a value of this option, or a list of them"
+        )]
         enum Either<T> {
             Many(Vec<T>),
             One(T),

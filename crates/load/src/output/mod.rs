@@ -37,12 +37,12 @@ pub enum OutputError {
         reason: String,
     },
     /// Its file cannot be written.
-    #[error("--out: {path}: {source}")]
+    #[error("--out: {path}: {reason}")]
     File {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -107,9 +107,9 @@ impl Sink {
         if file == "-" {
             return Ok(Self::Plain(BufWriter::new(Box::new(std::io::stdout()))));
         }
-        let opened = File::create(file).map_err(|source| OutputError::File {
+        let opened = File::create(file).map_err(|reason| OutputError::File {
             path: file.to_owned(),
-            source,
+            reason,
         })?;
         if Path::new(file).extension().is_some_and(|end| end == "gz") {
             let compressed = GzEncoder::new(BufWriter::new(opened), Compression::default());

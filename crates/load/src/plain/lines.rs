@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::metric::{BuiltinMetrics, Measured, Metric, Totals, Trend};
 use crate::run::Moment;
 use crate::session::Finished;
-use crate::summary::export;
+use crate::summary::{Summary, export};
 
 /// What requests came to, in a second or in a whole run.
 #[derive(Clone, Debug, Default)]
@@ -86,13 +86,18 @@ impl RequestFigures {
 pub fn second_line(moment: &Moment<'_>, metrics: &BuiltinMetrics, watched: &str) -> String {
     let figures = RequestFigures::of(&moment.interval.measured, metrics);
     let separator = if watched.is_empty() { "" } else { "  " };
+    // A target that stalls has not answered in no time.
+    let percentile = |percent| match figures.durations.count() {
+        0 => "-".to_owned(),
+        _ => short_time(figures.percentile(percent)),
+    };
     format!(
         "{:>5}s {:>6}/s  p50 {:>7}  p95 {:>7}  p99 {:>7}  failed {}{separator}{watched}",
         moment.elapsed.as_secs(),
         figures.requests,
-        short_time(figures.percentile(50.0)),
-        short_time(figures.percentile(95.0)),
-        short_time(figures.percentile(99.0)),
+        percentile(50.0),
+        percentile(95.0),
+        percentile(99.0),
         figures.failures,
     )
 }
@@ -101,6 +106,7 @@ pub fn second_line(moment: &Moment<'_>, metrics: &BuiltinMetrics, watched: &str)
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub fn summary_text(finished: &Finished, metrics: &BuiltinMetrics) -> String {
+    let summary = &finished.summary;
     let figures = RequestFigures::of(&finished.end.totals, metrics);
     let seconds = finished.end.elapsed.as_secs_f64().max(1e-9);
     let mut text = String::new();
@@ -124,19 +130,20 @@ pub fn summary_text(finished: &Finished, metrics: &BuiltinMetrics) -> String {
             figures.requests
         ),
     );
-    line("http_req_duration", times(&figures.durations));
+    line("http_req_duration", times(summary, &figures.durations));
     if let Some(response_times) = &figures.response_times {
-        line("http_req_response_time", times(response_times));
+        line("http_req_response_time", times(summary, response_times));
     }
     line("data_received", format!("{} B", figures.received));
     if figures.dropped > 0 {
-        line(
-            "dropped_iterations",
-            format!(
-                "{} arrivals were not started: too many were under way",
-                figures.dropped
-            ),
-        );
+        // Only arrivals of a rate can be late.
+        let by_rate = finished.end.lateness.count() > 0;
+        let why = if by_rate {
+            "arrivals were not started: too many were under way"
+        } else {
+            "requests were not sent: the time was up"
+        };
+        line("dropped_iterations", format!("{} {why}", figures.dropped));
     }
     for (kind, count) in finished.end.failures.iter() {
         line("failed", format!("{kind}: {count}"));
@@ -176,19 +183,20 @@ pub fn summary_json(finished: &Finished) -> serde_json::Value {
     json
 }
 
-fn times(trend: &Trend) -> String {
-    let short =
-        |milliseconds: f64| short_time(Duration::from_secs_f64(milliseconds.max(0.0) / 1e3));
-    format!(
-        "avg={} min={} med={} p(90)={} p(95)={} p(99)={} max={}",
-        short(trend.mean()),
-        short(trend.min()),
-        short(trend.percentile(50.0)),
-        short(trend.percentile(90.0)),
-        short(trend.percentile(95.0)),
-        short(trend.percentile(99.0)),
-        short(trend.max()),
-    )
+/// What the summary says of times, in the order in which it was asked for.
+fn times(summary: &Summary, trend: &Trend) -> String {
+    summary
+        .values(&Measured::Trend(trend.clone()))
+        .into_iter()
+        .map(|(name, value)| {
+            if name == "count" {
+                return format!("{name}={value}");
+            }
+            let time = Duration::from_secs_f64(value.max(0.0) / 1e3);
+            format!("{name}={}", short_time(time))
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A time with two or three digits and its unit: `950µs`, `6.1ms`, `38ms`, `1.2s`.

@@ -14,6 +14,13 @@ pub(super) struct Reader {
     lines: Vec<(f64, u64)>,
 }
 
+/// True for a line that is a time and a count.
+pub(super) fn is_count(line: &str) -> bool {
+    line.rsplit_once(',').is_some_and(|(time, count)| {
+        seconds_of(time.trim()).is_some() && count.trim().parse::<u64>().is_ok()
+    })
+}
+
 impl Reader {
     /// Takes a line; one that is a heading is passed over if it is the first.
     pub(super) fn take(&mut self, line: &str, first: bool) -> Result<(), String> {

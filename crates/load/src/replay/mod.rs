@@ -18,12 +18,12 @@ use http::Method;
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A line is neither a count nor a request.
     #[error("{path}, line {line}: {reason}")]
@@ -99,9 +99,9 @@ impl Recording {
     /// # Errors
     /// When the file cannot be read, or a line is neither; the line is named.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
-        let read = |source| ReplayError::Read {
+        let read = |reason| ReplayError::Read {
             path: path.display().to_string(),
-            source,
+            reason,
         };
         let file = std::fs::File::open(path).map_err(read)?;
         let bytes: Box<dyn Read> = if path.extension().is_some_and(|end| end == "gz") {
@@ -127,9 +127,9 @@ impl Recording {
             let length =
                 lines
                     .read_until(b'\n', &mut bytes)
-                    .map_err(|source| ReplayError::Read {
+                    .map_err(|reason| ReplayError::Read {
                         path: name.to_owned(),
-                        source,
+                        reason,
                     })?;
             if length == 0 {
                 break;
@@ -140,14 +140,15 @@ impl Recording {
                 continue;
             }
             let is_log = line.contains('[');
-            has_log |= is_log;
-            has_counts |= !is_log;
+            let is_count = !is_log && (!has_log || counts::is_count(line));
+            has_log |= !is_count;
+            has_counts |= is_count;
             let taken = if has_log && has_counts {
                 Err("the file mixes counts with an access log".to_owned())
-            } else if is_log {
-                log.take(line)
-            } else {
+            } else if is_count {
                 counts.take(line, number == 1)
+            } else {
+                log.take(line)
             };
             taken.map_err(|reason| ReplayError::Line {
                 path: name.to_owned(),
@@ -361,6 +362,14 @@ mod tests {
             (
                 "0,5\n\na - - [22/Nov/2026:03:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n",
                 "line 3: the file mixes",
+            ),
+            (
+                "a - - [22/Nov/2026:03:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n0,5\n",
+                "line 2: the file mixes",
+            ),
+            (
+                "a - - [22/Nov/2026:03:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n\u{1}garbled, 12\n",
+                "line 2: there is no [time] in it",
             ),
             ("", "nothing in it"),
             ("period,count\n", "nothing in it"),

@@ -32,18 +32,16 @@ pub fn scenarios(options: &Options) -> Result<(Vec<ScenarioPlan>, Vec<String>), 
             if let Some(shortcut) = shortcuts(options).first() {
                 return Err(ScenarioError::Shortcuts("scenarios", shortcut));
             }
-            scenarios.clone()
+            if scenarios.is_empty() {
+                warnings.push(explicitly_empty("scenarios"));
+                default_alone(Scenario::of(ExecutorKind::PerVuIterations))
+            } else {
+                scenarios.clone()
+            }
         }
-        None => BTreeMap::from([(
-            "default".to_owned(),
-            from_shortcuts(options, &mut warnings)?,
-        )]),
+        None => default_alone(from_shortcuts(options, &mut warnings)?),
     };
     let mut faults = Vec::new();
-    if wanted.is_empty() {
-        faults
-            .push("there are no scenarios: give at least one, or leave `scenarios` out".to_owned());
-    }
     let mut plans = Vec::new();
     for (name, scenario) in &wanted {
         match plan(name, scenario) {
@@ -61,17 +59,30 @@ pub fn scenarios(options: &Options) -> Result<(Vec<ScenarioPlan>, Vec<String>), 
     }
 }
 
+fn default_alone(scenario: Scenario) -> BTreeMap<String, Scenario> {
+    BTreeMap::from([("default".to_owned(), scenario)])
+}
+
+fn explicitly_empty(option: &str) -> String {
+    format!(
+        "`{option}` was explicitly set to an empty value, running the script with 1 iteration in 1 VU"
+    )
+}
+
+/// The stages that say how long they take; as in k6, the others stand for nothing.
+fn timed_stages(options: &Options) -> Vec<Stage> {
+    let stages = options.stages.iter().flatten();
+    stages
+        .filter(|stage| stage.duration.is_some())
+        .cloned()
+        .collect()
+}
+
 fn shortcuts(options: &Options) -> Vec<&'static str> {
     [
         ("iterations", options.iterations.is_some()),
         ("duration", options.duration.is_some()),
-        (
-            "stages",
-            options
-                .stages
-                .as_ref()
-                .is_some_and(|stages| !stages.is_empty()),
-        ),
+        ("stages", !timed_stages(options).is_empty()),
     ]
     .into_iter()
     .filter_map(|(name, given)| given.then_some(name))
@@ -82,9 +93,9 @@ fn shortcuts(options: &Options) -> Vec<&'static str> {
 #[must_use]
 pub fn scenarios_as_written(options: &Options) -> BTreeMap<String, Scenario> {
     match &options.scenarios {
-        Some(scenarios) => scenarios.clone(),
-        None => from_shortcuts(options, &mut Vec::new())
-            .map(|scenario| BTreeMap::from([("default".to_owned(), scenario)]))
+        Some(scenarios) if !scenarios.is_empty() => scenarios.clone(),
+        _ => from_shortcuts(options, &mut Vec::new())
+            .map(default_alone)
             .unwrap_or_default(),
     }
 }
@@ -114,9 +125,12 @@ fn from_shortcuts(
         ["stages"] => {
             scenario.executor = ExecutorKind::RampingVus;
             scenario.start_vus = options.vus;
-            scenario.stages.clone_from(&options.stages);
+            scenario.stages = Some(timed_stages(options));
         }
         _ => {
+            if options.stages.is_some() {
+                warnings.push(explicitly_empty("stages"));
+            }
             if let Some(vus) = options.vus.filter(|vus| *vus > 1) {
                 warnings.push(format!(
                     "`vus={vus}` option will be ignored, it only works in conjunction with `iterations`, `duration`, or `stages`"
@@ -238,7 +252,7 @@ impl Reading<'_> {
             ExecutorKind::RampingVus => self.ramping_users(),
             ExecutorKind::ConstantArrivalRate => {
                 let rate = Rate {
-                    count: scenario.rate.unwrap_or(0.0),
+                    count: as_float(scenario.rate.unwrap_or(0)),
                     per: self.time_unit(),
                 };
                 if scenario.rate.is_none() {
@@ -254,13 +268,14 @@ impl Reading<'_> {
             }
             ExecutorKind::RampingArrivalRate => {
                 let start = Rate {
-                    count: scenario.start_rate.unwrap_or(0.0),
+                    count: as_float(scenario.start_rate.unwrap_or(0)),
                     per: self.time_unit(),
                 };
-                if start.count < 0.0 {
-                    self.fault("the startRate value can't be negative");
-                }
-                let stages = self.stages();
+                let stages = self
+                    .stages()
+                    .into_iter()
+                    .map(|(length, target)| (length, as_float(target)))
+                    .collect();
                 Executor::RampingArrivalRate {
                     start,
                     stages,
@@ -333,22 +348,17 @@ impl Reading<'_> {
         unit
     }
 
-    fn stages(&mut self) -> Ramp<f64> {
+    fn stages(&mut self) -> Ramp<u64> {
         let stages: &[Stage] = self.scenario.stages.as_deref().unwrap_or_default();
         if stages.is_empty() {
             self.fault("at least one stage has to be specified");
         }
         let mut ramp = Vec::with_capacity(stages.len());
-        for (index, stage) in stages.iter().enumerate() {
-            match stage.target {
-                None => self.fault(format!("stage {} doesn't have a target", index + 1)),
-                Some(target) if !(target >= 0.0 && target.is_finite()) => {
-                    self.fault(format!(
-                        "the target for stage {} can't be negative",
-                        index + 1
-                    ));
-                }
-                Some(target) => ramp.push((stage.duration.0, target)),
+        for (number, stage) in (1..).zip(stages) {
+            match (stage.duration, stage.target) {
+                (Some(Span(duration)), Some(target)) => ramp.push((duration, target)),
+                (None, _) => self.fault(format!("stage {number} doesn't have a duration")),
+                (_, None) => self.fault(format!("stage {number} doesn't have a target")),
             }
         }
         ramp
@@ -356,19 +366,7 @@ impl Reading<'_> {
 
     fn ramping_users(&mut self) -> Executor {
         let start = self.scenario.start_vus.unwrap_or(1);
-        let stages: Ramp<u64> = self
-            .stages()
-            .into_iter()
-            .map(|(length, target)| {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "targets were found to be finite and not negative"
-                )]
-                let users = target as u64;
-                (length, users)
-            })
-            .collect();
+        let stages = self.stages();
         if start == 0 && stages.iter().all(|stage| stage.1 == 0) {
             self.fault(
                 "either startVUs or one of the stages' target values must be greater than 0",
@@ -454,6 +452,11 @@ impl Reading<'_> {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -480,6 +483,14 @@ mod tests {
             assert_eq!(plans[0].executor.name(), name, "{json}");
             assert_eq!(plans[0].executor.planned_users(), users, "{json}");
             assert!(warnings.is_empty());
+        }
+        for (json, option) in [
+            (r#"{"scenarios": {}}"#, "scenarios"),
+            (r#"{"stages": [{"target": 2}]}"#, "stages"),
+        ] {
+            let (plans, warnings) = read(json).unwrap();
+            assert_eq!(plans[0].executor.name(), "per-vu-iterations", "{json}");
+            assert!(warnings[0].starts_with(&format!("`{option}` was explicitly set to an empty")));
         }
         let (_, warnings) = read(r#"{"vus": 3}"#).unwrap();
         assert!(warnings[0].starts_with("`vus=3` option will be ignored"));
@@ -520,7 +531,10 @@ mod tests {
                 r#"{"scenarios": {"a": {"executor": "ramping-vus", "startVUs": 0, "stages": [{"duration": "1s", "target": 0}]}}}"#,
                 "must be greater than 0",
             ),
-            (r#"{"scenarios": {}}"#, "there are no scenarios"),
+            (
+                r#"{"scenarios": {"a": {"executor": "ramping-arrival-rate", "stages": [{"target": 1}], "preAllocatedVUs": 1}}}"#,
+                "stage 1 doesn't have a duration",
+            ),
         ] {
             let error = read(json).unwrap_err().to_string();
             assert!(error.contains(part), "{json}: {error}");

@@ -257,6 +257,22 @@ fn resolve(base: &str, name: &str) -> std::result::Result<String, String> {
     Ok(format!("file://{}", path.display()))
 }
 
+/// What to say instead where an import fails because the file is no ES module.
+pub(super) fn lacks_exports(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("Could not find export '")?;
+    let (_, rest) = rest.split_once("in module '")?;
+    let (name, _) = rest.split_once('\'')?;
+    let source = std::fs::read_to_string(name.strip_prefix("file://")?).ok()?;
+    let is_module = source
+        .lines()
+        .any(|line| line.trim_start().starts_with("export "));
+    (!is_module && source.contains("exports")).then(|| {
+        format!(
+            "{name} is a CommonJS module, which is not supported: bundle it as an ES module (esbuild --bundle --format=esm) and import that"
+        )
+    })
+}
+
 /// A path that is written in the module `base`.
 pub(super) fn resolve_path(base: &str, path: &str) -> PathBuf {
     let path = path.trim_start_matches("file://");

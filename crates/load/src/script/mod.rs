@@ -167,8 +167,7 @@ impl Script {
         script.shared.modules.complete();
         let options: Options = match options {
             None => Options::default(),
-            Some(json) => serde_json::from_str(&json)
-                .map_err(|error| ScriptError::Options(error.to_string()))?,
+            Some(json) => Options::of_json(&json).map_err(ScriptError::Options)?,
         };
         for name in options.unknown.keys() {
             (script.shared.settings.log)(LogLine {

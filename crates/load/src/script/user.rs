@@ -255,8 +255,8 @@ impl Engine {
             host.install(ctx).catch(ctx).map_err(Thrown::from)?;
             let run = |name: &str| {
                 let loaded = shared.modules.load(ctx, name).and_then(Module::eval);
-                let (module, evaluated) = loaded.catch(ctx).map_err(Thrown::from)?;
-                host.finish(ctx, &evaluated)?;
+                let (module, evaluated) = loaded.catch(ctx).map_err(Thrown::of_loading)?;
+                host.finish(ctx, &evaluated).map_err(Thrown::of_init_code)?;
                 Ok::<_, Thrown>(module)
             };
             run("springtide:runtime")?;

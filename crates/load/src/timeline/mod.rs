@@ -11,7 +11,9 @@ use jiff::Timestamp;
 
 pub use distribution::Distribution;
 
-use crate::metric::{BuiltinMetrics, FailureTally, Measured, Metric, ReplicaTally, Totals};
+use crate::metric::{
+    BuiltinMetrics, FailureTally, Interval, Measured, Metric, ReplicaTally, Totals,
+};
 use crate::run::Moment;
 
 /// The most points that are kept: more than a page has room to show.
@@ -22,6 +24,10 @@ const MOST_POINTS: usize = 600;
 pub struct Timeline {
     started: Option<Timestamp>,
     points: Vec<Point>,
+    /// What `setup` measured.
+    before: Point,
+    /// What `teardown` measured.
+    after: Point,
     /// So many moments make a point.
     moments_per_point: u32,
 }
@@ -62,6 +68,17 @@ pub struct Point {
     pub(crate) moments: u32,
 }
 
+/// The part of a run that something was measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the load.
+    Setup,
+    /// What the points tell of.
+    Load,
+    /// After it.
+    Teardown,
+}
+
 // === impl Timeline ===
 
 impl Default for Timeline {
@@ -69,6 +86,8 @@ impl Default for Timeline {
         Self {
             started: None,
             points: Vec::new(),
+            before: Point::default(),
+            after: Point::default(),
             moments_per_point: 1,
         }
     }
@@ -79,7 +98,8 @@ impl Timeline {
     pub fn record(&mut self, moment: &Moment<'_>, metrics: &BuiltinMetrics, now: Timestamp) {
         self.started.get_or_insert(now - moment.elapsed);
         let start = self.end();
-        let point = Point::of(moment, metrics, start);
+        let end = moment.elapsed.max(start);
+        let point = Point::of(moment.interval, metrics, start, end);
         // What the last second had to itself may be a few milliseconds, which say nothing as a rate.
         let is_rest = moment.last && point.length() < Duration::from_millis(500);
         match self.points.last_mut() {
@@ -88,6 +108,18 @@ impl Timeline {
         }
         if self.points.len() > MOST_POINTS {
             self.halve();
+        }
+    }
+
+    /// Takes in what was measured beside the load: before its first moment by `setup`, after its last one
+    /// by `teardown`. It counts in what is said of the whole run, and no point is made of it.
+    pub fn record_beside(&mut self, interval: &Interval, metrics: &BuiltinMetrics) {
+        let end = self.end();
+        let beside = Point::of(interval, metrics, end, end);
+        if self.points.is_empty() {
+            self.before.merge(&beside);
+        } else {
+            self.after.merge(&beside);
         }
     }
 
@@ -114,6 +146,14 @@ impl Timeline {
         &self.points
     }
 
+    /// All that was measured, in the order of time: by `setup`, in the points, by `teardown`.
+    pub fn whole(&self) -> impl Iterator<Item = (Stage, &Point)> + Clone {
+        let load = self.points.iter().map(|point| (Stage::Load, point));
+        std::iter::once((Stage::Setup, &self.before))
+            .chain(load)
+            .chain(std::iter::once((Stage::Teardown, &self.after)))
+    }
+
     /// When the last point ends, since the run's start.
     #[must_use]
     pub fn end(&self) -> Duration {
@@ -124,19 +164,19 @@ impl Timeline {
 // === impl Point ===
 
 impl Point {
-    fn of(moment: &Moment<'_>, metrics: &BuiltinMetrics, start: Duration) -> Self {
-        let measured = &moment.interval.measured;
+    fn of(interval: &Interval, metrics: &BuiltinMetrics, start: Duration, end: Duration) -> Self {
+        let measured = &interval.measured;
         let failed_checks = match measured.get(&metrics.checks.id) {
             Some(Measured::Rate { passes, total }) => total - passes,
             _ => 0,
         };
         Self {
             start,
-            end: moment.elapsed.max(start),
+            end,
             requests: sum(measured, &metrics.http_reqs),
             iterations: sum(measured, &metrics.iterations),
             dropped: sum(measured, &metrics.dropped_iterations),
-            failures: moment.interval.failures.clone(),
+            failures: interval.failures.clone(),
             failed_checks,
             duration: distribution(measured, &metrics.http_req_duration),
             response_time: distribution(measured, &metrics.http_req_response_time),
@@ -145,7 +185,7 @@ impl Point {
             max_users: greatest(measured, &metrics.vus_max),
             sent: sum(measured, &metrics.data_sent),
             received: sum(measured, &metrics.data_received),
-            replicas: moment.interval.replicas.clone(),
+            replicas: interval.replicas.clone(),
             moments: 1,
         }
     }

@@ -75,6 +75,52 @@ impl SampleRun {
         }
     }
 
+    /// Two seconds of load, five failed requests of setup before them and two of teardown after them.
+    pub(crate) fn with_setup() -> Self {
+        let registry = Arc::new(MetricRegistry::default());
+        let header = HeaderName::from_static("x-served-by");
+        let collector =
+            Collector::new(Arc::clone(&registry), false).counting_replicas(header.clone());
+        let sink = collector.sink();
+        let metrics = registry.builtin();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let fail = |count| {
+            let tags: Tags = [("status", "503"), ("error_code", "1503")]
+                .into_iter()
+                .collect();
+            for _ in 0..count {
+                let sample = [(&metrics.http_reqs, 1.0), (&metrics.http_req_failed, 1.0)];
+                sink.add_all(sample, &tags, now);
+            }
+        };
+        let state = RunState::default();
+        let mut timeline = Timeline::default();
+        fail(5);
+        timeline.record_beside(&collector.collect(), metrics);
+        for second in 0..2 {
+            measure(&sink, &header, second, now);
+            let moment = Moment {
+                elapsed: Duration::from_secs(u64::from(second) + 1),
+                interval: &collector.collect(),
+                state: &state,
+                scenarios: &[],
+                last: second == 1,
+            };
+            timeline.record(&moment, metrics, now);
+        }
+        fail(2);
+        timeline.record_beside(&collector.collect(), metrics);
+        let elapsed = Duration::from_secs(4);
+        let (totals, checks) = (collector.totals(), collector.checks());
+        Self {
+            plans: Vec::new(),
+            timeline,
+            watched: WatchTimeline::default(),
+            summary: Summary::new(&registry, &totals, checks, Vec::new(), elapsed),
+            end: ended(Vec::new(), elapsed),
+        }
+    }
+
     /// A run with everything in it.
     pub(crate) fn full() -> Self {
         let options = serde_json::from_value(serde_json::json!({"scenarios": {

@@ -33,7 +33,7 @@ use self::http::{HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
 use super::fiber::{Interrupted, Pause};
-use super::loader::Modules;
+use super::loader::{Modules, lacks_exports};
 use super::{LogLine, Shared};
 use crate::http::Client;
 use crate::metric::{Metric, SampleSink, Tags, milliseconds};
@@ -133,6 +133,28 @@ impl Thrown {
     /// True if the iteration was ended from outside.
     pub(super) fn is_interrupt(&self) -> bool {
         self.interrupt
+    }
+}
+
+/// How a rejection that nobody handles is told.
+const IN_PROMISE: &str = "Uncaught (in promise) ";
+
+impl Thrown {
+    /// What a module's code threw, which is a promise to the engine alone.
+    pub(super) fn of_init_code(mut self) -> Self {
+        if let Some(text) = self.text.strip_prefix(IN_PROMISE) {
+            self.text = text.to_owned();
+        }
+        self
+    }
+
+    /// Why a module cannot be loaded.
+    pub(super) fn of_loading(error: CaughtError<'_>) -> Self {
+        let mut thrown = Self::from(error);
+        if let Some(hint) = lacks_exports(&thrown.text) {
+            thrown.text = hint;
+        }
+        thrown
     }
 }
 
@@ -475,7 +497,7 @@ impl Host {
                 }
             }
             if let Some(reason) = self.unhandled.borrow_mut().pop() {
-                return Err(Thrown::new(&format!("Uncaught (in promise) {reason}")));
+                return Err(Thrown::new(&format!("{IN_PROMISE}{reason}")));
             }
             let event = self.events.borrow_mut().pop_front();
             if let Some(event) = event {
@@ -514,9 +536,7 @@ impl Host {
                 };
                 match (result, events) {
                     (Err(thrown), _) if thrown.interrupt => Err(thrown),
-                    (Err(thrown), _) => {
-                        Err(Thrown::new(&format!("Uncaught (in promise) {thrown}")))
-                    }
+                    (Err(thrown), _) => Err(Thrown::new(&format!("{IN_PROMISE}{thrown}"))),
                     (Ok(_), Err(thrown)) => Err(thrown),
                     (Ok(value), Ok(())) => Ok(value),
                 }

@@ -8,15 +8,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use http::HeaderName;
 use springtide_load::parse_duration;
 use springtide_load::plain::Stage;
 use springtide_load::script::LogLine;
-use springtide_load::session::{Settings, exit};
+use springtide_load::session::{SessionError, Settings, exit};
 use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Put load on a URL, or run a k6 script.
 ///
@@ -28,14 +29,17 @@ pub(crate) struct Load {
     #[arg(value_name = "URL|SCRIPT")]
     target: String,
     /// Users that each send one request after the other [default: 10 without --rate, --stage, --shape and --replay]
-    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
+    #[arg(long, short = 'u', value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
     vus: Option<u64>,
     /// How long the load lasts, such as 30s or 5m [default: 30s without --stage and --replay]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stage")]
     duration: Option<Duration>,
+    /// With a script --duration, as in k6; with a URL --body
+    #[arg(short = 'd', value_name = "DURATION|BODY")]
+    duration_or_body: Option<String>,
     /// Move in a straight line to this level within this time; can be repeated. The level is users,
     /// or requests a second with --rate, and starts at --vus or --rate (users: 0)
-    #[arg(long, value_name = "DURATION:LEVEL", conflicts_with_all = ["shape", "replay"])]
+    #[arg(long, short = 's', value_name = "DURATION:LEVEL", conflicts_with_all = ["shape", "replay"])]
     stage: Vec<Stage>,
     /// Iterations that all users do together; with a URL: requests
     #[arg(long, short, value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
@@ -100,16 +104,70 @@ struct OutputFlags {
     /// Print no progress
     #[arg(long, short)]
     quiet: bool,
+    /// Nothing is printed in colours; handleSummary is told so
+    #[arg(long)]
+    no_color: bool,
+    /// Taken as k6 takes it: there is no usage report
+    #[arg(long, hide = true)]
+    no_usage_report: bool,
+    #[arg(long, hide = true, value_name = "PLACE")]
+    log_output: Option<String>,
+    #[arg(long, hide = true, value_name = "FILE")]
+    console_output: Option<String>,
 }
+
+/// The exit status of flags and options that are wrong, as k6 has it.
+pub(crate) const WRONG_FLAGS: u8 = exit::CONFIGURATION;
 
 impl Load {
     /// Runs the load; the exit status is 99 when a threshold failed.
-    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        if self.target.contains("://") {
+    pub(crate) fn execute(self) -> ExitCode {
+        self.run().unwrap_or_else(|error| {
+            eprintln!("tide: {error:#}");
+            let status = error
+                .downcast_ref()
+                .map_or(WRONG_FLAGS, SessionError::status);
+            ExitCode::from(status)
+        })
+    }
+
+    fn run(mut self) -> anyhow::Result<ExitCode> {
+        self.output.refuse_unsupported()?;
+        self.read_short_d()?;
+        if self.is_of_url() {
             self.execute_plain()
         } else {
             self.execute_script()
         }
+    }
+
+    fn is_of_url(&self) -> bool {
+        self.target.contains("://")
+    }
+
+    /// `-d` is a duration to k6's users, and a body to those of curl and hey.
+    fn read_short_d(&mut self) -> anyhow::Result<()> {
+        let Some(text) = self.duration_or_body.take() else {
+            return Ok(());
+        };
+        let as_duration = parse_duration(&text);
+        if self.is_of_url() {
+            if as_duration.is_ok() {
+                bail!(
+                    "-d {text}: with a URL -d is the body: write --duration {text}, or --body {text} to send that text"
+                );
+            }
+            if !self.plain.body.is_empty() {
+                bail!("-d and --body are the same with a URL: give one of them");
+            }
+            self.plain.body = text;
+        } else {
+            let duration = as_duration.with_context(|| format!("-d {text}"))?;
+            if self.duration.replace(duration).is_some() {
+                bail!("-d and --duration are the same with a script: give one of them");
+            }
+        }
+        Ok(())
     }
 
     /// Begins to watch what --watch names.
@@ -117,9 +175,12 @@ impl Load {
         if self.watch.is_empty() {
             return Ok(None);
         }
-        let client = kube::Client::try_default()
-            .await
-            .context("--watch needs a cluster: set KUBECONFIG to what `tide up` printed")?;
+        let client = kube::Client::try_default().await.map_err(|error| {
+            anyhow::anyhow!(
+                "--watch needs a cluster: set KUBECONFIG to what `tide up` printed ({})",
+                error.to_string().lines().next().unwrap_or_default()
+            )
+        })?;
         let namespace = self
             .namespace
             .clone()
@@ -130,6 +191,21 @@ impl Load {
 }
 
 impl OutputFlags {
+    /// Flags of k6 that would be missed in silence.
+    fn refuse_unsupported(&self) -> anyhow::Result<()> {
+        for (flag, given) in [
+            ("--log-output", self.log_output.is_some()),
+            ("--console-output", self.console_output.is_some()),
+        ] {
+            if given {
+                bail!(
+                    "{flag} is not supported: what the script and the test say goes to standard error; redirect that"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// What they come to, without any option of the load.
     fn settings(&self) -> Settings {
         Settings {
@@ -141,6 +217,7 @@ impl OutputFlags {
             replica_header: self.replica_header.clone(),
             no_thresholds: self.no_thresholds,
             threads: self.threads,
+            no_color: self.no_color,
             ..Settings::default()
         }
     }
@@ -155,17 +232,26 @@ fn print_line(line: LogLine<'_>) {
     eprintln!("{}{source}: {}", line.level, line.message);
 }
 
-/// The first Ctrl-C ends the test with its summary, the second one at once.
-fn stop_on_interrupt(state: Arc<RunState>) {
+/// The first Ctrl-C or SIGTERM ends the test with its summary, the second one at once.
+fn stop_on_interrupt(state: Arc<RunState>) -> std::io::Result<()> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("stopping; press Ctrl-C again to stop at once");
-            state.stop_because(StopReason::Interrupted);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
+        either(&mut interrupts, &mut terminations).await;
+        eprintln!("stopping; press Ctrl-C again to stop at once");
+        state.stop_because(StopReason::Interrupted);
+        either(&mut interrupts, &mut terminations).await;
+        std::process::exit(i32::from(exit::INTERRUPTED));
     });
+    Ok(())
+}
+
+/// Waits for the next of one of two signals.
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }
 
 /// The system's environment, where it is text.

@@ -29,8 +29,8 @@ const MAX_IN_FLIGHT: u64 = 10_000;
 const DURATION: Duration = Duration::from_secs(30);
 /// Users where nothing says how much load there is.
 const USERS: u64 = 10;
-/// What the JSON summary says of times.
-const STATISTICS: [&str; 7] = ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)"];
+/// What the summary says of times.
+const STATISTICS: [&str; 7] = ["avg", "min", "med", "p(90)", "p(95)", "p(99)", "max"];
 
 /// Flags that only a URL has.
 #[derive(Debug, Args)]
@@ -65,9 +65,9 @@ pub(super) struct PlainFlags {
     /// A header; can be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// The body of every request
-    #[arg(long, short = 'd', value_name = "TEXT", default_value = "")]
-    body: String,
+    /// The body of every request; also -d
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(super) body: String,
     /// How long a request may take before it counts as failed
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
@@ -147,7 +147,7 @@ impl Load {
         let watched = self.start_watch().await?;
         let log: Log = Arc::new(print_line);
         let state = Arc::new(RunState::default());
-        stop_on_interrupt(Arc::clone(&state));
+        stop_on_interrupt(Arc::clone(&state))?;
         let mut session = Session::of_requests(requests, plan, settings, log, state)?;
         if let Some(watched) = &watched {
             session = session.watching(Arc::clone(watched));

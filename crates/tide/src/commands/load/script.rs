@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use springtide_load::options::{Dns, Options, Span};
+use springtide_load::options::{Dns, Options, Span, Stage};
+use springtide_load::plain;
 use springtide_load::progress::progress_lines;
 use springtide_load::script::{Log, LogLine};
-use springtide_load::session::{Finished, Session, SessionError, Settings};
+use springtide_load::session::{Finished, Session, Settings};
 use springtide_load::summary::{Detail, text};
 use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
@@ -152,32 +153,18 @@ impl Load {
             .build()?;
         let outcome = runtime.block_on(async {
             let watched = self.start_watch().await?;
-            anyhow::Ok(run(&path, settings, voice, watched).await)
+            run(&path, settings, voice, watched).await
         })?;
-        match outcome {
-            Ok(finished) => {
-                report(&finished, shows_summary, detail)?;
-                Ok(ExitCode::from(finished.status))
-            }
-            Err(error) => {
-                eprintln!("tide: {error}");
-                Ok(ExitCode::from(error.status()))
-            }
-        }
+        report(&outcome, shows_summary, detail)?;
+        Ok(ExitCode::from(outcome.status))
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
         let (flags, output) = (&self.script, &self.output);
         let switch = |on: bool| on.then_some(true);
         let list = |given: &[String]| (!given.is_empty()).then(|| given.to_vec());
-        let stages: Vec<_> = self
-            .stage
-            .iter()
-            .map(|stage| springtide_load::options::Stage {
-                duration: Span(stage.duration),
-                target: Some(stage.target),
-            })
-            .collect();
+        let stages = self.stage.iter().map(whole_stage);
+        let stages = stages.collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Settings {
             env: pairs("--env", &flags.env)?,
             flags: Options {
@@ -218,6 +205,25 @@ impl Load {
     }
 }
 
+/// A stage of a script, whose users are whole.
+fn whole_stage(stage: &plain::Stage) -> anyhow::Result<Stage> {
+    let target = stage.target;
+    anyhow::ensure!(
+        target.fract() == 0.0 && (0.0..1e9).contains(&target),
+        "--stage: the level {target} is not a whole number of users"
+    );
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it was found to fit"
+    )]
+    let target = target as u64;
+    Ok(Stage {
+        duration: Some(Span(stage.duration)),
+        target: Some(target),
+    })
+}
+
 /// How much is said while the test runs.
 #[derive(Clone, Copy, Debug)]
 struct Voice {
@@ -232,7 +238,7 @@ async fn run(
     settings: Settings,
     voice: Voice,
     watched: Option<Arc<Watch>>,
-) -> Result<Finished, SessionError> {
+) -> anyhow::Result<Finished> {
     let Voice { quiet, verbose } = voice;
     let log: Log = Arc::new(move |line: LogLine<'_>| {
         if verbose || line.level != "debug" {
@@ -240,7 +246,7 @@ async fn run(
         }
     });
     let state = Arc::new(RunState::default());
-    stop_on_interrupt(Arc::clone(&state));
+    stop_on_interrupt(Arc::clone(&state))?;
     let mut session = Session::load(path, settings, log, state).await?;
     if let Some(watched) = &watched {
         session = session.watching(Arc::clone(watched));
@@ -285,7 +291,12 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
                 match name.as_str() {
                     "stdout" => std::io::stdout().write_all(content)?,
                     "stderr" => std::io::stderr().write_all(content)?,
-                    file => springtide_load::session::write_file(Path::new(file), content)?,
+                    // As in k6, what cannot be saved does not change what the test came to.
+                    file => {
+                        if let Err(error) = std::fs::write(file, content) {
+                            eprintln!("error: handleSummary: {file} cannot be written: {error}");
+                        }
+                    }
                 }
             }
         }
@@ -296,14 +307,21 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
         eprintln!("warning: {doubt}");
     }
     match &finished.end.stopped {
-        Some(StopReason::Aborted(message)) => eprintln!("error: test aborted: {message}"),
-        Some(StopReason::Script(message)) => eprintln!("error: {message}"),
+        Some(StopReason::Aborted(message) | StopReason::Script(message)) => {
+            eprintln!("error: {message}");
+        }
         Some(StopReason::Threshold(_) | StopReason::Interrupted) | None => {}
     }
     let crossed = finished.summary.crossed();
     if !crossed.is_empty() {
+        let early = match &finished.end.stopped {
+            Some(StopReason::Threshold(_)) => {
+                "; at least one has abortOnFail, which ended the test early"
+            }
+            _ => "",
+        };
         eprintln!(
-            "error: thresholds on metrics '{}' have been crossed",
+            "error: thresholds on metrics '{}' have been crossed{early}",
             crossed.join(", ")
         );
     }
