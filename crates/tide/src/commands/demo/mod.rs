@@ -50,7 +50,7 @@ impl Demo {
         let outcome = runtime.block_on(async {
             introduce();
             let platform = unless_interrupted(Platform::start()).await?;
-            let outcome = unless_interrupted(show(&platform)).await;
+            let outcome = Box::pin(unless_interrupted(show(&platform))).await;
             platform.stop().await?;
             outcome
         })?;
