@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use futures::FutureExt as _;
 use springtide_apiserver::{ApiServer, MASTERS, ServiceRange, Tls, pki};
 use springtide_autoscaler::horizontal;
 use springtide_client::{Caches, Context, ObjectKey};
@@ -79,7 +80,8 @@ impl Brain {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        match runtime.block_on(self.run()) {
+        // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
+        match runtime.block_on(self.run().boxed_local()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
                 eprintln!("tide: {error:#}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use futures::FutureExt as _;
 use springtide_machinery::clock::Clock;
 use springtide_metrics::config::{ByteSize, PromDuration};
 use springtide_metrics::promql;
@@ -132,7 +133,8 @@ impl Metrics {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(run(options, Clock::system()))?;
+        // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
+        runtime.block_on(run(options, Clock::system()).boxed_local())?;
         Ok(())
     }
 

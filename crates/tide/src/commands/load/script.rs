@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use futures::FutureExt as _;
 use springtide_load::options::{Dns, Options, Span, Stage};
 use springtide_load::plain;
 use springtide_load::progress::progress_lines;
@@ -151,10 +152,12 @@ impl Load {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let outcome = runtime.block_on(async {
+        let execution = async {
             let watched = self.start_watch().await?;
             run(&path, settings, voice, watched).await
-        })?;
+        };
+        // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
+        let outcome = runtime.block_on(execution.boxed_local())?;
         report(&outcome, shows_summary, detail)?;
         Ok(ExitCode::from(outcome.status))
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use futures::FutureExt as _;
 use springtide_migrate::connection::without_passwords;
 use springtide_migrate::copy::CopyReport;
 use springtide_migrate::follow::{FinishOptions, FollowError, Until};
@@ -192,7 +193,7 @@ impl Migrate {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let ended = runtime.block_on(async {
+        let step = async {
             match self.step {
                 None => self.whole.run().await,
                 Some(Step::Plan(step)) => step.run().await,
@@ -203,8 +204,9 @@ impl Migrate {
                 Some(Step::Rollback(step)) => step.run().await,
                 Some(Step::Status(step)) => step.run().await,
             }
-        });
-        match ended {
+        };
+        // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
+        match runtime.block_on(step.boxed_local()) {
             Err(error) if is_wrong_usage(&error) => {
                 crate::complain(&format!("tide: {error:#}"));
                 Ok(ExitCode::from(WRONG_USAGE))
