@@ -13,7 +13,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use support::{Outcome, run, wait::PATIENCE};
+use support::{Outcome, run, until, wait::PATIENCE};
 
 /// A server on a free port that answers every request at once: `/missing` with 404, all else with 200.
 fn serve() -> String {
@@ -651,11 +651,14 @@ fn terminated(mut command: Command, folder: &Path) -> (Option<i32>, String) {
         .spawn()
         .unwrap();
     let said = || fs::read_to_string(folder.join("said")).unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !said().contains("it runs") {
-        assert!(std::time::Instant::now() < deadline, "{}", said());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("the script runs", PATIENCE, || {
+        let said = said();
+        if said.contains("it runs") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
     let signalled = Command::new("kill")
         .arg(child.id().to_string())
         .status()
