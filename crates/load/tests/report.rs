@@ -322,10 +322,7 @@ fn what_setup_and_teardown_sent_counts_in_every_total_of_the_page() {
     );
     // The rate is that of the summary: over the whole test.
     let rate = requests / run.summary.elapsed.as_secs_f64();
-    assert!(
-        page.contains(&format!("{:.1}/s on average", rate)),
-        "{rate}"
-    );
+    assert!(page.contains(&format!("{rate:.1}/s on average")), "{rate}");
     let cells = texts_of(&pieces, "td");
     assert!(cells.contains(&"setup"), "{cells:?}");
     assert!(cells.contains(&"teardown"), "{cells:?}");

@@ -28,8 +28,10 @@ fn scraped(job: &ScrapeConfig, labels: &[(&str, &str)]) -> Option<Vec<(String, S
 }
 
 fn global() -> GlobalConfig {
-    let mut global = GlobalConfig::default();
-    global.scrape_interval = PromDuration::from_secs(5);
+    let global = GlobalConfig {
+        scrape_interval: PromDuration::from_secs(5),
+        ..GlobalConfig::default()
+    };
     global
 }
 

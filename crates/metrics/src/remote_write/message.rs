@@ -122,6 +122,15 @@ impl WriteRequest {
         let packed = snap::raw::Encoder::new().compress_vec(&plain);
         packed.map_err(|error| error.to_string())
     }
+
+    /// The request that was packed, whole. The database reads requests without making this of them.
+    ///
+    /// # Errors
+    /// A sentence, where it is none.
+    pub fn unpack(packed: &[u8]) -> Result<WriteRequest, String> {
+        let plain = decompress(packed)?;
+        WriteRequest::decode(&plain[..]).map_err(|error| format!("protobuf: {error}"))
+    }
 }
 
 /// A request's bytes without compression.
