@@ -28,11 +28,10 @@ fn scraped(job: &ScrapeConfig, labels: &[(&str, &str)]) -> Option<Vec<(String, S
 }
 
 fn global() -> GlobalConfig {
-    let global = GlobalConfig {
+    GlobalConfig {
         scrape_interval: PromDuration::from_secs(5),
         ..GlobalConfig::default()
-    };
-    global
+    }
 }
 
 fn jobs_of(
