@@ -305,3 +305,102 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
         .get(header::CONNECTION)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::metered::Marks;
+    use super::*;
+
+    fn outgoing(method: Method, url: &str, body: impl Into<Bytes>) -> Outgoing {
+        Outgoing {
+            method,
+            url: url.parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+            keep_body: true,
+        }
+    }
+
+    /// A connection to a server that reads so many bytes, writes an answer, and closes if it is to.
+    async fn connected(reads: usize, answer: &'static str, closes: bool) -> Http1 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let remote = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut vec![0; reads]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        let marks = Arc::new(Marks::new());
+        let stream = TcpStream::connect(remote).await.unwrap();
+        Http1 {
+            wire: Wire::Plain(Metered::new(stream, Arc::clone(&marks))),
+            facts: Facts {
+                remote,
+                tls: None,
+                marks,
+            },
+        }
+    }
+
+    #[test]
+    fn a_request_is_written_as_go_writes_it() {
+        let head = |outgoing: &Outgoing| {
+            let mut head = Vec::new();
+            write_head(&mut head, outgoing);
+            String::from_utf8(head).unwrap()
+        };
+        let mut request = outgoing(Method::GET, "http://a.test:81/b c?d=e#f", "");
+        let name = HeaderName::from_static("x-one-two");
+        request
+            .headers
+            .insert(name, HeaderValue::from_static("three"));
+        assert_eq!(
+            head(&request),
+            "GET /b%20c?d=e HTTP/1.1\r\nHost: a.test:81\r\nX-One-Two: three\r\n\r\n"
+        );
+        request
+            .headers
+            .insert(header::HOST, HeaderValue::from_static("b.test"));
+        assert!(!head(&request).contains("a.test"));
+        let empty = head(&outgoing(Method::POST, "http://a.test/", ""));
+        assert!(empty.ends_with("\r\nContent-Length: 0\r\n\r\n"), "{empty}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_before_a_long_request_has_ended_and_the_connection_is_left() {
+        let answer = "HTTP/1.1 413 Too Long\r\nContent-Length: 2\r\n\r\nno";
+        let connection = connected(1024, answer, false).await;
+        let request = outgoing(Method::POST, "http://a.test/", vec![b'x'; 64 << 20]);
+        let exchanged = connection.exchange(&request).await;
+        let whole = exchanged.answer.unwrap();
+        assert_eq!((whole.status, &*whole.body), (413, &b"no"[..]));
+        assert!(exchanged.connection.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_told_from_none() {
+        for (answer, error) in [
+            ("", "EOF"),
+            ("HTTP/1.1 200 OK\r\nContent-Le", "EOF"),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n123",
+                "unexpected EOF",
+            ),
+        ] {
+            let request = outgoing(Method::GET, "http://a.test/", "");
+            let connection = connected(32, answer, true).await;
+            let exchanged = connection.exchange(&request).await;
+            let told = exchanged.answer.err().unwrap();
+            assert_eq!((told.code, &*told.message), (1000, error), "{answer}");
+        }
+    }
+}

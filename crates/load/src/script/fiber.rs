@@ -265,6 +265,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_on_the_stack_outlasts_a_rest() {
+        fn sum_of_many(number: u64) -> u64 {
+            std::hint::black_box([number; 30_000]).iter().sum()
+        }
+        let mut fiber = Fiber::new(Isolate::of_thread().unwrap()).unwrap();
+        let pause = Rc::clone(fiber.pause());
+        let sums = fiber.run(move || {
+            let kept = std::hint::black_box([7_u64; 3000]);
+            let mut sums = Vec::new();
+            for number in 1..4 {
+                sums.push(sum_of_many(number));
+                pause
+                    .rest(tokio::time::sleep(Duration::from_secs(1)))
+                    .unwrap();
+                sums.push(kept.iter().sum());
+            }
+            sums
+        });
+        assert_eq!(sums.await, [30_000, 21_000, 60_000, 21_000, 90_000, 21_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_interrupted_function_runs_to_its_end_and_the_fiber_can_be_used_again() {
         let mut fiber = Fiber::new(Isolate::of_thread().unwrap()).unwrap();
         let pause = Rc::clone(fiber.pause());
