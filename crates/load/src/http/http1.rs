@@ -32,14 +32,15 @@ thread_local! {
 /// An HTTP/1.1 connection on which nothing is under way. It has no buffers: a user who waits takes no
 /// memory for it but the socket's.
 pub(super) struct Http1 {
-    pub(super) wire: Wire,
+    pub(super) wire: Wire<Metered<TcpStream>>,
     pub(super) facts: Facts,
 }
 
 /// What bytes go over.
-pub(super) enum Wire {
-    Plain(Metered<TcpStream>),
-    Tls(Box<TlsStream<Metered<TcpStream>>>),
+#[derive(Debug)]
+pub(crate) enum Wire<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
 }
 
 /// What came of an exchange.
@@ -101,8 +102,7 @@ impl Kept {
     }
 }
 
-/// Reads some bytes and gives them to `take`; none at the end of the connection.
-pub(crate) fn poll_some<T>(
+fn poll_some<T>(
     stream: Pin<&mut impl AsyncRead>,
     context: &mut Context<'_>,
     take: impl FnOnce(&[u8]) -> T,
@@ -116,8 +116,9 @@ pub(crate) fn poll_some<T>(
 
 // === impl Wire ===
 
-impl Wire {
-    fn poll_some<T>(
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Reads some bytes and gives them to `take`; none at the end of the connection.
+    pub(crate) fn poll_some<T>(
         &mut self,
         context: &mut Context<'_>,
         take: impl FnOnce(&[u8]) -> T,
@@ -236,7 +237,7 @@ impl<'request> Unsent<'request> {
     }
 
     /// Sends as much as the connection takes now.
-    fn poll(&mut self, wire: &mut Wire, context: &mut Context<'_>) {
+    fn poll(&mut self, wire: &mut Wire<Metered<TcpStream>>, context: &mut Context<'_>) {
         while !self.flushed && self.failed.is_none() {
             let rest = match self.head.get(self.written..) {
                 Some(rest) if !rest.is_empty() => rest,

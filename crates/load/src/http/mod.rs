@@ -27,6 +27,6 @@ pub(crate) use cookie::http_date;
 pub use cookie::{Cookie, Jar};
 pub(crate) use credentials::Credentials;
 pub use error::HttpError;
-pub(crate) use http1::poll_some;
+pub(crate) use http1::Wire;
 pub use tls::TlsConfigs;
 pub(crate) use wire::{Answer, AnswerReader, Header, Keep, Malformed};

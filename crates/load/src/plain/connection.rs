@@ -3,18 +3,17 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::request::Request;
 use crate::http::{
-    Addresses, Answer, AnswerReader, Header, HttpError, Keep, Malformed, Timings, poll_some,
+    Addresses, Answer, AnswerReader, Header, HttpError, Keep, Malformed, Timings, Wire,
 };
 
 /// Where connections go.
@@ -29,14 +28,8 @@ pub(super) struct Origin {
 /// A connection that carries one request at a time.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
+    wire: Wire<TcpStream>,
     reader: AnswerReader,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// What came of a request.
@@ -78,18 +71,18 @@ impl Connection {
         stream
             .set_nodelay(true)
             .map_err(|error| HttpError::dial(&error))?;
-        let stream = match &origin.tls {
-            None => Stream::Plain(stream),
+        let wire = match &origin.tls {
+            None => Wire::Plain(stream),
             Some((config, name)) => {
                 let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
                 let start = Instant::now();
                 let shaken = connector.connect(name.clone(), stream).await;
                 timings.tls_handshaking = start.elapsed();
-                Stream::Tls(Box::new(shaken.map_err(|error| HttpError::tls(&error))?))
+                Wire::Tls(Box::new(shaken.map_err(|error| HttpError::tls(&error))?))
             }
         };
         Ok(Self {
-            stream,
+            wire,
             reader: AnswerReader::new(),
         })
     }
@@ -97,7 +90,7 @@ impl Connection {
     /// True if the other side neither closed it nor said what nobody asked for.
     pub(super) async fn is_quiet(&mut self) -> bool {
         std::future::poll_fn(|context| {
-            let read = self.stream.poll_some(context, <[u8]>::len);
+            let read = self.wire.poll_some(context, <[u8]>::len);
             Poll::Ready(read.is_pending())
         })
         .await
@@ -112,7 +105,7 @@ impl Connection {
         timings: &mut Timings,
     ) -> Result<Exchanged, Failed> {
         self.reader.expect(request.is_head);
-        let written = self.stream.write(&request.bytes).await;
+        let written = write(&mut self.wire, &request.bytes).await;
         let sent = Instant::now();
         timings.sending = sent - start;
         written.map_err(|error| Failed {
@@ -128,7 +121,7 @@ impl Connection {
         let outcome = loop {
             let reader = &mut self.reader;
             let read = std::future::poll_fn(|context| {
-                self.stream.poll_some(context, |bytes| {
+                self.wire.poll_some(context, |bytes| {
                     (bytes.len(), reader.take(bytes, &mut kept))
                 })
             })
@@ -188,28 +181,12 @@ impl Keep for OneHeader<'_> {
     fn body(&mut self, _: &[u8]) {}
 }
 
-// === impl Stream ===
-
-impl Stream {
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.write_all(bytes).await,
-            Self::Tls(stream) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
-            }
-        }
-    }
-
-    /// Reads some bytes and gives them to `take`; none at the end of the connection.
-    fn poll_some<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Poll<io::Result<T>> {
-        match self {
-            Self::Plain(stream) => poll_some(Pin::new(stream), context, take),
-            Self::Tls(stream) => poll_some(Pin::new(stream), context, take),
+async fn write(wire: &mut Wire<TcpStream>, bytes: &[u8]) -> io::Result<()> {
+    match wire {
+        Wire::Plain(stream) => stream.write_all(bytes).await,
+        Wire::Tls(stream) => {
+            stream.write_all(bytes).await?;
+            stream.flush().await
         }
     }
 }
