@@ -39,6 +39,8 @@ pub(crate) enum Token<'a> {
     Matches,
     /// `!~`
     MatchesNot,
+    /// `</` and `>/`, which trim native histograms.
+    Trim(&'static str),
     End,
 }
 
@@ -97,15 +99,17 @@ impl<'a> Lexer<'a> {
     }
 
     fn next(&mut self) -> Result<Token<'a>, Fault> {
-        const SYMBOLS: [(&str, Token<'static>); 23] = [
+        const SYMBOLS: [(&str, Token<'static>); 25] = [
             ("==", Token::Equal),
             ("=~", Token::Matches),
             ("=", Token::Assign),
             ("!=", Token::NotEqual),
             ("!~", Token::MatchesNot),
             ("<=", Token::LessOrEqual),
+            ("</", Token::Trim("</")),
             ("<", Token::Less),
             (">=", Token::GreaterOrEqual),
+            (">/", Token::Trim(">/")),
             (">", Token::Greater),
             ("(", Token::LeftParen),
             (")", Token::RightParen),

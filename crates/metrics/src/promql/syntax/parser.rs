@@ -221,6 +221,10 @@ impl<'a> Parser<'a> {
                 ExprKind::Binary(Box::new(binary)),
             ))?;
         }
+        if let Token::Trim(operator) = self.peek() {
+            let what = format!("the operator {operator}");
+            return Err(Fault::unsupported(self.start(), what));
+        }
         self.depth -= 1;
         Ok(left)
     }
@@ -557,6 +561,7 @@ pub(super) fn describe(token: Token<'_>) -> String {
         Token::Minus => "-",
         Token::Times => "*",
         Token::Slash => "/",
+        Token::Trim(operator) => operator,
         Token::Percent => "%",
         Token::Caret => "^",
         Token::Assign => "=",

@@ -88,6 +88,8 @@ fn what_is_no_query_is_refused_with_its_place() {
         ("foo[1e30]", "1:5: parse error: duration out of range"),
         ("\"", "1:1: parse error: unterminated quoted string"),
         ("foo[5m] smoothed", "the modifier smoothed is not supported"),
+        ("foo </ 5", "the operator </ is not supported"),
+        ("sum(foo >/ 5)", "the operator >/ is not supported"),
         (
             "mad_over_time(foo[5m])",
             "the function mad_over_time is experimental and not enabled",
