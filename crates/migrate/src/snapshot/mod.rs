@@ -129,12 +129,16 @@ pub struct Reader {
 }
 
 impl Opener {
-    /// Looks where the database lies, and makes a copy where it cannot be read in place.
+    /// Looks where the database lies, makes a copy where it cannot be read in place, and reads of it for a first time.
     ///
     /// # Errors
-    /// There is no such file, or it cannot be read.
+    /// Says why the file cannot be read.
     pub fn new(file: &Path) -> Result<Self, SourceError> {
-        Ok(Self(Place::of(file)?))
+        let place = Place::of(file)?;
+        first_look(&place.uri)
+            .and_then(|(connection, _)| begin_all(&[connection]))
+            .map_err(|error| SourceError::explain(file, &error))?;
+        Ok(Self(place))
     }
 
     /// A connection that cannot write.
@@ -157,11 +161,7 @@ impl Snapshot {
         let place = Place::of(file)?;
         let mut temporary = place.temporary;
         let uri = place.uri;
-        let first = connect(&uri).map_err(explain)?;
-        // The first read also rolls back a hot journal.
-        let journal: String = first
-            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
-            .map_err(explain)?;
+        let (first, journal) = first_look(&uri).map_err(explain)?;
         let more = |uri: &str, count: usize| {
             (0..count)
                 .map(|_| connect(uri))
@@ -250,6 +250,13 @@ fn connect(uri: &str) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+/// A connection and the database's journal mode. Asking for it also rolls back a hot journal.
+fn first_look(uri: &str) -> rusqlite::Result<(Connection, String)> {
+    let connection = connect(uri)?;
+    let journal = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    Ok((connection, journal))
 }
 
 /// Begins a read transaction on every connection. `BEGIN` alone reads nothing and fixes no state.

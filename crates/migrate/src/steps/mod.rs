@@ -163,9 +163,6 @@ pub fn parse_source(text: &str) -> Result<PathBuf, StepError> {
 pub async fn plan(path: &Path, options: &PlanOptions) -> Result<Plan, StepError> {
     let (path, options) = (path.to_owned(), options.clone());
     tokio::task::spawn_blocking(move || {
-        // One snapshot reader looks first: its errors say what to do about a file that is not there,
-        // is damaged or is no database.
-        drop(Snapshot::open(&path, 1, Mode::Held)?);
         let opener = Opener::new(&path)?;
         let open = || opener.connect();
         Ok(Plan::make(&path.to_string_lossy(), &open, &options)?)
