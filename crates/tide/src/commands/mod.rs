@@ -1,8 +1,9 @@
-//! One file per command, and [`metrics_server`], which several ask.
+//! One file per command, [`metrics_server`], which several ask, and [`interrupts`], for which several wait.
 
 pub(crate) mod alerts;
 pub(crate) mod demo;
 pub(crate) mod down;
+mod interrupts;
 pub(crate) mod kubeconfig;
 pub(crate) mod load;
 pub(crate) mod metrics;

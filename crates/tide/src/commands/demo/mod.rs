@@ -18,6 +18,7 @@ use springtide_load::session::{Session, Settings};
 use springtide_load::user::{RunState, StopReason};
 use tokio_util::sync::CancellationToken;
 
+use super::interrupts::Interrupts;
 use platform::{Autoscaling, Platform};
 use story::{Measured, Outcome, Story};
 
@@ -49,8 +50,9 @@ impl Demo {
             .build()?;
         let outcome = runtime.block_on(async {
             introduce();
-            let platform = unless_interrupted(Platform::start()).await?;
-            let outcome = Box::pin(unless_interrupted(show(&platform))).await;
+            let mut interrupts = Interrupts::new()?;
+            let platform = unless_interrupted(&mut interrupts, Platform::start()).await?;
+            let outcome = Box::pin(unless_interrupted(&mut interrupts, show(&platform))).await;
             platform.stop().await?;
             outcome
         })?;
@@ -66,12 +68,15 @@ impl Demo {
     }
 }
 
-/// What `work` came to, unless Ctrl-C comes first.
-async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// What `work` came to, unless Ctrl-C or SIGTERM comes first.
+async fn unless_interrupted<T>(
+    interrupts: &mut Interrupts,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     tokio::select! {
         biased;
         done = work => done,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        () = interrupts.next() => bail!("interrupted"),
     }
 }
 

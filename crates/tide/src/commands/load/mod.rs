@@ -17,7 +17,8 @@ use springtide_load::script::LogLine;
 use springtide_load::session::{SessionError, Settings, exit};
 use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::interrupts::Interrupts;
 
 /// Put load on a URL, or run a k6 script.
 ///
@@ -234,24 +235,15 @@ fn print_line(line: LogLine<'_>) {
 
 /// The first Ctrl-C or SIGTERM ends the test with its summary, the second one at once.
 fn stop_on_interrupt(state: Arc<RunState>) -> std::io::Result<()> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
+    let mut interrupts = Interrupts::new()?;
     tokio::spawn(async move {
-        either(&mut interrupts, &mut terminations).await;
+        interrupts.next().await;
         eprintln!("stopping; press Ctrl-C again to stop at once");
         state.stop_because(StopReason::Interrupted);
-        either(&mut interrupts, &mut terminations).await;
+        interrupts.next().await;
         std::process::exit(i32::from(exit::INTERRUPTED));
     });
     Ok(())
-}
-
-/// Waits for the next of one of two signals.
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }
 
 /// The system's environment, where it is text.

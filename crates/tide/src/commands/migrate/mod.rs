@@ -16,6 +16,7 @@ use springtide_migrate::steps::{self, Places, RollbackOptions, StepError};
 use springtide_migrate::{ddl, verify};
 use tokio_util::sync::CancellationToken;
 
+use super::interrupts::Interrupts;
 use options::{Copying, Ends, Format, Planning, Verifying};
 use show::Show;
 
@@ -245,20 +246,15 @@ fn print_plan(plan: &Plan, as_ddl: bool, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// Cancelled by Ctrl-C or a request to end.
-fn interruption() -> CancellationToken {
+fn interruption() -> std::io::Result<CancellationToken> {
+    let mut interrupts = Interrupts::new()?;
     let token = CancellationToken::new();
     let cancel = token.clone();
     tokio::spawn(async move {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            cancel.cancel();
-        }
+        interrupts.next().await;
+        cancel.cancel();
     });
-    token
+    Ok(token)
 }
 
 impl Whole {
@@ -314,7 +310,7 @@ impl Whole {
             let reason = "name the target (postgres://…), or a folder with --to-sql";
             return Err(WrongUsage(reason.to_owned()).into());
         };
-        let cancel = interruption();
+        let cancel = interruption()?;
         let report = copy(&places, &plan, &self.copying, false, &show, &cancel).await?;
         verify_report(&places, &self.verifying, &show, &cancel, left_over(&report)).await
     }
@@ -364,7 +360,7 @@ async fn write_files(
     show: &Show,
 ) -> anyhow::Result<ExitCode> {
     let (events, shown) = show.copy_events();
-    let report = steps::to_sql(path, plan, folder, strict, events, interruption()).await;
+    let report = steps::to_sql(path, plan, folder, strict, events, interruption()?).await;
     shown.await?;
     let report = report?;
     show.written(&report, folder);
@@ -380,7 +376,7 @@ impl CopyStep {
         let plan = steps::plan(&places.path, &self.planning.options()).await?;
         let show = Show::new(&self.ends.format);
         show.doubts(&plan);
-        let cancel = interruption();
+        let cancel = interruption()?;
         let report = copy(&places, &plan, &self.copying, self.follow, &show, &cancel).await?;
         Ok(status_of(left_over(&report)))
     }
@@ -405,7 +401,7 @@ impl VerifyStep {
         let (source, target) = self.ends.both()?;
         let places = Places::parse(&source, &target, &self.place.schema)?;
         let show = Show::new(&self.ends.format);
-        verify_report(&places, &self.verifying, &show, &interruption(), 0).await
+        verify_report(&places, &self.verifying, &show, &interruption()?, 0).await
     }
 }
 
@@ -432,7 +428,7 @@ impl FollowStep {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let (source, target) = self.ends.both()?;
         let show = Show::new(&self.ends.format);
-        let cancel = interruption();
+        let cancel = interruption()?;
         let places = Places::parse(&source, &target, &self.planning.place.schema)?;
         if steps::is_copied(&places, self.copying.replaces()).await? {
             if let given @ [_, ..] = self.planning.given().as_slice() {
