@@ -44,6 +44,8 @@ scripts!(
     abort,
     arrivals,
     bodies,
+    common_esm,
+    common_script,
     cookies,
     crypto,
     execution,
@@ -119,11 +121,6 @@ const REFUSED_AT_START: &[(&str, &str, &str)] = &[
         "option.blockHostnames-inner-star",
         "export const options = { blockHostnames: ['*.a.*'] };",
         "invalid hostname pattern \"*.a.*\"",
-    ),
-    (
-        "module.commonjs",
-        "import common from './common.js';",
-        "common.js is a CommonJS module",
     ),
     (
         "scenario.options",
@@ -332,11 +329,6 @@ impl Told {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script.js");
         std::fs::write(&path, script).unwrap();
-        std::fs::write(
-            folder.path().join("common.js"),
-            "module.exports = { a: 1 };",
-        )
-        .unwrap();
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let told = Arc::clone(&lines);
         let log: Log = Arc::new(move |line: LogLine<'_>| told.lock().push(line.message.to_owned()));

@@ -9,7 +9,7 @@ use springtide_load::metric::Collector;
 use springtide_load::script::Script;
 use springtide_load::user::{Iteration, Outcome, StopReason, UserFactory, VirtualUser};
 use support::serve::{serve, serve_tls};
-use support::{run_text, scenario, settings};
+use support::{run, run_text, scenario, settings};
 
 #[tokio::test]
 async fn a_script_lives_as_in_k6() {
@@ -194,6 +194,22 @@ async fn what_is_not_supported_fails_at_start_by_name() {
         let error = run_text(source, "", 1).await.err().unwrap();
         assert!(error.contains(reason), "{source}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_a_common_js_file_exports_unseen_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("common.js", "exports['o' + 'ne'] = 1;");
+    write("first.js", "import common from './common.js';");
+    write("second.js", "import { one } from './common.js';");
+    write("script.js", "import './first.js';\nimport './second.js';");
+    let path = folder.path().join("script.js");
+    let error = run(&path, "", 1).await.err().unwrap();
+    assert!(
+        error.contains("common.js is a CommonJS file") && error.contains("\"one\""),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ const GROUPS: [Group; 8] = [
 const REGULAR_EXPRESSIONS: u16 = 1 << 7;
 
 /// The program's own modules that define globals, and which.
-const DEFINING: [(&str, &[&str]); 3] = [
+const DEFINING: [(&str, &[&str]); 4] = [
     ("springtide:console", &["console"]),
     (
         "springtide:timer-globals",
@@ -95,13 +95,13 @@ const DEFINING: [(&str, &[&str]); 3] = [
         "springtide:globals",
         &[
             "open",
-            "require",
             "crypto",
             "TextEncoder",
             "TextDecoder",
             "queueMicrotask",
         ],
     ),
+    ("springtide:common-js", &["require"]),
 ];
 
 /// Names by which a script can come to any other.

@@ -9,10 +9,14 @@ use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::{Declared, WriteOptions};
 use rquickjs::{Ctx, Error, Module, Result};
 
+use super::common_js;
 use super::intrinsics::Needs;
 use super::isolate::Isolate;
 use super::pruning;
 use super::sys::load_bytecode;
+
+/// What runs CommonJS files, which import it.
+const COMMON_JS: &str = "springtide:common-js";
 
 /// Modules that ship with the program: name, source.
 const BUILTIN: &[(&str, &str)] = &[
@@ -24,6 +28,7 @@ const BUILTIN: &[(&str, &str)] = &[
         include_str!("modules/timer-globals.js"),
     ),
     ("springtide:globals", include_str!("modules/globals.js")),
+    (COMMON_JS, include_str!("modules/common-js.js")),
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
     ("springtide:forms", include_str!("modules/forms.js")),
@@ -162,9 +167,16 @@ impl Modules {
         let needs = if builtin.is_some() {
             Needs::of_builtin(&source)
         } else {
+            // Before it is compiled, which loads what it imports.
+            self.sources.lock().push(source.clone());
             Needs::of_script(&source)
         };
         needs.provide(ctx)?;
+        let source = if builtin.is_none() && common_js::is_common_js(&source) {
+            self.around_common_js(name, &source)
+        } else {
+            source
+        };
         let module = Module::declare(ctx.clone(), name, source.as_str())?;
         let bytecode = module.write(WriteOptions {
             strip_source: true,
@@ -175,10 +187,21 @@ impl Modules {
             needs,
         };
         self.compiled.lock().insert(name.to_owned(), compiled);
-        if builtin.is_none() {
-            self.sources.lock().push(source);
-        }
         Ok(module)
+    }
+
+    /// The module that runs a CommonJS file.
+    fn around_common_js(&self, name: &str, source: &str) -> String {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        let sources = self.sources.lock();
+        let by_others = sources
+            .iter()
+            .flat_map(|other| common_js::imported(file, other));
+        let exported = common_js::assigned(source)
+            .into_iter()
+            .chain(by_others)
+            .collect();
+        common_js::as_module(name, source, &exported)
     }
 }
 
@@ -193,7 +216,7 @@ impl Resolver for ModuleLoader {
         _attributes: Option<ImportAttributes<'js>>,
     ) -> Result<String> {
         let by_host = Isolate::running().is_some_and(|host| host.loads_module());
-        if by_host && name.starts_with("springtide:") {
+        if name == COMMON_JS || by_host && name.starts_with("springtide:") {
             return Ok(name.to_owned());
         }
         resolve(base, name).map_err(|reason| {
@@ -217,12 +240,16 @@ impl Loader for ModuleLoader {
 }
 
 /// True for a module that scripts may name.
-pub(super) fn is_public(name: &str) -> bool {
+fn is_public(name: &str) -> bool {
     !name.starts_with("springtide:") && BUILTIN.iter().any(|(builtin, _)| *builtin == name)
 }
 
 /// The name under which an import is loaded: a built-in's, or a file's `file://` URL.
-fn resolve(base: &str, name: &str) -> std::result::Result<String, String> {
+///
+/// # Errors
+///
+/// Says why there is no such module.
+pub(super) fn resolve(base: &str, name: &str) -> std::result::Result<String, String> {
     if is_public(name) || (name.starts_with("springtide:") && !base.starts_with("file://")) {
         return Ok(name.to_owned());
     }
@@ -257,20 +284,22 @@ fn resolve(base: &str, name: &str) -> std::result::Result<String, String> {
     Ok(format!("file://{}", path.display()))
 }
 
-/// What to say instead where an import fails because the file is no ES module.
+/// What to say instead where an import fails because a CommonJS file does not show that it has the name.
 pub(super) fn lacks_exports(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("Could not find export '")?;
-    let (_, rest) = rest.split_once("in module '")?;
-    let (name, _) = rest.split_once('\'')?;
-    let source = std::fs::read_to_string(name.strip_prefix("file://")?).ok()?;
-    let is_module = source
-        .lines()
-        .any(|line| line.trim_start().starts_with("export "));
-    (!is_module && source.contains("exports")).then(|| {
-        format!(
-            "{name} is a CommonJS module, which is not supported: bundle it as an ES module (esbuild --bundle --format=esm) and import that"
-        )
-    })
+    let (export, rest) = rest.split_once("' in module '")?;
+    // The engine cuts long names.
+    let (beginning, _) = rest.split_once('\'')?;
+    let host = Isolate::running()?;
+    let compiled = host.modules().compiled.lock();
+    let mut known = compiled.keys().filter(|name| name.starts_with(beginning));
+    let name = known.find(|name| {
+        let source = name.strip_prefix("file://").map(std::fs::read_to_string);
+        source.is_some_and(|source| source.is_ok_and(|source| common_js::is_common_js(&source)))
+    })?;
+    Some(format!(
+        "{name} is a CommonJS file whose text does not tell that it exports {export:?}: import its default, and take {export} of that"
+    ))
 }
 
 /// A path that is written in the module `base`.

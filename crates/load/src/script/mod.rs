@@ -10,6 +10,7 @@
 //! Script::load ─► options, exports ─► configure ─► setup ─► create (a user) ─► iterate … ─► teardown ─► handle_summary
 //! ```
 
+mod common_js;
 mod fiber;
 mod host;
 mod intrinsics;

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rquickjs::function::Args;
+use rquickjs::module::Evaluated;
 use rquickjs::{CatchResultExt, Context, Ctx, Function, Module, Object, Persistent, Value};
 use tokio::time::Instant;
 
 use super::fiber::Fiber;
 use super::host::{Host, Phase, Thrown};
 use super::isolate::Isolate;
-use super::{LogLine, ScriptError, Shared, sys};
+use super::{LogLine, ScriptError, Shared, common_js, sys};
 use crate::metric::SampleSink;
 use crate::user::{Iteration, Outcome, VirtualUser};
 
@@ -264,7 +265,7 @@ impl Engine {
                 run(name)?;
             }
             let module = run(&shared.entry)?;
-            let exports = module.namespace().catch(ctx).map_err(Thrown::from)?;
+            let exports = exports_of(&module).catch(ctx).map_err(Thrown::from)?;
             Ok::<_, Thrown>(Persistent::save(ctx, exports))
         });
         // The host lives as long as the context that calls it, which ends with the thread's last user.
@@ -321,6 +322,15 @@ impl Engine {
             }
         };
         restored.catch(ctx).map_err(Thrown::from)
+    }
+}
+
+/// What a module exports; all of it, where a CommonJS file's names are known only now.
+fn exports_of<'js>(module: &Module<'js, Evaluated>) -> rquickjs::Result<Object<'js>> {
+    let namespace = module.namespace()?;
+    match namespace.get::<_, Option<Object>>(common_js::MODULE)? {
+        Some(common) => common.get("exports"),
+        None => Ok(namespace),
     }
 }
 

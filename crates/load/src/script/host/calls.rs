@@ -14,6 +14,7 @@ use super::execution::refuse_separator;
 use super::values::{self, Arguments};
 use super::{Event, Host, LogLine, Phase, bytes};
 use crate::metric::{MetricKind, Tags, ValueKind};
+use crate::script::loader::resolve;
 use crate::user::StopReason;
 
 impl Host {
@@ -195,20 +196,26 @@ impl Host {
                     .map_err(|_| values::throw(ctx, "the system gives no random bytes"))?;
                 values::buffer(ctx, bytes)
             }
+            "resolve" => {
+                self.only_in_init(ctx, "the \"require\" function")?;
+                let name = arguments.text(0)?;
+                let url = resolve(&self.calling_file(ctx), &name).map_err(|reason| {
+                    values::throw(ctx, &format!("require({name:?}): {reason}"))
+                })?;
+                values::into(ctx, url)
+            }
             "load" => {
                 let name = arguments.text(0)?;
-                if !name.starts_with("springtide:") && !super::super::loader::is_public(&name) {
-                    return Err(values::throw(
-                        ctx,
-                        &format!(
-                            "require({name:?}): only k6's modules can be required; write local files as ES modules and import them"
-                        ),
-                    ));
-                }
                 self.loads_module.set(true);
+                let unhandled = self.unhandled.borrow().len();
                 let imported = rquickjs::Module::import(ctx, name);
                 self.loads_module.set(false);
-                imported?.finish::<Value>()
+                let loaded = imported?.finish::<Value>();
+                if loaded.is_err() {
+                    // What the module threw is thrown from here; nobody else handles its promises.
+                    self.unhandled.borrow_mut().truncate(unhandled);
+                }
+                loaded
             }
             "metric" => self.make_metric(ctx, arguments),
             "warn" => {

@@ -165,6 +165,15 @@ impl Host {
         }
     }
 
+    /// The file whose code calls the host right now, as `file://` URL.
+    pub(super) fn calling_file(&self, ctx: &Ctx<'_>) -> String {
+        (0..8)
+            .filter_map(|level| ctx.script_or_module_name(level))
+            .filter_map(|name| name.to_string().ok())
+            .find(|name| name.starts_with("file://"))
+            .unwrap_or_else(|| self.shared.entry.clone())
+    }
+
     /// Reads a file. Every user gets what the first one got.
     fn open<'js>(&self, ctx: &Ctx<'js>, path: &str, binary: bool) -> Result<Value<'js>> {
         self.only_in_init(ctx, "the \"open\" function")?;
@@ -175,12 +184,9 @@ impl Host {
             ));
         }
         // Relative to the module that calls it, as k6 does it since 0.57.
-        let base = (0..8)
-            .filter_map(|level| ctx.script_or_module_name(level))
-            .filter_map(|name| name.to_string().ok())
-            .find(|name| name.starts_with("file://"))
-            .unwrap_or_else(|| self.shared.entry.clone());
-        let path = resolve_path(&base, path).display().to_string();
+        let path = resolve_path(&self.calling_file(ctx), path)
+            .display()
+            .to_string();
         let known = self.shared.files.lock().get(&path).cloned();
         let contents = match known {
             Some(contents) => contents,

@@ -9,8 +9,6 @@ globalThis.open = (path, mode) => {
   return bytes;
 };
 
-globalThis.require = (name) => call('load', String(name));
-
 for (const [name, module] of [['crypto', 'k6/experimental/webcrypto'], ['TextEncoder', 'springtide:text'], ['TextDecoder', 'springtide:text']]) {
   Object.defineProperty(globalThis, name, {
     configurable: true,

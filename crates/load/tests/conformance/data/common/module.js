@@ -1,0 +1,2 @@
+export default () => 'of a module';
+export const named = 'named';

@@ -1,0 +1,2 @@
+const value = 'of another';
+module.exports = { value, default: { is: 'default' } };

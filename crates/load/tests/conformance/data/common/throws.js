@@ -1,0 +1,2 @@
+exports.early = 1;
+throw new Error('thrown by a file');
