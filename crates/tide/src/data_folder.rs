@@ -44,6 +44,11 @@ pub(crate) struct Instance {
 // === impl DataFolderArgument ===
 
 impl DataFolderArgument {
+    /// Whether the user named one.
+    pub(crate) fn is_named(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
     /// The folder that was named, or the user's own.
     pub(crate) fn folder(&self) -> anyhow::Result<DataFolder> {
         let path = match &self.data_dir {
@@ -107,7 +112,13 @@ impl DataFolder {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+                return Err(error).with_context(|| {
+                    format!(
+                        "the data folder {} cannot be used: {} cannot be read",
+                        self.0.display(),
+                        path.display()
+                    )
+                });
             }
         };
         let instance: Instance = serde_json::from_str(&text)

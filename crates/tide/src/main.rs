@@ -5,14 +5,15 @@ mod brain;
 mod commands;
 mod data_folder;
 mod manifest;
+mod output;
 mod platform_options;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use springtide_migrate::connection::without_passwords;
 
+use crate::output::{complain, say};
 use commands::{
     alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status,
     up,
@@ -54,15 +55,10 @@ fn main() -> ExitCode {
     match run(tide.command) {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("tide: {error:#}"));
+            complain!("tide: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes a line to standard error. That nobody reads it, as behind `2>&1 | head`, ends nothing.
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Tells what is wrong with the arguments, or what was asked for by `--help`, without the passwords
@@ -78,7 +74,7 @@ fn refuse_arguments(error: &clap::Error) -> ! {
     if shown == said && !(of_load && is_wrong) {
         error.exit();
     }
-    complain(shown.trim_end());
+    complain!("{}", shown.trim_end());
     std::process::exit(match of_load && is_wrong {
         true => i32::from(load::WRONG_FLAGS),
         false => error.exit_code(),
@@ -101,7 +97,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Alerts(alerts) => done(alerts.execute()),
         Command::Silence(silence) => done(silence.execute()),
         Command::Version => {
-            println!("tide {}", env!("CARGO_PKG_VERSION"));
+            say!("tide {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
         }
         Command::Sample(sample) => done(sample.execute()),

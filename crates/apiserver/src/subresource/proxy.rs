@@ -28,7 +28,7 @@ pub(crate) async fn answer_service(call: &Call<'_>, body: Body) -> Result<Respon
     }
     let part = call.api.services.of(call.namespace(), name).ok_or_else(|| {
         ApiError::unavailable(format!(
-            "the Service {}/{name} is not served by a part of the program: only those are reached through the API; use kubectl port-forward or a NodePort for others",
+            "the Service {}/{name} is not served by a part of the program: only those are reached through the API, while their Deployment is not scaled to zero; use a NodePort for others",
             call.namespace()
         ))
     })?;

@@ -1,4 +1,3 @@
-
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;

@@ -43,6 +43,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_folder::DataFolder;
+use crate::output::complain;
 use crate::platform_options::PlatformOptions;
 use monitoring::Monitoring;
 use parts::ProgramParts;
@@ -84,7 +85,7 @@ impl Brain {
         match runtime.block_on(self.run().boxed_local()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
-                eprintln!("tide: {error:#}");
+                complain!("tide: {error:#}");
                 // What fails while everything is set up fails the next time, too.
                 Ok(ExitCode::from(BRAIN_GIVES_UP))
             }
@@ -101,7 +102,7 @@ impl Brain {
         let facts = keeper.facts().clone();
         if facts.restarts == 0 {
             for warning in &facts.warnings {
-                eprintln!("tide: note: {warning}");
+                complain!("tide: note: {warning}");
             }
         }
         let namespace = MeshNamespace::new(keeper.mesh_namespace())
@@ -309,7 +310,11 @@ impl Brain {
                 let (socket, address) = listening.with_context(|| {
                     format!("the Prometheus API cannot listen on {wanted}: give another address with --prometheus-listen")
                 })?;
-                tracing::info!(%wanted, %error, %address, "the Prometheus API listens elsewhere");
+                if keeper.facts().restarts == 0 {
+                    complain!(
+                        "tide: note: the Prometheus API is at http://{address}, since it cannot listen on {wanted} ({error:#}); choose with --prometheus-listen"
+                    );
+                }
                 (socket, address)
             }
         };

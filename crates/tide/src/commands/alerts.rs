@@ -6,6 +6,7 @@ use serde_json::Value;
 use springtide_metrics::http_client::Answer;
 
 use super::metrics_server::{ServerArgument, escape};
+use crate::output::say;
 
 /// Show the alerts that fire.
 #[derive(Debug, Args)]
@@ -72,7 +73,7 @@ pub(crate) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        println!("{}", padded.join("   ").trim_end());
+        say!("{}", padded.join("   ").trim_end());
     };
     line(
         &heads
@@ -114,14 +115,14 @@ impl Alerts {
             read(&answer)?
         };
         if self.json {
-            println!("{alerts:#}");
+            say!("{alerts:#}");
             return Ok(());
         }
         let alerts = alerts
             .as_array_mut()
             .context("the server's answer is no list of alerts")?;
         if alerts.is_empty() {
-            println!("no alerts");
+            say!("no alerts");
             return Ok(());
         }
         let rows = alerts.iter().map(|alert| {

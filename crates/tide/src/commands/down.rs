@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::data_folder::{DataFolderArgument, Instance};
+use crate::output::{complain, say};
 
 /// How long an instance may take to stop before it is ended.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,9 +32,9 @@ impl Down {
                     .enable_time()
                     .build()?;
                 runtime.block_on(stop(&instance))?;
-                println!("stopped");
+                say!("stopped");
             }
-            None => println!("nothing runs on {}", folder.path().display()),
+            None => say!("nothing runs on {}", folder.path().display()),
         }
         Ok(())
     }
@@ -45,7 +46,7 @@ pub(crate) async fn stop(instance: &Instance) -> anyhow::Result<()> {
     if ends_within(instance, PATIENCE).await {
         return Ok(());
     }
-    eprintln!(
+    complain!(
         "process {} did not stop in {PATIENCE:?} and is ended",
         instance.pid
     );

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use http::Method;
 use serde_json::Value;
@@ -56,14 +56,17 @@ impl ServerArgument {
                         .await
                         .context("the platform's metrics do not answer");
                 }
+                ensure!(
+                    !self.data_folder.is_named(),
+                    "no platform runs on {}: start it with `tide up`, or name a server with --server",
+                    folder.path().display()
+                );
             }
             let server = self.server.as_deref().unwrap_or(DEFAULT_SERVER);
             ask_server(server, method, path, body)
                 .await
                 .with_context(|| match &self.server {
-                    Some(server) => {
-                        format!("{server} does not answer: name a server with --server")
-                    }
+                    Some(server) => format!("{server} does not answer"),
                     None => format!(
                         "no platform runs here, and {server} does not answer: name a server with --server"
                     ),

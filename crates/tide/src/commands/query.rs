@@ -9,6 +9,7 @@ use springtide_metrics::config::PromDuration;
 use springtide_metrics::show::Shown;
 
 use super::metrics_server::{ServerArgument, escape};
+use crate::output::{complain, print, say};
 
 /// Points of a chart, where no step is said.
 const POINTS: u64 = 240;
@@ -53,21 +54,21 @@ impl Query {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let body = self.server.get(&self.path()?)?.body;
         if self.json {
-            println!("{}", String::from_utf8_lossy(&body));
+            say!("{}", String::from_utf8_lossy(&body));
             return Ok(());
         }
         let shown = Shown::read(&body)?;
         for remark in &shown.remarks {
-            eprintln!("{remark}");
+            complain!("{remark}");
         }
         let draws = self.range.is_some() && std::io::stdout().is_terminal() && !self.table;
         if self.chart || draws {
             let width = std::env::var("COLUMNS")
                 .ok()
                 .and_then(|columns| columns.parse().ok());
-            print!("{}", shown.chart(width.unwrap_or(80), HEIGHT));
+            print(&shown.chart(width.unwrap_or(80), HEIGHT));
         } else {
-            print!("{}", shown.table());
+            print(&shown.table());
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::output::{complain, say};
 use clap::{Args, Subcommand};
 use springtide_metrics::promql::Options;
 use springtide_metrics::rules::{duplicates, read_rule_file, unit_test};
@@ -63,7 +64,7 @@ impl Check {
         let (mut failed, mut found_twice) = (false, false);
         for path in &self.files {
             let name = path.display().to_string();
-            println!("Checking {name}");
+            say!("Checking {name}");
             let groups = std::fs::read_to_string(path)
                 .map_err(|error| vec![format!("{name} cannot be read: {error}")])
                 .and_then(|text| {
@@ -73,11 +74,11 @@ impl Check {
                 Ok(groups) => groups,
                 Err(faults) => {
                     failed = true;
-                    eprintln!("  FAILED:");
+                    complain!("  FAILED:");
                     for fault in faults {
-                        eprintln!("{fault}");
+                        complain!("{fault}");
                     }
-                    println!();
+                    say!();
                     continue;
                 }
             };
@@ -88,22 +89,22 @@ impl Check {
             };
             if twice.is_empty() {
                 let count: usize = groups.iter().map(|group| group.rules.len()).sum();
-                println!("  SUCCESS: {count} rules found");
+                say!("  SUCCESS: {count} rules found");
             } else {
                 found_twice = true;
-                eprintln!(
+                complain!(
                     "  FAILED:\nlint error {} duplicate rule(s) found.",
                     twice.len()
                 );
                 for rule in twice {
-                    eprintln!("Metric: {}\nLabel(s):", rule.name);
+                    complain!("Metric: {}\nLabel(s):", rule.name);
                     for (name, value) in rule.labels {
-                        eprintln!("\t{name}: {value}");
+                        complain!("\t{name}: {value}");
                     }
                 }
-                eprintln!("Might cause inconsistency while recording expressions");
+                complain!("Might cause inconsistency while recording expressions");
             }
-            println!();
+            say!();
         }
         match (failed, found_twice && self.lint_fatal) {
             (true, _) => ExitCode::FAILURE,
@@ -119,18 +120,18 @@ impl Test {
         let only: Vec<regex::Regex> = only.collect::<Result<_, _>>()?;
         let mut code = ExitCode::SUCCESS;
         for path in &self.files {
-            println!("Unit Testing:  {}", path.display());
+            say!("Unit Testing:  {}", path.display());
             match unit_test::run_test_file(path, &only) {
-                Ok(()) => println!("  SUCCESS"),
+                Ok(()) => say!("  SUCCESS"),
                 Err(failures) => {
                     code = ExitCode::FAILURE;
-                    eprintln!("  FAILED:");
+                    complain!("  FAILED:");
                     for failure in failures {
-                        eprintln!("{failure}");
+                        complain!("{failure}");
                     }
                 }
             }
-            println!();
+            say!();
         }
         Ok(code)
     }

@@ -10,6 +10,7 @@ use springtide_metrics::config::PromDuration;
 
 use super::alerts::{filters, print_table, read, text};
 use super::metrics_server::ServerArgument;
+use crate::output::say;
 
 /// Add, list and end silences.
 #[derive(Debug, Args)]
@@ -109,7 +110,7 @@ impl Add {
         let answer = self
             .server
             .ask(&Method::POST, "/api/v2/silences", Some(&silence))?;
-        println!("{}", text(&read(&answer)?, &["silenceID"]));
+        say!("{}", text(&read(&answer)?, &["silenceID"]));
         Ok(())
     }
 }
@@ -125,11 +126,11 @@ impl List {
             list.retain(|silence| text(silence, &["status", "state"]) != "expired");
         }
         if self.json {
-            println!("{silences:#}");
+            say!("{silences:#}");
             return Ok(());
         }
         if list.is_empty() {
-            println!("no silences");
+            say!("no silences");
             return Ok(());
         }
         let rows: Vec<Vec<String>> = list
@@ -182,7 +183,7 @@ impl Expire {
                 self.server
                     .ask(&Method::DELETE, &format!("/api/v2/silence/{id}"), None)?;
             read(&answer).with_context(|| format!("silence {id}"))?;
-            println!("{id}");
+            say!("{id}");
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use kube::{Api, Client, Config};
 use springtide_client::pods::phase;
 
 use crate::data_folder::{DataFolder, DataFolderArgument};
+use crate::output::say;
 
 /// The exit status when no instance runs, as service managers have it.
 const NOT_RUNNING: u8 = 3;
@@ -27,18 +28,19 @@ impl Status {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let folder = self.data_folder.folder()?;
         let Some(instance) = folder.instance()? else {
-            println!("not running (data folder {})", folder.path().display());
+            say!("not running (data folder {})", folder.path().display());
             return Ok(ExitCode::from(NOT_RUNNING));
         };
-        println!(
+        say!(
             "running      process {}, version {}",
-            instance.pid, instance.version
+            instance.pid,
+            instance.version
         );
-        println!("ready since  {}", instance.ready_since);
-        println!("API          {}", instance.server);
-        println!("metrics      {}", instance.metrics);
-        println!("data folder  {}", folder.path().display());
-        println!("kubeconfig   {}", folder.kubeconfig().display());
+        say!("ready since  {}", instance.ready_since);
+        say!("API          {}", instance.server);
+        say!("metrics      {}", instance.metrics);
+        say!("data folder  {}", folder.path().display());
+        say!("kubeconfig   {}", folder.kubeconfig().display());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -69,11 +71,11 @@ async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
         .context("the API does not answer")?
         .items;
     let ready = nodes.iter().filter(|node| is_ready(node)).count();
-    println!("nodes        {ready} of {} ready", nodes.len());
+    say!("nodes        {ready} of {} ready", nodes.len());
     let pods: Api<Pod> = Api::all(client);
     let pods = pods.list(&ListParams::default()).await?.items;
     let running = pods.iter().filter(|pod| phase(pod) == "Running").count();
-    println!("pods         {running} of {} running", pods.len());
+    say!("pods         {running} of {} running", pods.len());
     Ok(())
 }
 

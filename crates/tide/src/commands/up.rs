@@ -11,6 +11,7 @@ use springtide_machinery::clock::Clock;
 use springtide_node::keeper;
 
 use crate::data_folder::DataFolder;
+use crate::output::{complain, say};
 use crate::platform_options::PlatformOptions;
 
 /// The addresses that Services get.
@@ -76,20 +77,28 @@ impl Up {
             .process_group(0)
             .spawn()
             .context("the platform cannot be started")?;
+        let said = || match std::fs::read_to_string(&log_path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            read => read.context("the platform's log cannot be read"),
+        };
         let output = child.stdout.take().context("the platform has no output")?;
         for line in BufReader::new(output).lines() {
             let line = line?;
-            println!("{line}");
+            say!("{line}");
             if line.starts_with("export KUBECONFIG=") {
+                let notes = said()?;
+                if !notes.is_empty() {
+                    complain!(
+                        "{}\ntide: from here on it writes to {}",
+                        notes.trim_end(),
+                        log_path.display()
+                    );
+                }
                 return Ok(ExitCode::SUCCESS);
             }
         }
         let status = child.wait()?;
-        let said = match std::fs::read_to_string(&log_path) {
-            Ok(said) => said,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).context("the platform's log cannot be read"),
-        };
+        let said = said()?;
         bail!(
             "the platform ended before it was ready ({status}):\n{}",
             said.trim_end()

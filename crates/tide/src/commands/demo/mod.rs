@@ -19,6 +19,7 @@ use springtide_load::user::{RunState, StopReason};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupts::Interrupts;
+use crate::output::{complain, say};
 use platform::{Autoscaling, Platform};
 use story::{Measured, Outcome, Story};
 
@@ -58,7 +59,7 @@ impl Demo {
         })?;
         let complaints = outcome.complaints();
         for complaint in &complaints {
-            println!("  NOT AS IT SHOULD BE: {complaint}");
+            say!("  NOT AS IT SHOULD BE: {complaint}");
         }
         Ok(if complaints.is_empty() {
             ExitCode::SUCCESS
@@ -81,8 +82,8 @@ async fn unless_interrupted<T>(
 }
 
 fn introduce() {
-    println!("FeastFlow: a web page, an ordering API and a database, in 5 pods on this machine.");
-    println!(
+    say!("FeastFlow: a web page, an ordering API and a database, in 5 pods on this machine.");
+    say!(
         "The HorizontalPodAutoscaler keeps the API at 2 to 10 replicas, at 70 % of 0.2 cores each. For this\n\
          demonstration it looks every {} s instead of 15, waits {} s instead of 300 before it removes replicas,\n\
          and its policies count over {} s instead of 30 and 60.\n",
@@ -93,26 +94,26 @@ fn introduce() {
 }
 
 async fn show(platform: &Platform) -> anyhow::Result<Outcome> {
-    println!("platform {}", platform.ready_line());
+    say!("platform {}", platform.ready_line());
     platform
         .apply_feastflow()
         .await
         .context("FeastFlow could not be applied")?;
     let took = platform.wait_until_available().await?;
-    println!(
+    say!(
         "all tiers available {:.1} s after `kubectl apply`\n",
         took.as_secs_f64()
     );
     let url = platform.url("/api/restaurants").await?;
     let free_cores = free_cores().await?;
     let story = Story::feastflow(free_cores);
-    println!(
+    say!(
         "load on {url}: quiet, then {:.0} requests a second at 5 ms of processor time each ({free_cores:.1} cores are free), then quiet",
         story.rush_rate()
     );
-    println!("{}", story::HEADING);
+    say!("{}", story::HEADING);
     let outcome = drive(platform, &story, &url).await?;
-    println!("\n{}", outcome.summary());
+    say!("\n{}", outcome.summary());
     Ok(outcome)
 }
 
@@ -161,7 +162,7 @@ async fn drive(platform: &Platform, story: &Story, url: &str) -> anyhow::Result<
         )
         .plan()?,
         Settings::default(),
-        Arc::new(|line| eprintln!("{}", line.message)),
+        Arc::new(|line| complain!("{}", line.message)),
         Arc::clone(&state),
     )?;
     let metrics = session.metrics();
@@ -172,7 +173,7 @@ async fn drive(platform: &Platform, story: &Story, url: &str) -> anyhow::Result<
     let load = Box::pin(session.run(|moment| {
         let second = RequestFigures::of(&moment.interval.measured, &metrics);
         let seen = lines.lock();
-        println!("{}", story.line(moment.elapsed, &second, &seen.autoscaling));
+        say!("{}", story.line(moment.elapsed, &second, &seen.autoscaling));
     }));
     // The load ends by itself, or when the observer has seen all there is to see.
     let (finished, observed) = tokio::join!(
@@ -230,7 +231,7 @@ async fn observe(
         for event in events.list(&mine).await?.items {
             let key = format!("{} {}", event.name_any(), event.count.unwrap_or(1));
             if event.reason.as_deref() == Some("SuccessfulRescale") && !told.contains(&key) {
-                println!("        {}", event.message.unwrap_or_default());
+                say!("        {}", event.message.unwrap_or_default());
                 told.push(key);
             }
         }

@@ -19,6 +19,7 @@ use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
 
 use super::interrupts::Interrupts;
+use crate::output::complain;
 
 /// Put load on a URL, or run a k6 script.
 ///
@@ -124,7 +125,7 @@ impl Load {
     /// Runs the load; the exit status is 99 when a threshold failed.
     pub(crate) fn execute(self) -> ExitCode {
         self.run().unwrap_or_else(|error| {
-            eprintln!("tide: {error:#}");
+            complain!("tide: {error:#}");
             let status = error
                 .downcast_ref()
                 .map_or(WRONG_FLAGS, SessionError::status);
@@ -230,7 +231,7 @@ fn print_line(line: LogLine<'_>) {
         "" => String::new(),
         source => format!(" ({source})"),
     };
-    eprintln!("{}{source}: {}", line.level, line.message);
+    complain!("{}{source}: {}", line.level, line.message);
 }
 
 /// The first Ctrl-C or SIGTERM ends the test with its summary, the second one at once.
@@ -238,7 +239,7 @@ fn stop_on_interrupt(state: Arc<RunState>) -> std::io::Result<()> {
     let mut interrupts = Interrupts::new()?;
     tokio::spawn(async move {
         interrupts.next().await;
-        eprintln!("stopping; press Ctrl-C again to stop at once");
+        complain!("stopping; press Ctrl-C again to stop at once");
         state.stop_because(StopReason::Interrupted);
         interrupts.next().await;
         std::process::exit(i32::from(exit::INTERRUPTED));

@@ -20,6 +20,7 @@ use springtide_load::thresholds::Condition;
 use springtide_load::user::RunState;
 
 use super::{Load, pairs, print_line, stop_on_interrupt};
+use crate::output::{complain, say};
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -158,7 +159,7 @@ impl Load {
             .run(|moment| {
                 if shows_seconds && (!moment.last || !moment.interval.measured.is_empty()) {
                     let watched = watched.as_ref().map(|watch| watch.line());
-                    println!(
+                    say!(
                         "{}",
                         second_line(moment, &metrics, &watched.unwrap_or_default())
                     );
@@ -166,9 +167,9 @@ impl Load {
             })
             .await?;
         if self.plain.json {
-            println!("{:#}", summary_json(&finished));
+            say!("{:#}", summary_json(&finished));
         } else if !self.output.no_summary {
-            print!("\n{}", summary_text(&finished, &metrics));
+            say!("\n{}", summary_text(&finished, &metrics).trim_end());
         }
         Ok(ExitCode::from(finished.status))
     }
@@ -196,7 +197,7 @@ impl Load {
         };
         let recording = Arc::new(Recording::open(path)?);
         let playback = recording.play(flags.speed, self.duration)?;
-        eprintln!(
+        complain!(
             "replay: {} requests, played in {:?}",
             recording.requests(),
             playback.length()
@@ -281,7 +282,7 @@ impl Load {
 /// Says what cannot be sent again as it was.
 fn tell_what_a_log_lacks(recording: &Recording, body: &str) {
     for (beginning, count) in recording.left_out() {
-        eprintln!(
+        complain!(
             "warning: {count} logged lines name no path of a server and are left out: {beginning}"
         );
     }
@@ -292,7 +293,7 @@ fn tell_what_a_log_lacks(recording: &Recording, body: &str) {
     };
     for (method, count) in recording.methods() {
         if matches!(method, "POST" | "PUT" | "PATCH") {
-            eprintln!(
+            complain!(
                 "warning: a log holds no bodies: the body of {count} {method} requests is {body}"
             );
         }

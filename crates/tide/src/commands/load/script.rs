@@ -17,6 +17,7 @@ use springtide_load::user::{RunState, StopReason};
 use springtide_load::watch::Watch;
 
 use super::{Load, pairs, print_line, stop_on_interrupt};
+use crate::output::{complain, print, say, try_print};
 
 /// Flags that scripts have, under k6's names.
 #[derive(Debug, Args)]
@@ -256,11 +257,11 @@ async fn run(
     }
     let plans = session.scenarios().to_vec();
     if !quiet {
-        println!("script: {}", path.display());
+        say!("script: {}", path.display());
         for plan in &plans {
-            println!("  * {}: {}", plan.name, plan.describe());
+            say!("  * {}: {}", plan.name, plan.describe());
         }
-        println!();
+        say!();
     }
     let on_terminal = std::io::stdout().is_terminal();
     let mut drawn = 0;
@@ -273,10 +274,10 @@ async fn run(
             lines.extend(watched.as_ref().map(|watched| watched.line()));
             if on_terminal && drawn > 0 {
                 // Draws over the lines of the second before.
-                print!("\x1b[{drawn}A\x1b[J");
+                print(&format!("\x1b[{drawn}A\x1b[J"));
             }
             drawn = lines.len();
-            println!(
+            say!(
                 "{}{}",
                 lines.join("\n"),
                 if on_terminal { "" } else { "\n" }
@@ -292,26 +293,26 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
         Some(files) => {
             for (name, content) in files {
                 match name.as_str() {
-                    "stdout" => std::io::stdout().write_all(content)?,
+                    "stdout" => try_print(content)?,
                     "stderr" => std::io::stderr().write_all(content)?,
                     // As in k6, what cannot be saved does not change what the test came to.
                     file => {
                         if let Err(error) = std::fs::write(file, content) {
-                            eprintln!("error: handleSummary: {file} cannot be written: {error}");
+                            complain!("error: handleSummary: {file} cannot be written: {error}");
                         }
                     }
                 }
             }
         }
-        None if shows_summary => println!("{}", text(&finished.summary, detail)),
+        None if shows_summary => say!("{}", text(&finished.summary, detail)),
         None => {}
     }
     for doubt in finished.end.doubts() {
-        eprintln!("warning: {doubt}");
+        complain!("warning: {doubt}");
     }
     match &finished.end.stopped {
         Some(StopReason::Aborted(message) | StopReason::Script(message)) => {
-            eprintln!("error: {message}");
+            complain!("error: {message}");
         }
         Some(StopReason::Threshold(_) | StopReason::Interrupted) | None => {}
     }
@@ -323,7 +324,7 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
             }
             _ => "",
         };
-        eprintln!(
+        complain!(
             "error: thresholds on metrics '{}' have been crossed{early}",
             crossed.join(", ")
         );

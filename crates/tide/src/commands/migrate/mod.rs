@@ -17,6 +17,7 @@ use springtide_migrate::{ddl, verify};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupts::Interrupts;
+use crate::output::{complain, print, say};
 use options::{Copying, Ends, Format, Planning, Verifying};
 use show::Show;
 
@@ -209,7 +210,7 @@ impl Migrate {
         // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
         match runtime.block_on(step.boxed_local()) {
             Err(error) if is_wrong_usage(&error) => {
-                crate::complain(&format!("tide: {error:#}"));
+                complain!("tide: {error:#}");
                 Ok(ExitCode::from(WRONG_USAGE))
             }
             ended => ended,
@@ -242,7 +243,8 @@ fn print_plan(plan: &Plan, as_ddl: bool, as_json: bool) -> anyhow::Result<()> {
     } else {
         plan.to_string()
     };
-    Ok(show::print(&text)?)
+    print(&text);
+    Ok(())
 }
 
 /// Cancelled by Ctrl-C or a request to end.
@@ -490,10 +492,11 @@ impl RollbackStep {
             unseal: self.unseal,
         };
         let done = steps::rollback(&path, places.as_ref(), options).await?;
-        show::print(&format!(
-            "removed {} triggers and tables from the source, {} tables from the target\n",
-            done.source_objects, done.target_tables
-        ))?;
+        say!(
+            "removed {} triggers and tables from the source, {} tables from the target",
+            done.source_objects,
+            done.target_tables
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

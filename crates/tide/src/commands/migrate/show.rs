@@ -1,6 +1,6 @@
 //! What the user sees: a bar on a terminal, lines otherwise, JSON for programs.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::options::Format;
+use crate::output::{complain, say, try_print};
 
 /// Events that may wait to be shown; progress beyond them is left out.
 const WAITING: usize = 64;
@@ -24,15 +25,6 @@ const LINES: Duration = Duration::from_secs(5);
 
 /// Doubts that are shown before they are carried out; `plan` shows all of them.
 const MOST_DOUBTS: usize = 8;
-
-/// Prints to standard output. A reader that has gone, such as `head`, is no error.
-pub(super) fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
-}
 
 /// A number of things, in words.
 fn counted(number: u64, thing: &str) -> String {
@@ -77,7 +69,7 @@ impl Show {
 
     fn line(&self, text: &str) {
         if !self.json {
-            self.bar.suspend(|| crate::complain(text));
+            self.bar.suspend(|| complain!("{text}"));
         }
     }
 
@@ -90,7 +82,7 @@ impl Show {
     fn object(&self, value: &serde_json::Value) {
         if self.json {
             // Nobody is told less by a migration that goes on when its reader does not.
-            let _ = print(&format!("{value}\n"));
+            let _ = try_print(format!("{value}\n").as_bytes());
         }
     }
 
@@ -425,7 +417,7 @@ impl Show {
 
     pub(super) fn status(&self, status: &Status) -> anyhow::Result<()> {
         if self.json {
-            print(&format!("{}\n", serde_json::to_string(status)?))?;
+            say!("{}", serde_json::to_string(status)?);
             return Ok(());
         }
         let phase = status.phase.as_deref();
@@ -445,7 +437,8 @@ impl Show {
             Some(waiting) => format!("recorded:    yes, {waiting} changes wait to be replayed"),
             None => "recorded:    no".to_owned(),
         });
-        Ok(print(&format!("{}\n", lines.join("\n")))?)
+        say!("{}", lines.join("\n"));
+        Ok(())
     }
 }
 
