@@ -564,6 +564,21 @@ fn commands_that_make_no_sense_are_refused_before_anything_starts() {
             &["speed"],
         ),
         (
+            &[
+                "load",
+                "http://127.0.0.1:1/",
+                "--threshold",
+                "http_req_response_time=p(95)<5",
+            ],
+            104,
+            &["http_req_duration", "--rate"],
+        ),
+        (
+            &["load", "127.0.0.1:1"],
+            104,
+            &["no file 127.0.0.1:1", "http://"],
+        ),
+        (
             &["sample", "nothing"],
             1,
             &["there is no sample \"nothing\""],
@@ -574,6 +589,11 @@ fn commands_that_make_no_sense_are_refused_before_anything_starts() {
     }
     home.command(&["kubeconfig"])
         .expect_failure(1, &["tide up"]);
+    // A platform that was named is never another one.
+    let data = home.data();
+    let named = data.to_str().expect("a path of text");
+    run(home.tide(&["query", "up", "--data-dir", named]), PATIENCE)
+        .expect_failure(1, &["no platform runs on", named]);
     // A load that nobody answers ends with its failures counted, and with the threshold's status.
     let arguments = [
         "load",
@@ -595,4 +615,16 @@ fn refused(start: Result<Tide, support::Outcome>) -> support::Outcome {
         Ok(_) => panic!("the platform started"),
         Err(outcome) => outcome,
     }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_nothing() {
+    let line = format!(
+        "(sleep 0.3; exec {} version) | true",
+        env!("CARGO_BIN_EXE_tide")
+    );
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", &line]);
+    let outcome = run(shell, PATIENCE);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
 }

@@ -130,6 +130,7 @@ impl Load {
         if let Some(flag) = self.script.given() {
             bail!("{flag} is for scripts, and {} is a URL", self.target);
         }
+        self.refuse_thresholds_of_nothing()?;
         let (requests, plan) = self.requests_and_plan()?;
         let settings = self.plain_settings()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,6 +138,24 @@ impl Load {
             .enable_all()
             .build()?;
         runtime.block_on(self.run_plain(requests, plan, settings))
+    }
+
+    /// A threshold on what is not measured would pass whatever happens.
+    fn refuse_thresholds_of_nothing(&self) -> anyhow::Result<()> {
+        let plain = &self.plain;
+        let has_schedule = plain.rate.is_some() || plain.shape.is_some() || plain.replay.is_some();
+        let of_schedule = |metric: &str| metric.split('{').next() == Some("http_req_response_time");
+        if !has_schedule
+            && let Some((metric, _)) = plain
+                .threshold
+                .iter()
+                .find(|(metric, _)| of_schedule(metric))
+        {
+            bail!(
+                "--threshold {metric}: it is measured from a schedule, with --rate, --shape or --replay; without one write http_req_duration"
+            );
+        }
+        Ok(())
     }
 
     async fn run_plain(
