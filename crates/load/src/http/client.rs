@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub struct Outgoing {
     /// Its method.
     pub method: Method,
     /// Where it goes.
-    pub url: Url,
+    pub url: Rc<Url>,
     /// Its headers; `Host` is added where it is not there.
     pub headers: HeaderMap,
     /// Its body.
@@ -328,7 +329,7 @@ async fn exchange_http2(
 
 fn http2_request(outgoing: &Outgoing) -> Request<Body> {
     let mut request = Request::new(Full::new(outgoing.body.clone()));
-    let mut url = outgoing.url.clone();
+    let mut url = Url::clone(&outgoing.url);
     url.set_fragment(None);
     *request.method_mut() = outgoing.method.clone();
     *request.uri_mut() = url.as_str().parse().unwrap_or(Uri::from_static("/"));

@@ -89,38 +89,53 @@ pub(super) async fn open(
         .map_err(|error| HttpError::dial(&error))?;
     let marks = Arc::new(Marks::new());
     let stream = Metered::new(stream, Arc::clone(&marks));
+    let facts = Facts {
+        remote,
+        tls: None,
+        marks,
+    };
     if !secure {
-        let facts = Facts {
-            remote,
-            tls: None,
-            marks,
-        };
         let wire = Wire::Plain(stream);
         return Ok(Connection::Http1(Http1 { wire, facts }));
     }
+    // On the heap: a handshake's state is large, and most connections have none.
+    Box::pin(secure_connection(
+        settings,
+        host,
+        stream,
+        facts,
+        &mut opening.tls_handshaking,
+    ))
+    .await
+}
+
+/// Speaks TLS over a connection.
+async fn secure_connection(
+    settings: &Settings,
+    host: &str,
+    stream: Metered<TcpStream>,
+    mut facts: Facts,
+    handshaking: &mut Duration,
+) -> Result<Connection, HttpError> {
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| HttpError::new(1300, format!("tls: {error}")))?;
     let connector = tokio_rustls::TlsConnector::from(settings.tls.for_host(host));
     let start = Instant::now();
     let shaken = connector.connect(name, stream).await;
-    opening.tls_handshaking = start.elapsed();
+    *handshaking = start.elapsed();
     let stream = shaken.map_err(|error| HttpError::tls(&error))?;
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let facts = Facts {
-        remote,
-        tls: Some(TlsFacts {
-            version: match session.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_2) => "tls1.2",
-                _ => "tls1.3",
-            },
-            cipher_suite: session
-                .negotiated_cipher_suite()
-                .map(|suite| format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1))
-                .unwrap_or_default(),
-        }),
-        marks,
-    };
+    facts.tls = Some(TlsFacts {
+        version: match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "tls1.2",
+            _ => "tls1.3",
+        },
+        cipher_suite: session
+            .negotiated_cipher_suite()
+            .map(|suite| format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1))
+            .unwrap_or_default(),
+    });
     if !http2 {
         let wire = Wire::Tls(Box::new(stream));
         return Ok(Connection::Http1(Http1 { wire, facts }));

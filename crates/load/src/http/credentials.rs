@@ -24,9 +24,14 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// True if a URL has a user or a password.
+    pub(crate) fn are_in(url: &Url) -> bool {
+        !url.username().is_empty() || url.password().is_some()
+    }
+
     /// Takes user and password out of a URL, if it has any.
     pub(crate) fn take(url: &mut Url) -> Option<Self> {
-        if url.username().is_empty() && url.password().is_none() {
+        if !Self::are_in(url) {
             return None;
         }
         let credentials = Self {

@@ -309,6 +309,7 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::sync::Arc;
 
     use bytes::Bytes;
@@ -321,7 +322,7 @@ mod tests {
     fn outgoing(method: Method, url: &str, body: impl Into<Bytes>) -> Outgoing {
         Outgoing {
             method,
-            url: url.parse().unwrap(),
+            url: Rc::new(url.parse().unwrap()),
             headers: HeaderMap::new(),
             body: body.into(),
             keep_body: true,

@@ -7,14 +7,14 @@
 //!
 //! Their stacks take turns in it: see [`super::sys::Machine`].
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
 use rquickjs::context::intrinsic::{Eval, Json, Promise};
-use rquickjs::{Context, Runtime};
+use rquickjs::{Context, Ctx, Runtime};
 
 use super::fiber::SCRIPT_STACK_SIZE;
-use super::host::Host;
+use super::host::{Host, Records};
 use super::loader::ModuleLoader;
 use super::sys::{Frames, Machine};
 
@@ -29,6 +29,8 @@ pub(super) struct Isolate {
     running: RefCell<Option<Rc<Host>>>,
     /// All contexts. A job in a queue names one without holding it, so they end with the runtime.
     contexts: RefCell<Vec<Context>>,
+    /// What answers are objects of, once a script has loaded the module that knows them.
+    records: OnceCell<Rc<Records>>,
     /// What the stacks of users who are gone left behind.
     left: RefCell<Vec<Frames>>,
     // After all that lives in it.
@@ -65,6 +67,7 @@ impl Isolate {
             machine,
             running: RefCell::default(),
             contexts: RefCell::default(),
+            records: OnceCell::new(),
             left: RefCell::default(),
             runtime,
         });
@@ -77,6 +80,21 @@ impl Isolate {
         let isolate = OF_THREAD.with_borrow(Weak::upgrade)?;
         let running = isolate.running.borrow();
         running.clone()
+    }
+
+    /// What the answers of this thread's scripts are objects of.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub(super) fn records(ctx: &Ctx<'_>) -> rquickjs::Result<Rc<Records>> {
+        let isolate =
+            Self::of_thread().map_err(|reason| rquickjs::Exception::throw_message(ctx, &reason))?;
+        if let Some(records) = isolate.records.get() {
+            return Ok(Rc::clone(records));
+        }
+        let records = Rc::new(Records::new(ctx)?);
+        Ok(Rc::clone(isolate.records.get_or_init(|| records)))
     }
 
     /// A context for one more user, with the built-in objects that every script has; others come with

@@ -54,11 +54,8 @@ impl Host {
             "request",
             hosted(ctx, move |ctx, arguments| {
                 host.refuse_in_init(ctx, "making HTTP requests")?;
-                let order = host.order(ctx, arguments)?;
-                // On the heap from the beginning: what is waited for is moved several times.
-                let outcome = host
-                    .wait(Box::pin(Rc::clone(&host).perform(order)))
-                    .map_err(|_| values::interrupt(ctx))?;
+                let performed = host.performed(ctx, arguments)?;
+                let outcome = host.wait(performed).map_err(|_| values::interrupt(ctx))?;
                 host.response(ctx, outcome)
             })?,
         )?;

@@ -3,6 +3,7 @@
 mod answer;
 mod exchange;
 mod order;
+mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -13,7 +14,10 @@ use futures::StreamExt;
 use rquickjs::{Array, Ctx, Persistent, Result, Value};
 use url::Url;
 
+pub(super) use self::answer::Answering;
+pub(in super::super) use self::answer::Records;
 use self::order::{Expected, ResponseType};
+use super::super::isolate::Isolate;
 use super::values::{self, Arguments};
 use super::{Event, Host};
 use crate::http::{Cookie, Exchange, HttpError, Jar, Outgoing, Timings};
@@ -36,7 +40,7 @@ pub(super) struct HttpState {
 #[derive(Clone)]
 struct Sent {
     /// Its URL as it was written.
-    url: String,
+    url: Rc<str>,
     outgoing: Outgoing,
     /// The cookies in its headers, and whether each was to replace one of the jar.
     cookies: Vec<(String, String, bool)>,
@@ -51,7 +55,7 @@ pub(super) struct Outcome {
     /// The request that was answered.
     sent: Sent,
     /// The request that the script made, where another one was answered in the end.
-    first: Option<Sent>,
+    first: Option<Box<Sent>>,
     /// False where there was not even a request.
     formed: bool,
     /// Cookies that the last answer set.
@@ -93,9 +97,12 @@ impl Host {
     ) -> Result<Value<'js>> {
         let nothing = || Ok(Value::new_undefined(ctx.clone()));
         match name {
-            "http.response" => {
-                let function = arguments.function(0)?;
-                *self.make_response.borrow_mut() = Some(Persistent::save(ctx, function));
+            "http.answers" => {
+                let (answers, timings) = (arguments.object(0)?, arguments.object(1)?);
+                let records = Isolate::records(ctx)?;
+                records.set_prototypes(&answers, &timings);
+                let make_part = Persistent::save(ctx, arguments.function(2)?);
+                *self.answering.borrow_mut() = Some(Answering { records, make_part });
                 nothing()
             }
             "http.callback" => {

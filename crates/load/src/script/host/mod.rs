@@ -29,7 +29,8 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Persistent, Promise, Value};
 
 pub(super) use self::effective::Effective;
-use self::http::{HttpState, Outcome as HttpOutcome};
+pub(super) use self::http::Records;
+use self::http::{Answering, HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
 use super::fiber::{Interrupted, Pause};
@@ -99,7 +100,8 @@ pub(super) struct Host {
     handles: RefCell<HashMap<u64, AbortHandle>>,
     events: RefCell<VecDeque<Event>>,
     dispatch: RefCell<Option<Persistent<Function<'static>>>>,
-    make_response: RefCell<Option<Persistent<Function<'static>>>>,
+    /// What answers are made of, once the script has loaded the module that knows them.
+    answering: RefCell<Option<Answering>>,
     /// Reasons of rejected promises that nobody handles.
     unhandled: RefCell<Vec<String>>,
     /// True while the host itself loads a module.
@@ -232,7 +234,7 @@ impl Host {
             handles: RefCell::default(),
             events: RefCell::default(),
             dispatch: RefCell::default(),
-            make_response: RefCell::default(),
+            answering: RefCell::default(),
             unhandled: RefCell::default(),
             loads_module: Cell::new(false),
         }
@@ -360,7 +362,7 @@ impl Host {
     pub(super) fn close(&self) {
         self.client.close_idle();
         self.dispatch.borrow_mut().take();
-        self.make_response.borrow_mut().take();
+        self.answering.borrow_mut().take();
     }
 
     /// True while the host itself loads a module: it may name those that scripts may not.

@@ -1,6 +1,6 @@
 //! Between JavaScript's values and ours.
 
-use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, IntoJs, Result, Value};
+use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, IntoJs, Object, Result, Value};
 
 use super::super::intrinsics::provide_buffers;
 use super::super::sys;
@@ -83,6 +83,13 @@ impl<'list, 'js> Arguments<'list, 'js> {
             .get(index)
             .and_then(|value| value.as_function().cloned())
             .ok_or_else(|| throw(self.ctx, "a function is expected"))
+    }
+
+    pub(super) fn object(&self, index: usize) -> Result<Object<'js>> {
+        self.list
+            .get(index)
+            .and_then(|value| value.as_object().cloned())
+            .ok_or_else(|| throw(self.ctx, "an object is expected"))
     }
 
     /// A text as UTF-8, or the bytes of a buffer or view.

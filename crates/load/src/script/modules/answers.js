@@ -17,28 +17,21 @@ function headersOf(flat) {
 
 const cookiesOf = (text) => (text === '' ? {} : JSON.parse(text));
 
-/** How each part is made of what the host packed: texts, with zeros between them. */
+/** How each part is made of what the host packed for it. */
 const made = {
-  headers: (answer, pack) => headersOf(pack.split('\0', 1)[0]),
-  cookies: (answer, pack) => cookiesOf(pack.split('\0', 2)[1]),
-  ocsp: (answer) => ({ produced_at: 0, this_update: 0, next_update: 0, revoked_at: 0, revocation_reason: '', status: answer.tls_version === '' ? '' : 'unknown' }),
-  request: (answer, pack) => {
-    // The body comes last: it may hold anything.
-    const [, , headers, cookies, method, url, ...body] = pack.split('\0');
+  headers: headersOf,
+  cookies: cookiesOf,
+  ocsp: (tlsVersion) => ({ produced_at: 0, this_update: 0, next_update: 0, revoked_at: 0, revocation_reason: '', status: tlsVersion === '' ? '' : 'unknown' }),
+  request: (pack) => {
+    // Texts with zeros between them. The body comes last: it may hold anything.
+    const [headers, cookies, method, url, ...body] = pack.split('\0');
     const lists = {};
     for (const [name, value] of Object.entries(headersOf(headers))) lists[name] = [value];
     return { method, url, headers: lists, body: body.join('\0'), cookies: cookiesOf(cookies) };
   },
 };
 
-/** Makes a part a property of its own, whatever it was before. */
-export function fix(answer, name, value) {
-  Object.defineProperty(answer, name, { value, writable: true, enumerable: true, configurable: true });
-  return value;
-}
-
-/** The part of an answer that is asked for for the first time. */
-export const part = (answer, name, pack) => fix(answer, name, made[name](answer, pack));
+export const part = (name, pack) => made[name](pack);
 
 export function json(answer, selector) {
   if (answer.body === null || answer.body === undefined) {

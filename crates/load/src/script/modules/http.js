@@ -5,47 +5,18 @@ let loaded;
 const forms = () => (loaded ??= call('load', 'springtide:forms'));
 
 let parts;
-/** What an answer is taken apart with, loaded when a script asks for more than its plain fields. */
+/** What the larger parts of an answer are made with, loaded when a script asks for one. */
 const answers = () => (parts ??= call('load', 'springtide:answers'));
 
-/** Under this an answer keeps what its other parts are made of. */
-const packed = Symbol('packed');
-
+/** What answers have beside their fields, which the host makes. */
 class Response {
-  constructor(url, status, statusText, proto, ip, port, body, timings, tlsVersion, cipher, error, code, pack) {
-    this.remote_ip = ip;
-    this.remote_port = port;
-    this.url = url;
-    this.status = status;
-    this.status_text = statusText;
-    this.proto = proto;
-    this.body = body;
-    this.timings = timings;
-    this.tls_version = tlsVersion;
-    this.tls_cipher_suite = cipher;
-    this.error = error;
-    this.error_code = code;
-    this[packed] = pack;
-  }
+  json(selector) { return answers().json(this, selector); }
+  html(selector) { return answers().html(this, selector); }
+  submitForm(wanted) { return answers().submitForm(this, wanted); }
+  clickLink(wanted) { return answers().clickLink(this, wanted); }
+  toJSON() { return answers().toJSON(this); }
 }
-for (const name of ['headers', 'cookies', 'ocsp', 'request']) {
-  Object.defineProperty(Response.prototype, name, {
-    configurable: true,
-    enumerable: true,
-    get() { return answers().part(this, name, this[packed]); },
-    set(value) { answers().fix(this, name, value); },
-  });
-}
-for (const name of ['json', 'html', 'submitForm', 'clickLink', 'toJSON']) {
-  Response.prototype[name] = function (wanted) { return answers()[name](this, wanted); };
-  Object.defineProperty(Response.prototype, name, { enumerable: false });
-}
-
-call('http.response', (url, status, statusText, proto, ip, port, body, duration, blocked, connecting, handshaking, sending, waiting, receiving, tlsVersion, cipher, error, code, pack) => new Response(
-  url, status, statusText, proto, ip, port, body,
-  { duration, blocked, looking_up: 0, connecting, tls_handshaking: handshaking, sending, waiting, receiving },
-  tlsVersion, cipher, error, code, pack,
-));
+call('http.answers', Response.prototype, Object.prototype, (name, pack) => answers().part(name, pack));
 
 export const file = (data, filename, contentType) => forms().file(data, filename, contentType);
 

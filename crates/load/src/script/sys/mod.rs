@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "each block says why it is sound")]
 
 mod machine;
+mod record;
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use rquickjs::module::Declared;
 use rquickjs::{ArrayBuffer, Context, Ctx, Module, Value, qjs};
 
 pub(super) use self::machine::{Frames, Machine};
+pub(super) use self::record::{Record, RecordClass};
 use super::fiber::Wait;
 
 /// The way out of the coroutine that runs right now, if one does.

@@ -1,17 +1,49 @@
 //! What the script sees of an answer.
 
-use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use rquickjs::function::Args as CallArgs;
-use rquickjs::{Ctx, Result, Value};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::rc::Rc;
+use std::time::Duration;
 
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+use rquickjs::{Ctx, Function, IntoJs, Object, Persistent, Result, Value};
+
+use super::super::super::isolate::Isolate;
+use super::super::super::sys::{Record, RecordClass};
 use super::super::Host;
 use super::super::values;
 use super::exchange::{error_code, proto};
 use super::order::ResponseType;
 use super::{Outcome, Sent};
-use crate::http::Cookie;
+use crate::http::{Cookie, Exchange, Timings, TlsFacts};
 use crate::metric::milliseconds;
+
+/// An answer, as a script sees it.
+pub(in super::super) struct Answer {
+    outcome: Outcome,
+    /// The answer's body, until the script asks for it.
+    body: Cell<Vec<u8>>,
+    records: Rc<Records>,
+}
+
+/// How long the steps of a request took, as a script sees it.
+pub(in super::super) struct AnswerTimings(Timings);
+
+/// What the answers of a thread's scripts are objects of.
+pub(in super::super::super) struct Records {
+    answers: RecordClass<Answer>,
+    timings: RecordClass<AnswerTimings>,
+}
+
+/// What a user's answers are made of.
+pub(in super::super) struct Answering {
+    pub(super) records: Rc<Records>,
+    /// The function of the script's modules that makes an answer's larger parts.
+    pub(super) make_part: Persistent<Function<'static>>,
+}
+
+// === impl Outcome ===
 
 impl Outcome {
     /// The URL that answered; empty where there was not even a request.
@@ -20,12 +52,181 @@ impl Outcome {
     }
 }
 
+// === impl Records ===
+
+impl Records {
+    pub(in super::super::super) fn new(ctx: &Ctx<'_>) -> Result<Self> {
+        Ok(Self {
+            answers: RecordClass::new(ctx)?,
+            timings: RecordClass::new(ctx)?,
+        })
+    }
+
+    /// Sets what answers and their timings inherit from in a context.
+    pub(super) fn set_prototypes(&self, answers: &Object<'_>, timings: &Object<'_>) {
+        self.answers.set_prototype(answers);
+        self.timings.set_prototype(timings);
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn exchange(&self) -> Option<&Exchange> {
+        self.outcome.result.as_ref().ok()
+    }
+
+    fn tls(&self) -> Option<&TlsFacts> {
+        self.exchange()?.tls.as_ref()
+    }
+
+    fn status(&self) -> u16 {
+        self.exchange().map_or(0, |exchange| exchange.status)
+    }
+
+    fn body<'js>(&self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
+        // An answer that cannot have a body has none, not an empty one.
+        if self.exchange().is_none()
+            || self.outcome.response_type == ResponseType::Nothing
+            || matches!(self.status(), 204 | 304)
+        {
+            return Ok(Value::new_null(ctx.clone()));
+        }
+        let body = self.body.take();
+        if self.outcome.response_type == ResponseType::Binary {
+            values::buffer(ctx, body)
+        } else {
+            text_of(body).into_js(ctx)
+        }
+    }
+
+    /// The request that the script made, not the last one that it was sent on to.
+    fn sent(&self) -> &Sent {
+        self.outcome.first.as_deref().unwrap_or(&self.outcome.sent)
+    }
+
+    /// A part that the module `springtide:answers` makes.
+    fn part<'js>(&self, ctx: &Ctx<'js>, name: &str) -> Result<Value<'js>> {
+        let pack = match name {
+            "headers" => {
+                let mut text = String::new();
+                let headers = self.exchange().map(|exchange| &exchange.headers);
+                push_headers(&mut text, headers.into_iter().flatten());
+                text
+            }
+            "cookies" if self.outcome.set_cookies.is_empty() => String::new(),
+            "cookies" => cookies_json(&self.outcome.set_cookies),
+            "request" => packed(self.sent()),
+            _ => self.tls().map_or("", |tls| tls.version).to_owned(),
+        };
+        match Isolate::running() {
+            Some(host) => host.answer_part(ctx, name, pack),
+            None => Ok(Value::new_undefined(ctx.clone())),
+        }
+    }
+}
+
+impl Record for Answer {
+    const CLASS: &'static CStr = c"Response";
+    const NAMES: &'static [&'static str] = &[
+        "remote_ip",
+        "remote_port",
+        "url",
+        "status",
+        "status_text",
+        "proto",
+        "headers",
+        "cookies",
+        "body",
+        "timings",
+        "tls_version",
+        "tls_cipher_suite",
+        "ocsp",
+        "error",
+        "error_code",
+        "request",
+    ];
+
+    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
+        let exchange = self.exchange();
+        let error = self.outcome.result.as_ref().err();
+        let text = |text: Option<String>| text.unwrap_or_default().into_js(ctx);
+        match Self::NAMES[index] {
+            "status" => self.status().into_js(ctx),
+            "timings" => {
+                let timings = AnswerTimings(self.outcome.timings);
+                self.records.timings.object(ctx, timings)
+            }
+            "body" => self.body(ctx),
+            "remote_ip" => text(exchange.map(|exchange| exchange.remote.ip().to_string())),
+            "remote_port" => exchange
+                .map_or(0, |exchange| exchange.remote.port())
+                .into_js(ctx),
+            "url" => self.outcome.url().into_js(ctx),
+            "status_text" => text(exchange.map(|exchange| status_text(exchange.status))),
+            "proto" => exchange
+                .map_or("", |exchange| proto(exchange.version))
+                .into_js(ctx),
+            "tls_version" => self.tls().map_or("", |tls| tls.version).into_js(ctx),
+            "tls_cipher_suite" => self.tls().map_or("", |tls| &tls.cipher_suite).into_js(ctx),
+            "error" => error.map_or("", |error| &error.message).into_js(ctx),
+            "error_code" => error_code(self.status(), error).into_js(ctx),
+            part => self.part(ctx, part),
+        }
+    }
+
+    fn is_made_once(index: usize) -> bool {
+        matches!(
+            Self::NAMES[index],
+            "headers" | "cookies" | "body" | "timings" | "ocsp" | "request"
+        )
+    }
+}
+
+// === impl AnswerTimings ===
+
+impl Record for AnswerTimings {
+    const CLASS: &'static CStr = c"Timings";
+    const NAMES: &'static [&'static str] = &[
+        "duration",
+        "blocked",
+        "looking_up",
+        "connecting",
+        "tls_handshaking",
+        "sending",
+        "waiting",
+        "receiving",
+    ];
+
+    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
+        let Self(timings) = self;
+        let time = match Self::NAMES[index] {
+            "duration" => timings.duration(),
+            "blocked" => timings.blocked,
+            "connecting" => timings.connecting,
+            "tls_handshaking" => timings.tls_handshaking,
+            "sending" => timings.sending,
+            "waiting" => timings.waiting,
+            "receiving" => timings.receiving,
+            // As k6 does it: looking up is part of `blocked`.
+            _ => Duration::ZERO,
+        };
+        milliseconds(time).into_js(ctx)
+    }
+
+    fn is_made_once(_: usize) -> bool {
+        false
+    }
+}
+
+// === impl Host ===
+
 impl Host {
     /// What the script sees of an outcome; throws where the order says so.
     pub(in super::super) fn response<'js>(
         &self,
         ctx: &Ctx<'js>,
-        outcome: Outcome,
+        mut outcome: Outcome,
     ) -> Result<Value<'js>> {
         if let Err(error) = &outcome.result
             && outcome.throw
@@ -39,76 +240,41 @@ impl Host {
                 ),
             ));
         }
-        let Some(make) = self.make_response.borrow().clone() else {
+        let answering = self.answering.borrow();
+        let Some(Answering { records, .. }) = &*answering else {
             return Err(values::throw(ctx, "the module k6/http is not loaded"));
         };
-        let make = make.restore(ctx)?;
-        let mut call = CallArgs::new(ctx.clone(), 19);
-        call.push_arg(outcome.url())?;
-        let (exchange, error) = match outcome.result {
-            Ok(exchange) => (Some(exchange), None),
-            Err(error) => (None, Some(error)),
+        let body = outcome
+            .result
+            .as_mut()
+            .map(|exchange| std::mem::take(&mut exchange.body));
+        let answer = Answer {
+            body: Cell::new(body.unwrap_or_default()),
+            outcome,
+            records: Rc::clone(records),
         };
-        let status = exchange.as_ref().map_or(0, |exchange| exchange.status);
-        let code = error_code(status, error.as_ref());
-        call.push_arg(status)?;
-        match &exchange {
-            None => {
-                call.push_arg("")?;
-                call.push_arg("")?;
-                call.push_arg("")?;
-                call.push_arg(0)?;
-            }
-            Some(exchange) => {
-                let reason = StatusCode::from_u16(status)
-                    .ok()
-                    .and_then(|status| status.canonical_reason());
-                call.push_arg(match reason {
-                    Some(reason) => format!("{status} {reason}"),
-                    None => status.to_string(),
-                })?;
-                call.push_arg(proto(exchange.version))?;
-                call.push_arg(exchange.remote.ip().to_string())?;
-                call.push_arg(exchange.remote.port())?;
-            }
-        }
-        // The script sees the request that it made, not the last one that it was sent on to.
-        let sent = outcome.first.as_ref().unwrap_or(&outcome.sent);
-        let headers = exchange.as_ref().map(|exchange| &exchange.headers);
-        let packed = packed(headers, &outcome.set_cookies, sent);
-        let tls = exchange.as_ref().and_then(|exchange| exchange.tls.clone());
-        match exchange {
-            // An answer that cannot have a body has none, not an empty one.
-            Some(exchange)
-                if outcome.response_type != ResponseType::Nothing
-                    && !matches!(status, 204 | 304) =>
-            {
-                if outcome.response_type == ResponseType::Binary {
-                    call.push_arg(values::buffer(ctx, exchange.body)?)?;
-                } else {
-                    call.push_arg(text_of(exchange.body))?;
-                }
-            }
-            _ => call.push_arg(Value::new_null(ctx.clone()))?,
-        }
-        let timings = outcome.timings;
-        for time in [
-            timings.duration(),
-            timings.blocked,
-            timings.connecting,
-            timings.tls_handshaking,
-            timings.sending,
-            timings.waiting,
-            timings.receiving,
-        ] {
-            call.push_arg(milliseconds(time))?;
-        }
-        call.push_arg(tls.as_ref().map_or("", |tls| tls.version))?;
-        call.push_arg(tls.as_ref().map_or("", |tls| tls.cipher_suite.as_str()))?;
-        call.push_arg(error.map(|error| error.message).unwrap_or_default())?;
-        call.push_arg(code)?;
-        call.push_arg(packed)?;
-        call.apply(&make)
+        records.answers.object(ctx, answer)
+    }
+
+    /// Lets the script's modules make a part of an answer.
+    fn answer_part<'js>(&self, ctx: &Ctx<'js>, name: &str, pack: String) -> Result<Value<'js>> {
+        let answering = self.answering.borrow();
+        let Some(make_part) = answering.as_ref().map(|known| known.make_part.clone()) else {
+            return Ok(Value::new_undefined(ctx.clone()));
+        };
+        drop(answering);
+        make_part.restore(ctx)?.call((name, pack))
+    }
+}
+
+/// Such as `200 OK`.
+fn status_text(status: u16) -> String {
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason());
+    match reason {
+        Some(reason) => format!("{status} {reason}"),
+        None => status.to_string(),
     }
 }
 
@@ -125,17 +291,11 @@ fn text_of(body: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// What the module `springtide:answers` makes an answer's other parts of: headers and cookies of the
-/// answer and of the request, its method, URL and body, with zeros between them.
-fn packed(headers: Option<&HeaderMap>, set_cookies: &[Cookie], sent: &Sent) -> String {
+/// What the module `springtide:answers` makes a request of: its headers, cookies, method, URL and body,
+/// with zeros between them.
+fn packed(sent: &Sent) -> String {
     let outgoing = &sent.outgoing;
     let mut text = String::with_capacity(256 + outgoing.body.len());
-    push_headers(&mut text, headers.into_iter().flatten());
-    text.push('\0');
-    if !set_cookies.is_empty() {
-        text.push_str(&cookies_json(set_cookies));
-    }
-    text.push('\0');
     push_headers(&mut text, &outgoing.headers);
     text.push('\0');
     if !sent.cookies.is_empty() {

@@ -1,15 +1,16 @@
 //! What a script orders: `(method, url, body, params)`.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rquickjs::{Array, Ctx, FromJs, Result, Value};
-use url::Url;
 
 use super::super::Host;
 use super::super::values::{self, Arguments};
+use super::target::Target;
 use super::{DEFAULT_TIMEOUT, Sent};
 use crate::http::{Credentials, Encoding, HttpError, Outgoing, compress};
 use crate::metric::Tags;
@@ -56,7 +57,7 @@ pub(in super::super) struct Order {
     /// For digest authentication.
     pub(super) credentials: Option<Credentials>,
     /// The first request of a chain of redirects.
-    pub(super) first: Option<Sent>,
+    pub(super) first: Option<Box<Sent>>,
 }
 
 // === impl Expected ===
@@ -228,61 +229,6 @@ impl Host {
     }
 }
 
-/// Where a request goes.
-struct Target {
-    /// As it was written.
-    text: String,
-    parsed: Url,
-    /// False where the text is no URL at all.
-    formed: bool,
-}
-
-// === impl Target ===
-
-impl Target {
-    /// Reads a URL; with it why no request can be sent there, in k6's words.
-    fn read(text: &str) -> (Self, Option<HttpError>) {
-        let parsed = Url::parse(text);
-        let scheme =
-            |scheme: &str| HttpError::new(1000, format!("unsupported protocol scheme {scheme:?}"));
-        let mut formed = true;
-        let refused = match &parsed {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => Some(scheme(url.scheme())),
-            Ok(_) => None,
-            Err(url::ParseError::RelativeUrlWithoutBase) => Some(scheme("")),
-            Err(url::ParseError::EmptyHost) => {
-                Some(HttpError::new(1000, "http: no Host in request URL"))
-            }
-            Err(error) => {
-                formed = false;
-                Some(HttpError::invalid_url(text, &error.to_string()))
-            }
-        };
-        let target = Self {
-            text: text.to_owned(),
-            parsed: parsed.unwrap_or_else(|_| Self::nowhere()),
-            formed,
-        };
-        (target, refused)
-    }
-
-    /// No URL was given.
-    fn none() -> (Self, Option<HttpError>) {
-        let target = Self {
-            text: String::new(),
-            parsed: Self::nowhere(),
-            formed: false,
-        };
-        (target, Some(HttpError::invalid_url("", "it is no text")))
-    }
-
-    /// What stands for a URL that cannot be read; no request is sent there.
-    fn nowhere() -> Url {
-        #[expect(clippy::unwrap_used, reason = "the text is a URL")]
-        Url::parse("http://invalid/").unwrap()
-    }
-}
-
 // === impl Order ===
 
 impl Order {
@@ -407,12 +353,16 @@ impl Order {
                 "params.auth: \"ntlm\" is not supported; basic and digest are",
             ));
         }
+        let url = &mut self.sent.outgoing.url;
+        if !Credentials::are_in(url) {
+            return Ok(());
+        }
         // They are sent in the header alone.
-        let Some(credentials) = Credentials::take(&mut self.sent.outgoing.url) else {
+        let Some(credentials) = Credentials::take(Rc::make_mut(url)) else {
             return Ok(());
         };
         if auth == Some("digest") {
-            self.sent.url = self.sent.outgoing.url.to_string();
+            self.sent.url = self.sent.outgoing.url.as_str().into();
             self.credentials = Some(credentials);
         } else if let Some(value) = credentials.basic() {
             self.sent
