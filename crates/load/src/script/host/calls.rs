@@ -7,10 +7,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ring::rand::SecureRandom;
+use rquickjs::convert::Coerced;
 use rquickjs::function::Rest;
-use rquickjs::{Ctx, Function, Object, Persistent, Value};
+use rquickjs::{Ctx, FromJs, Function, Object, Persistent, Value};
 
-use super::execution::refuse_separator;
 use super::values::{self, Arguments};
 use super::{Event, Host, LogLine, Phase, bytes};
 use crate::metric::{MetricKind, Tags, ValueKind};
@@ -25,7 +25,7 @@ impl Host {
         functions.set(
             "sleep",
             hosted(ctx, move |ctx, arguments| {
-                let seconds: f64 = arguments.number(0)?;
+                let Coerced(seconds) = Coerced::<f64>::from_js(ctx, arguments.any_or_undefined(0))?;
                 host.refuse_in_init(ctx, "sleep()")?;
                 // NaN and negative times do not wait.
                 let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -36,10 +36,7 @@ impl Host {
         let host = Rc::clone(self);
         functions.set(
             "check",
-            hosted(ctx, move |ctx, arguments| {
-                host.add_check(ctx, arguments)?;
-                Ok(Value::new_undefined(ctx.clone()))
-            })?,
+            hosted(ctx, move |ctx, arguments| host.check(ctx, arguments))?,
         )?;
         let host = Rc::clone(self);
         functions.set(
@@ -47,16 +44,6 @@ impl Host {
             hosted(ctx, move |ctx, arguments| {
                 host.add_sample(ctx, arguments)?;
                 Ok(Value::new_undefined(ctx.clone()))
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        functions.set(
-            "request",
-            hosted(ctx, move |ctx, arguments| {
-                host.refuse_in_init(ctx, "making HTTP requests")?;
-                let performed = host.performed(ctx, arguments)?;
-                let outcome = host.wait(performed).map_err(|_| values::interrupt(ctx))?;
-                host.response(ctx, outcome)
             })?,
         )?;
         let host = Rc::clone(self);
@@ -203,16 +190,7 @@ impl Host {
             }
             "load" => {
                 let name = arguments.text(0)?;
-                self.loads_module.set(true);
-                let unhandled = self.unhandled.borrow().len();
-                let imported = rquickjs::Module::import(ctx, name);
-                self.loads_module.set(false);
-                let loaded = imported?.finish::<Value>();
-                if loaded.is_err() {
-                    // What the module threw is thrown from here; nobody else handles its promises.
-                    self.unhandled.borrow_mut().truncate(unhandled);
-                }
-                loaded
+                self.load(ctx, &name).map(Object::into_value)
             }
             "metric" => self.make_metric(ctx, arguments),
             "warn" => {
@@ -237,6 +215,37 @@ impl Host {
                 _ => bytes::call(ctx, name, arguments),
             },
         }
+    }
+
+    /// Loads a module: one that ships with the program, or a file.
+    fn load<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Object<'js>> {
+        self.loads_module.set(true);
+        let unhandled = self.unhandled.borrow().len();
+        let imported = rquickjs::Module::import(ctx, name);
+        self.loads_module.set(false);
+        let loaded = imported?.finish();
+        if loaded.is_err() {
+            // What the module threw is thrown from here; nobody else handles its promises.
+            self.unhandled.borrow_mut().truncate(unhandled);
+        }
+        loaded
+    }
+
+    /// A function of a module that ships with the program, which is loaded when the first is asked for.
+    pub(super) fn module_function<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        module: &str,
+        name: &'static str,
+    ) -> rquickjs::Result<Function<'js>> {
+        let known = self.functions.borrow().get(name).cloned();
+        if let Some(known) = known {
+            return known.restore(ctx);
+        }
+        let function: Function = self.load(ctx, module)?.get(name)?;
+        let kept = Persistent::save(ctx, function.clone());
+        self.functions.borrow_mut().insert(name, kept);
+        Ok(function)
     }
 
     fn make_metric<'js>(
@@ -288,33 +297,8 @@ impl Host {
         Ok(())
     }
 
-    fn add_check<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        arguments: &Arguments<'_, 'js>,
-    ) -> rquickjs::Result<()> {
-        let name = arguments.text(0)?;
-        refuse_separator(ctx, &name)?;
-        let passed = arguments.truth(1);
-        let tags = self.with_tags(ctx, arguments, 2)?;
-        let tags = if self.effective.has_system_tag("check") {
-            self.built_tags(&tags, "check", &[&name], |base, parts| {
-                base.with("check", parts[0])
-            })
-        } else {
-            tags
-        };
-        self.sink.add(
-            &self.sink.registry().builtin().checks,
-            f64::from(u8::from(passed)),
-            &tags,
-            self.shared.settings.clock.now(),
-        );
-        Ok(())
-    }
-
     /// The present tags with those of an argument that may be there.
-    fn with_tags<'js>(
+    pub(super) fn with_tags<'js>(
         &self,
         ctx: &Ctx<'js>,
         arguments: &Arguments<'_, 'js>,
@@ -348,7 +332,7 @@ impl Host {
 }
 
 /// A JavaScript function that calls the host.
-fn hosted<'js, F>(ctx: &Ctx<'js>, function: F) -> rquickjs::Result<Function<'js>>
+pub(super) fn hosted<'js, F>(ctx: &Ctx<'js>, function: F) -> rquickjs::Result<Function<'js>>
 where
     F: Fn(&Ctx<'js>, &Arguments<'_, 'js>) -> rquickjs::Result<Value<'js>> + 'js,
 {

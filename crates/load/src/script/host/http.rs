@@ -3,6 +3,7 @@
 mod answer;
 mod exchange;
 mod order;
+mod sender;
 mod target;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,13 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use rquickjs::{Array, Ctx, Persistent, Result, Value};
+use rquickjs::{Array, Ctx, Result, Value};
 use url::Url;
 
-pub(super) use self::answer::Answering;
 pub(in super::super) use self::answer::Records;
 use self::order::{Expected, ResponseType};
-use super::super::isolate::Isolate;
 use super::values::{self, Arguments};
 use super::{Event, Host};
 use crate::http::{Cookie, Exchange, HttpError, Jar, Outgoing, Timings};
@@ -97,13 +96,9 @@ impl Host {
     ) -> Result<Value<'js>> {
         let nothing = || Ok(Value::new_undefined(ctx.clone()));
         match name {
-            "http.answers" => {
-                let (answers, timings) = (arguments.object(0)?, arguments.object(1)?);
-                let records = Isolate::records(ctx)?;
-                records.set_prototypes(&answers, &timings);
-                let make_part = Persistent::save(ctx, arguments.function(2)?);
-                *self.answering.borrow_mut() = Some(Answering { records, make_part });
-                nothing()
+            "http.sender" => {
+                let sender = self.sender(ctx, arguments.optional_text(0)?)?;
+                Ok(sender.into_value())
             }
             "http.callback" => {
                 let null = Value::new_null(ctx.clone());

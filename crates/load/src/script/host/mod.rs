@@ -2,6 +2,7 @@
 
 mod bytes;
 mod calls;
+mod checks;
 mod effective;
 mod execution;
 mod http;
@@ -11,7 +12,7 @@ mod socket;
 mod tag_sets;
 mod values;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -30,7 +31,7 @@ use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Persistent, Promise, 
 
 pub(super) use self::effective::Effective;
 pub(super) use self::http::Records;
-use self::http::{Answering, HttpState, Outcome as HttpOutcome};
+use self::http::{HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
 use super::fiber::{Interrupted, Pause};
@@ -100,8 +101,10 @@ pub(super) struct Host {
     handles: RefCell<HashMap<u64, AbortHandle>>,
     events: RefCell<VecDeque<Event>>,
     dispatch: RefCell<Option<Persistent<Function<'static>>>>,
-    /// What answers are made of, once the script has loaded the module that knows them.
-    answering: RefCell<Option<Answering>>,
+    /// Functions of the program's own modules, by name.
+    functions: RefCell<HashMap<&'static str, Persistent<Function<'static>>>>,
+    /// What answers are objects of, once there was one.
+    records: OnceCell<Rc<Records>>,
     /// Reasons of rejected promises that nobody handles.
     unhandled: RefCell<Vec<String>>,
     /// True while the host itself loads a module.
@@ -234,7 +237,8 @@ impl Host {
             handles: RefCell::default(),
             events: RefCell::default(),
             dispatch: RefCell::default(),
-            answering: RefCell::default(),
+            functions: RefCell::default(),
+            records: OnceCell::new(),
             unhandled: RefCell::default(),
             loads_module: Cell::new(false),
         }
@@ -362,7 +366,7 @@ impl Host {
     pub(super) fn close(&self) {
         self.client.close_idle();
         self.dispatch.borrow_mut().take();
-        self.answering.borrow_mut().take();
+        self.functions.borrow_mut().clear();
     }
 
     /// True while the host itself loads a module: it may name those that scripts may not.

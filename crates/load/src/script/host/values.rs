@@ -1,6 +1,6 @@
 //! Between JavaScript's values and ours.
 
-use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, IntoJs, Object, Result, Value};
+use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, IntoJs, Result, Value};
 
 use super::super::intrinsics::provide_buffers;
 use super::super::sys;
@@ -31,6 +31,16 @@ impl<'list, 'js> Arguments<'list, 'js> {
         self.list
             .get(index)
             .filter(|value| !value.is_undefined() && !value.is_null())
+    }
+
+    /// The value at `index`, whatever it is, if it is there.
+    pub(super) fn any(&self, index: usize) -> Option<&'list Value<'js>> {
+        self.list.get(index)
+    }
+
+    pub(super) fn any_or_undefined(&self, index: usize) -> Value<'js> {
+        let value = self.any(index).cloned();
+        value.unwrap_or_else(|| Value::new_undefined(self.ctx.clone()))
     }
 
     pub(super) fn text(&self, index: usize) -> Result<String> {
@@ -83,13 +93,6 @@ impl<'list, 'js> Arguments<'list, 'js> {
             .get(index)
             .and_then(|value| value.as_function().cloned())
             .ok_or_else(|| throw(self.ctx, "a function is expected"))
-    }
-
-    pub(super) fn object(&self, index: usize) -> Result<Object<'js>> {
-        self.list
-            .get(index)
-            .and_then(|value| value.as_object().cloned())
-            .ok_or_else(|| throw(self.ctx, "an object is expected"))
     }
 
     /// A text as UTF-8, or the bytes of a buffer or view.

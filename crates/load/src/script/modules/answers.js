@@ -1,4 +1,4 @@
-// What few scripts ask an answer of k6/http for.
+// What few scripts ask an answer of k6/http for. The host loads it when one does.
 import { call } from 'springtide:runtime';
 
 const canonical = (name) => name.toLowerCase().replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
@@ -33,11 +33,13 @@ const made = {
 
 export const part = (name, pack) => made[name](pack);
 
-export function json(answer, selector) {
-  if (answer.body === null || answer.body === undefined) {
+// The methods of answers.
+
+export function json(selector) {
+  if (this.body === null || this.body === undefined) {
     throw new Error('the body is null so we can\'t transform it to JSON - this likely was because of a request error getting the response');
   }
-  const text = typeof answer.body === 'string' ? answer.body : call('text.decode', answer.body);
+  const text = typeof this.body === 'string' ? this.body : call('text.decode', this.body);
   let value;
   try {
     value = JSON.parse(text);
@@ -50,11 +52,11 @@ export function json(answer, selector) {
 }
 
 const forms = () => call('load', 'springtide:forms');
-export const html = (answer, selector) => forms().html(answer, selector);
-export const submitForm = (answer, wanted) => forms().submitForm(answer, wanted);
-export const clickLink = (answer, wanted) => forms().clickLink(answer, wanted);
+export function html(selector) { return forms().html(this, selector); }
+export function submitForm(wanted) { return forms().submitForm(this, wanted); }
+export function clickLink(wanted) { return forms().clickLink(this, wanted); }
 
-export function toJSON(answer) {
-  const { remote_ip, remote_port, url, status, status_text, proto, body, timings, tls_version, tls_cipher_suite, error, error_code } = answer;
-  return { remote_ip, remote_port, url, status, status_text, proto, headers: answer.headers, cookies: answer.cookies, body, timings, tls_version, tls_cipher_suite, ocsp: answer.ocsp, error, error_code, request: answer.request };
+export function toJSON() {
+  const { remote_ip, remote_port, url, status, status_text, proto, body, timings, tls_version, tls_cipher_suite, error, error_code } = this;
+  return { remote_ip, remote_port, url, status, status_text, proto, headers: this.headers, cookies: this.cookies, body, timings, tls_version, tls_cipher_suite, ocsp: this.ocsp, error, error_code, request: this.request };
 }

@@ -25,7 +25,7 @@ export const file = (data, filename, contentType) => new FileData(
 );
 
 /** The body as the host takes it, and the content type that follows from it. */
-export function bodyOf(body) {
+function bodyOf(body) {
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return [body, undefined];
   // The host says that this is no body.
   if (typeof body !== 'object' || Array.isArray(body)) return [body, undefined];
@@ -49,18 +49,26 @@ export function bodyOf(body) {
   return [call('bytes.join', parts), `multipart/form-data; boundary=${boundary}`];
 }
 
-/** A promise of the answer to a request, whose arguments for the host `prepared` gives. */
-export const later = (prepared) => new Promise((resolve, reject) => {
-  start((failed, value) => (failed ? reject(value) : resolve(value)), 'http.start', ...prepared());
+const isTagged = (url) => typeof url === 'object' && url !== null && typeof url.__url === 'string';
+
+/** The host's arguments of a request; without a URL that is a text, the request fails there. */
+export function prepared(method, target, body, params) {
+  const url = typeof target === 'string' ? target : isTagged(target) ? target.__url : null;
+  const [data, type] = body === null || body === undefined || typeof body === 'string' ? [body, undefined] : bodyOf(body);
+  return [method, url, data, params, isTagged(target) ? target.name : undefined, type];
+}
+
+/** A promise of the answer to a request. */
+export const later = (method, target, body, params) => new Promise((resolve, reject) => {
+  start((failed, value) => (failed ? reject(value) : resolve(value)), 'http.start', ...prepared(method, target, body, params));
 });
 
-/** `prepared(method, target, body, params)` is what the host is sent for one request. */
-export function batch(requests, prepared) {
+export function batch(requests) {
   if (requests === null || typeof requests !== 'object') throw new TypeError('http.batch: an array or an object of requests is expected');
   const keys = Object.keys(requests);
   const orders = keys.map((key) => {
     const one = requests[key];
-    if (typeof one === 'string' || (one !== null && typeof one === 'object' && typeof one.__url === 'string')) return prepared('GET', one, null, undefined);
+    if (typeof one === 'string' || isTagged(one)) return prepared('GET', one, null, undefined);
     if (Array.isArray(one)) {
       const [method, target, body, params] = one;
       return prepared(String(method).toUpperCase(), target, body, params);

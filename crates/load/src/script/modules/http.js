@@ -1,26 +1,10 @@
-import { call, request as send } from 'springtide:runtime';
+import { call } from 'springtide:runtime';
 
 let loaded;
 /** What few scripts need, loaded when one does. */
 const forms = () => (loaded ??= call('load', 'springtide:forms'));
 
-let parts;
-/** What the larger parts of an answer are made with, loaded when a script asks for one. */
-const answers = () => (parts ??= call('load', 'springtide:answers'));
-
-/** What answers have beside their fields, which the host makes. */
-class Response {
-  json(selector) { return answers().json(this, selector); }
-  html(selector) { return answers().html(this, selector); }
-  submitForm(wanted) { return answers().submitForm(this, wanted); }
-  clickLink(wanted) { return answers().clickLink(this, wanted); }
-  toJSON() { return answers().toJSON(this); }
-}
-call('http.answers', Response.prototype, Object.prototype, (name, pack) => answers().part(name, pack));
-
 export const file = (data, filename, contentType) => forms().file(data, filename, contentType);
-
-const isTagged = (url) => typeof url === 'object' && url !== null && typeof url.__url === 'string';
 
 export function url(strings, ...values) {
   let whole = strings[0];
@@ -28,31 +12,17 @@ export function url(strings, ...values) {
   return { __url: whole, name: strings.join('${}'), toString() { return whole; } };
 }
 
-/** The host's arguments of a request; without a URL that is a text, the request fails there. */
-function prepared(method, target, body, params) {
-  const url = typeof target === 'string' ? target : isTagged(target) ? target.__url : null;
-  const [data, type] = body === null || body === undefined || typeof body === 'string' ? [body, undefined] : forms().bodyOf(body);
-  return [method, url, data, params, isTagged(target) ? target.name : undefined, type];
-}
+export const request = call('http.sender', undefined);
+export const get = call('http.sender', 'GET');
+export const head = call('http.sender', 'HEAD');
+export const post = call('http.sender', 'POST');
+export const put = call('http.sender', 'PUT');
+export const patch = call('http.sender', 'PATCH');
+export const del = call('http.sender', 'DELETE');
+export const options = call('http.sender', 'OPTIONS');
 
-export function request(method, target, body, params) {
-  if (typeof target === 'string' && (body === null || body === undefined || typeof body === 'string')) {
-    return send(String(method), target, body, params, undefined, undefined);
-  }
-  return send(...prepared(String(method), target, body, params));
-}
-
-export const asyncRequest = (method, target, body, params) => forms().later(() => prepared(String(method), target, body, params));
-
-export const get = (target, params, ...more) => (more.length > 0 || params === null ? request('GET', target, params, more[0]) : request('GET', target, null, params));
-export const head = (target, params) => request('HEAD', target, null, params);
-export const post = (target, body, params) => request('POST', target, body, params);
-export const put = (target, body, params) => request('PUT', target, body, params);
-export const patch = (target, body, params) => request('PATCH', target, body, params);
-export const del = (target, body, params) => request('DELETE', target, body, params);
-export const options = (target, body, params) => request('OPTIONS', target, body, params);
-
-export const batch = (requests) => forms().batch(requests, prepared);
+export const asyncRequest = (method, target, body, params) => forms().later(String(method), target, body, params);
+export const batch = (requests) => forms().batch(requests);
 
 export function expectedStatuses(...statuses) {
   const ranges = statuses.map((status) => {

@@ -1,33 +1,10 @@
-import { call, addCheck, sleepFor } from 'springtide:runtime';
+import { call, check as checkAll, sleep as sleepFor } from 'springtide:runtime';
 
-export function sleep(seconds) {
-  sleepFor(Number(seconds));
-}
+export const sleep = sleepFor;
+export const check = checkAll;
 
 export function fail(reason) {
   throw new Error(reason === undefined ? '' : String(reason));
-}
-
-export function check(value, conditions, tags) {
-  let all = true;
-  if (conditions === null || conditions === undefined) throw new TypeError('check: no conditions were given');
-  for (const name of Object.keys(conditions)) {
-    const condition = conditions[name];
-    let passed;
-    try {
-      passed = typeof condition === 'function' ? condition(value) : condition;
-    } catch (error) {
-      addCheck(name, false, tags);
-      throw error;
-    }
-    if (passed instanceof Promise) {
-      throw new TypeError(`check ${JSON.stringify(name)}: async functions are not supported as conditions; await the value before the check`);
-    }
-    passed = !!passed;
-    all = all && passed;
-    addCheck(name, passed, tags);
-  }
-  return all;
 }
 
 export function group(name, body) {

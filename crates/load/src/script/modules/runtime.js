@@ -3,7 +3,6 @@ const host = globalThis.__springtide;
 delete globalThis.__springtide;
 
 export const call = host.call;
-export const request = host.request;
-export const sleepFor = host.sleep;
-export const addCheck = host.check;
+export const sleep = host.sleep;
+export const check = host.check;
 export const addSample = host.add;

@@ -19,6 +19,9 @@ pub(in super::super) trait Record: 'static {
     /// The properties, in the order in which they are listed; at most 32.
     const NAMES: &'static [&'static str];
 
+    /// True if properties are listed where an object's properties are.
+    const LISTED: bool = true;
+
     /// Makes the value of the property at this index of `NAMES`.
     ///
     /// # Errors
@@ -120,7 +123,7 @@ impl<R: Record> RecordClass<R> {
         &self,
         ctx: &Ctx<'js>,
         record: R,
-    ) -> rquickjs::Result<Value<'js>> {
+    ) -> rquickjs::Result<Object<'js>> {
         let behind = Box::new(Behind {
             record,
             names: Rc::clone(&self.names),
@@ -135,7 +138,8 @@ impl<R: Record> RecordClass<R> {
                 return Err(rquickjs::Error::Exception);
             }
             qjs::JS_SetOpaque(object, Box::into_raw(behind).cast());
-            Ok(Value::from_raw(ctx.clone(), object))
+            let object = Value::from_raw(ctx.clone(), object);
+            object.into_object().ok_or(rquickjs::Error::Unknown)
         }
     }
 }
@@ -214,7 +218,15 @@ impl<R: Record> Behind<R> {
     }
 }
 
-const PLAIN: c_int = qjs::JS_PROP_C_W_E as c_int;
+/// What may be done to a property: anything.
+const fn plain<R: Record>() -> c_int {
+    let listed = if R::LISTED {
+        qjs::JS_PROP_ENUMERABLE
+    } else {
+        0
+    };
+    (qjs::JS_PROP_CONFIGURABLE | qjs::JS_PROP_WRITABLE | listed) as c_int
+}
 
 // What QuickJS calls. For all of them: the context or runtime is alive, the object is of the class of
 // `R`, and the caller holds it until the call returns, but for `finalize`, which is the last call.
@@ -269,7 +281,7 @@ unsafe extern "C" fn get_own_property<R: Record>(
             return -1;
         };
         descriptor.write(qjs::JSPropertyDescriptor {
-            flags: PLAIN,
+            flags: plain::<R>(),
             value,
             getter: qjs::JS_UNDEFINED,
             setter: qjs::JS_UNDEFINED,
@@ -300,7 +312,7 @@ unsafe extern "C" fn get_own_property_names<R: Record>(
         for (index, name) in behind.names.iter().enumerate() {
             if behind.is_own(index) {
                 names.add(written).write(qjs::JSPropertyEnum {
-                    is_enumerable: true,
+                    is_enumerable: R::LISTED,
                     atom: qjs::JS_DupAtom(ctx, *name),
                 });
                 written += 1;
@@ -347,7 +359,7 @@ unsafe extern "C" fn define_own_property<R: Record>(
             };
             behind.give_up(index);
             let none = qjs::JS_UNDEFINED;
-            let all = PLAIN | (qjs::JS_PROP_HAS_VALUE as c_int) | AS_ANY;
+            let all = plain::<R>() | (qjs::JS_PROP_HAS_VALUE as c_int) | AS_ANY;
             let defined = qjs::JS_DefineProperty(ctx, object, name, before, none, none, all);
             qjs::JS_FreeValue(ctx, before);
             if defined < 1 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
-use rquickjs::{Ctx, Function, IntoJs, Object, Persistent, Result, Value};
+use rquickjs::{Ctx, Function, IntoJs, Object, Result, Value};
 
 use super::super::super::isolate::Isolate;
 use super::super::super::sys::{Record, RecordClass};
@@ -30,17 +30,14 @@ pub(in super::super) struct Answer {
 /// How long the steps of a request took, as a script sees it.
 pub(in super::super) struct AnswerTimings(Timings);
 
+/// What answers have beside their fields.
+struct AnswerMethods;
+
 /// What the answers of a thread's scripts are objects of.
 pub(in super::super::super) struct Records {
     answers: RecordClass<Answer>,
+    methods: RecordClass<AnswerMethods>,
     timings: RecordClass<AnswerTimings>,
-}
-
-/// What a user's answers are made of.
-pub(in super::super) struct Answering {
-    pub(super) records: Rc<Records>,
-    /// The function of the script's modules that makes an answer's larger parts.
-    pub(super) make_part: Persistent<Function<'static>>,
 }
 
 // === impl Outcome ===
@@ -58,14 +55,20 @@ impl Records {
     pub(in super::super::super) fn new(ctx: &Ctx<'_>) -> Result<Self> {
         Ok(Self {
             answers: RecordClass::new(ctx)?,
+            methods: RecordClass::new(ctx)?,
             timings: RecordClass::new(ctx)?,
         })
     }
 
     /// Sets what answers and their timings inherit from in a context.
-    pub(super) fn set_prototypes(&self, answers: &Object<'_>, timings: &Object<'_>) {
-        self.answers.set_prototype(answers);
-        self.timings.set_prototype(timings);
+    fn set_prototypes(&self, ctx: &Ctx<'_>) -> Result<()> {
+        if let Some(of_objects) = Object::new(ctx.clone())?.get_prototype() {
+            self.methods.set_prototype(&of_objects);
+            self.timings.set_prototype(&of_objects);
+        }
+        self.answers
+            .set_prototype(&self.methods.object(ctx, AnswerMethods)?);
+        Ok(())
     }
 }
 
@@ -119,10 +122,7 @@ impl Answer {
             "request" => packed(self.sent()),
             _ => self.tls().map_or("", |tls| tls.version).to_owned(),
         };
-        match Isolate::running() {
-            Some(host) => host.answer_part(ctx, name, pack),
-            None => Ok(Value::new_undefined(ctx.clone())),
-        }
+        function_of_answers(ctx, "part")?.call((name, pack))
     }
 }
 
@@ -155,7 +155,8 @@ impl Record for Answer {
             "status" => self.status().into_js(ctx),
             "timings" => {
                 let timings = AnswerTimings(self.outcome.timings);
-                self.records.timings.object(ctx, timings)
+                let timings = self.records.timings.object(ctx, timings)?;
+                Ok(timings.into_value())
             }
             "body" => self.body(ctx),
             "remote_ip" => text(exchange.map(|exchange| exchange.remote.ip().to_string())),
@@ -180,6 +181,22 @@ impl Record for Answer {
             Self::NAMES[index],
             "headers" | "cookies" | "body" | "timings" | "ocsp" | "request"
         )
+    }
+}
+
+// === impl AnswerMethods ===
+
+impl Record for AnswerMethods {
+    const CLASS: &'static CStr = c"Response";
+    const NAMES: &'static [&'static str] = &["json", "html", "submitForm", "clickLink", "toJSON"];
+    const LISTED: bool = false;
+
+    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
+        function_of_answers(ctx, Self::NAMES[index]).map(Function::into_value)
+    }
+
+    fn is_made_once(_: usize) -> bool {
+        true
     }
 }
 
@@ -240,10 +257,7 @@ impl Host {
                 ),
             ));
         }
-        let answering = self.answering.borrow();
-        let Some(Answering { records, .. }) = &*answering else {
-            return Err(values::throw(ctx, "the module k6/http is not loaded"));
-        };
+        let records = self.records(ctx)?;
         let body = outcome
             .result
             .as_mut()
@@ -251,20 +265,26 @@ impl Host {
         let answer = Answer {
             body: Cell::new(body.unwrap_or_default()),
             outcome,
-            records: Rc::clone(records),
+            records: Rc::clone(&records),
         };
-        records.answers.object(ctx, answer)
+        records.answers.object(ctx, answer).map(Object::into_value)
     }
 
-    /// Lets the script's modules make a part of an answer.
-    fn answer_part<'js>(&self, ctx: &Ctx<'js>, name: &str, pack: String) -> Result<Value<'js>> {
-        let answering = self.answering.borrow();
-        let Some(make_part) = answering.as_ref().map(|known| known.make_part.clone()) else {
-            return Ok(Value::new_undefined(ctx.clone()));
-        };
-        drop(answering);
-        make_part.restore(ctx)?.call((name, pack))
+    /// What answers are objects of; made known to the user's context when the first is asked for.
+    fn records(&self, ctx: &Ctx<'_>) -> Result<Rc<Records>> {
+        if let Some(records) = self.records.get() {
+            return Ok(Rc::clone(records));
+        }
+        let records = Isolate::records(ctx)?;
+        records.set_prototypes(ctx)?;
+        Ok(Rc::clone(self.records.get_or_init(|| records)))
     }
+}
+
+/// A function of the module that makes what few scripts ask an answer for.
+fn function_of_answers<'js>(ctx: &Ctx<'js>, name: &'static str) -> Result<Function<'js>> {
+    let host = Isolate::running().ok_or_else(|| values::throw(ctx, "no script runs"))?;
+    host.module_function(ctx, "springtide:answers", name)
 }
 
 /// Such as `200 OK`.

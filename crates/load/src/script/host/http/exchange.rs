@@ -5,13 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
 use http::header::{self, HeaderValue};
 use http::{Method, Version};
-use rquickjs::Ctx;
 use url::Url;
 
-use super::super::values::Arguments;
 use super::super::{Host, LogLine, Phase};
 use super::answer::go_method;
 use super::order::Order;
@@ -50,18 +47,6 @@ impl Timings {
 }
 
 impl Host {
-    /// Reads an order, and sends it when it is waited for. By itself and never inlined: what this takes
-    /// of the script's stack is free again while the answer is waited for.
-    #[inline(never)]
-    pub(in super::super) fn performed<'js>(
-        self: &Rc<Self>,
-        ctx: &Ctx<'js>,
-        arguments: &Arguments<'_, 'js>,
-    ) -> rquickjs::Result<LocalBoxFuture<'static, Outcome>> {
-        let order = self.order(ctx, arguments)?;
-        Ok(Box::pin(Rc::clone(self).perform(order)))
-    }
-
     /// Sends an order and follows redirects. Every request on the way is measured.
     pub(in super::super) async fn perform(self: Rc<Self>, mut order: Order) -> Outcome {
         let mut hop = Hop::default();
