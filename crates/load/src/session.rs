@@ -5,6 +5,8 @@
 //! requests, plan ──────────────────────────────────────┘
 //! ```
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,14 +14,15 @@ use std::sync::Arc;
 use http::HeaderName;
 use springtide_machinery::clock::Clock;
 
+pub use self::error::{SessionError, exit};
 use crate::html_report::Report;
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
-use crate::options::{Options, SourceError, variables_without_effect};
-use crate::output::{self, Output, OutputError};
+use crate::options::{Options, variables_without_effect};
+use crate::output::{self, Output};
 use crate::plain::{PlainUsers, Requests};
 use crate::result_file::ResultFile;
 use crate::run::{Moment, Run, RunEnd, RunPlan};
-use crate::scenario::{ScenarioError, ScenarioPlan, scenarios};
+use crate::scenario::{ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
 use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
@@ -29,26 +32,6 @@ use crate::watch::{Watch, WatchTimeline};
 
 /// The header in which answers name the replica that gave them, where nothing else is said.
 const REPLICA_HEADER: HeaderName = HeaderName::from_static("x-served-by");
-
-/// k6's exit statuses.
-pub mod exit {
-    /// A threshold was crossed.
-    pub const THRESHOLDS: u8 = 99;
-    /// `setup` took too long.
-    pub const SETUP_TIMEOUT: u8 = 100;
-    /// `teardown` took too long.
-    pub const TEARDOWN_TIMEOUT: u8 = 101;
-    /// Options or flags are wrong.
-    pub const CONFIGURATION: u8 = 104;
-    /// Ended from outside.
-    pub const INTERRUPTED: u8 = 105;
-    /// The script threw an exception.
-    pub const EXCEPTION: u8 = 107;
-    /// The script ended the test.
-    pub const ABORTED: u8 = 108;
-    /// The script marked the test as failed.
-    pub const MARKED_AS_FAILED: u8 = 110;
-}
 
 /// What a test is told besides its script.
 #[derive(Clone, Debug, Default)]
@@ -77,52 +60,6 @@ pub struct Settings {
     pub terminal: bool,
     /// What `handleSummary` returns is to have no colours.
     pub no_color: bool,
-}
-
-/// Why a test could not begin, or ended with its script's failure.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The script.
-    #[error(transparent)]
-    Script(#[from] ScriptError),
-    /// A variable.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Scenarios.
-    #[error(transparent)]
-    Scenario(#[from] ScenarioError),
-    /// An executor wants a function that the script does not export.
-    #[error(
-        "There were problems with the specified script configuration:\n\t- executor {scenario}: function '{function}' not found in exports"
-    )]
-    Function {
-        /// The scenario.
-        scenario: String,
-        /// The function.
-        function: String,
-    },
-    /// Thresholds.
-    #[error(transparent)]
-    Threshold(#[from] ThresholdError),
-    /// A statistic of trends that there is not.
-    #[error("summaryTrendStats: {0:?} is not a statistic: use avg, min, med, max, count or p(N)")]
-    Statistic(String),
-    /// An output.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// A file of results.
-    #[error("{flag} {path}: it cannot be written: {reason}")]
-    Results {
-        /// What asked for it.
-        flag: &'static str,
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-    /// A user could not be made.
-    #[error(transparent)]
-    User(#[from] UserError),
 }
 
 /// Who does what is to be done.
@@ -167,31 +104,6 @@ pub struct Finished {
     pub handled: Option<BTreeMap<String, Vec<u8>>>,
     /// The exit status.
     pub status: u8,
-}
-
-// === impl SessionError ===
-
-impl SessionError {
-    /// The exit status that k6 has for it.
-    #[must_use]
-    pub fn status(&self) -> u8 {
-        match self {
-            Self::Script(ScriptError::Exception(_) | ScriptError::File(_)) | Self::User(_) => {
-                exit::EXCEPTION
-            }
-            Self::Script(ScriptError::Timeout { stage: "setup", .. }) => exit::SETUP_TIMEOUT,
-            Self::Script(ScriptError::Timeout { .. }) => exit::TEARDOWN_TIMEOUT,
-            Self::Script(ScriptError::Stopped) => exit::ABORTED,
-            Self::Script(ScriptError::Options(_))
-            | Self::Source(_)
-            | Self::Scenario(_)
-            | Self::Function { .. }
-            | Self::Threshold(_)
-            | Self::Statistic(_)
-            | Self::Output(_)
-            | Self::Results { .. } => exit::CONFIGURATION,
-        }
-    }
 }
 
 // === impl Session ===

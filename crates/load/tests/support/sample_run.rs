@@ -83,7 +83,7 @@ impl SampleRun {
             Collector::new(Arc::clone(&registry), false).counting_replicas(header.clone());
         let sink = collector.sink();
         let metrics = registry.builtin();
-        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let now = at(0);
         let fail = |count| {
             let tags: Tags = [("status", "503"), ("error_code", "1503")]
                 .into_iter()
@@ -93,21 +93,10 @@ impl SampleRun {
                 sink.add_all(sample, &tags, now);
             }
         };
-        let state = RunState::default();
         let mut timeline = Timeline::default();
         fail(5);
         timeline.record_beside(&collector.collect(), metrics);
-        for second in 0..2 {
-            measure(&sink, &header, second, now);
-            let moment = Moment {
-                elapsed: Duration::from_secs(u64::from(second) + 1),
-                interval: &collector.collect(),
-                state: &state,
-                scenarios: &[],
-                last: second == 1,
-            };
-            timeline.record(&moment, metrics, now);
-        }
+        record(&mut timeline, &collector, &header, 2);
         fail(2);
         timeline.record_beside(&collector.collect(), metrics);
         let elapsed = Duration::from_secs(4);
@@ -149,21 +138,8 @@ impl SampleRun {
         let header = HeaderName::from_static("x-served-by");
         let collector =
             Collector::new(Arc::clone(&registry), false).counting_replicas(header.clone());
-        let sink = collector.sink();
-        let state = RunState::default();
         let mut timeline = Timeline::default();
-        for second in 0..LENGTH {
-            let now = Timestamp::from_second(1_800_000_000 + i64::from(second)).unwrap();
-            measure(&sink, &header, second, now);
-            let moment = Moment {
-                elapsed: Duration::from_secs(u64::from(second) + 1),
-                interval: &collector.collect(),
-                state: &state,
-                scenarios: &[],
-                last: second + 1 == LENGTH,
-            };
-            timeline.record(&moment, registry.builtin(), now);
-        }
+        record(&mut timeline, &collector, &header, LENGTH);
         let elapsed = Duration::from_secs(LENGTH.into());
         let totals = collector.totals();
         let verdicts: Vec<_> = thresholds
@@ -193,6 +169,27 @@ fn ended(verdicts: Vec<springtide_load::thresholds::Verdict>, elapsed: Duration)
         lateness: Trend::default(),
         lag: Trend::default(),
         busy: 0.1,
+    }
+}
+
+/// When a second of the run begins.
+fn at(second: u32) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + i64::from(second)).unwrap()
+}
+
+/// Runs for so many seconds.
+fn record(timeline: &mut Timeline, collector: &Collector, header: &HeaderName, seconds: u32) {
+    let (sink, state) = (collector.sink(), RunState::default());
+    for second in 0..seconds {
+        measure(&sink, header, second, at(second));
+        let moment = Moment {
+            elapsed: Duration::from_secs(u64::from(second) + 1),
+            interval: &collector.collect(),
+            state: &state,
+            scenarios: &[],
+            last: second + 1 == seconds,
+        };
+        timeline.record(&moment, collector.registry().builtin(), at(second));
     }
 }
 

@@ -369,3 +369,73 @@ unsafe extern "C" fn define_own_property<R: Record>(
         qjs::JS_DefineProperty(ctx, object, name, value, getter, setter, flags | AS_ANY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rquickjs::{Context, IntoJs, Runtime};
+
+    use super::*;
+
+    /// A number, a list, and how often the list was made.
+    struct Numbers(Rc<Cell<u32>>);
+
+    impl Record for Numbers {
+        const CLASS: &'static CStr = c"Numbers";
+        const NAMES: &'static [&'static str] = &["one", "list"];
+
+        fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> rquickjs::Result<Value<'js>> {
+            if index == 0 {
+                return 1.into_js(ctx);
+            }
+            self.0.set(self.0.get() + 1);
+            vec![1, 2, 3].into_js(ctx)
+        }
+
+        fn is_made_once(index: usize) -> bool {
+            index == 1
+        }
+    }
+
+    #[test]
+    fn to_a_script_it_is_an_object_like_others() {
+        let runtime = Runtime::new().unwrap();
+        let context = Context::full(&runtime).unwrap();
+        context.with(|ctx| {
+            let class = RecordClass::<Numbers>::new(&ctx).unwrap();
+            let prototype: Object = ctx.eval("({ two() { return this.one + 1; } })").unwrap();
+            class.set_prototype(&prototype);
+            // Code, what it gives, and whether it takes the list.
+            for (code, result, takes_list) in [
+                ("[it.one, it.two(), it.none ?? 0]", "[1,2,0]", false),
+                ("Object.keys(it)", r#"["one","list"]"#, true),
+                ("it.list === it.list && it.list.length", "3", true),
+                ("it.one = 5; [it.one, it.two()]", "[5,6]", false),
+                ("it.one = 5; Object.keys(it).length", "2", true),
+                ("it.more = 4; [it.more, 'more' in it]", "[4,true]", false),
+                (
+                    "delete it.list; [it.list ?? 0, 'list' in it]",
+                    "[0,false]",
+                    false,
+                ),
+                ("it", r#"{"one":1,"list":[1,2,3]}"#, true),
+                ("({ ...it, one: 0 })", r#"{"one":0,"list":[1,2,3]}"#, true),
+                (
+                    "Object.defineProperty(it, 'one', { enumerable: false }); [it.one, it]",
+                    r#"[1,{"list":[1,2,3]}]"#,
+                    true,
+                ),
+                ("it.list.push(it); it.list[3] === it", "true", true),
+            ] {
+                let made = Rc::new(Cell::new(0));
+                let object = class.object(&ctx, Numbers(Rc::clone(&made))).unwrap();
+                ctx.globals().set("it", object).unwrap();
+                let value: Value = ctx.eval(code).unwrap();
+                let json = ctx.json_stringify(value).unwrap().unwrap();
+                assert_eq!(json.to_string().unwrap(), result, "{code}");
+                assert_eq!(made.get(), u32::from(takes_list), "{code}");
+            }
+        });
+        // What holds itself is found and freed: QuickJS ends the program where something is left.
+        runtime.run_gc();
+    }
+}
