@@ -43,6 +43,15 @@ def kubectl() -> str:
     return os.environ.get("SPRINGTIDE_KUBECTL", "kubectl")
 
 
+def rounds_given(usage: str, default: int) -> int:
+    """How often to measure: the program's one argument."""
+    if len(sys.argv) == 1:
+        return default
+    if len(sys.argv) > 2 or not sys.argv[1].isdigit():
+        sys.exit(usage.strip())
+    return int(sys.argv[1])
+
+
 def machine() -> str:
     """One line about this machine."""
     cores = len(os.sched_getaffinity(0))

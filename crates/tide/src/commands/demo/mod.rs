@@ -33,7 +33,7 @@ enum Application {
     Feastflow,
 }
 
-/// Show an application grow and shrink with its load: about three minutes, nothing is left behind.
+/// Show an application grow and shrink with its load: about two minutes, nothing is left behind.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// The application
