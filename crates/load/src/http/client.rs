@@ -155,10 +155,7 @@ impl Client {
             "http" => false,
             "https" => true,
             other => {
-                return Err(HttpError::invalid_url(
-                    url.as_str(),
-                    &format!("unsupported protocol scheme {other:?}"),
-                ));
+                return Err(HttpError::unsupported_scheme(other));
             }
         };
         let origin = Origin {

@@ -29,6 +29,11 @@ impl HttpError {
         Self::new(1020, format!("invalid URL: {url:?}: {reason}"))
     }
 
+    /// No request can be sent by this scheme.
+    pub(crate) fn unsupported_scheme(scheme: &str) -> Self {
+        Self::new(1000, format!("unsupported protocol scheme {scheme:?}"))
+    }
+
     /// It took longer than its timeout.
     #[must_use]
     pub fn timeout() -> Self {
@@ -56,18 +61,33 @@ impl HttpError {
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
-            Some(rustls::Error::InvalidCertificate(problem)) => match problem {
-                rustls::CertificateError::UnknownIssuer => {
-                    Self::new(1310, "x509: unknown authority")
-                }
-                rustls::CertificateError::NotValidForName
-                | rustls::CertificateError::NotValidForNameContext { .. } => {
-                    Self::new(1311, "x509: certificate doesn't match hostname")
-                }
-                other => Self::new(1300, format!("x509: {other:?}")),
-            },
+            Some(rustls::Error::InvalidCertificate(problem)) => Self::certificate(problem),
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                Self::new(1301, "tls: first record does not look like a TLS handshake")
+            }
             Some(other) => Self::new(1300, format!("tls: {other}")),
             None => Self::new(1300, format!("tls: {error}")),
+        }
+    }
+
+    /// As in Go, a certificate whose chain fails for whatever reason is of an unknown authority.
+    fn certificate(problem: &rustls::CertificateError) -> Self {
+        use rustls::CertificateError as Problem;
+        match problem {
+            Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
+                Self::new(1311, "x509: certificate doesn't match hostname")
+            }
+            Problem::Expired
+            | Problem::ExpiredContext { .. }
+            | Problem::NotValidYet
+            | Problem::NotValidYetContext { .. } => {
+                Self::new(1300, "x509: certificate has expired or is not yet valid")
+            }
+            Problem::UnknownIssuer
+            | Problem::BadSignature
+            | Problem::BadEncoding
+            | Problem::Other(_) => Self::new(1310, "x509: unknown authority"),
+            other => Self::new(1300, format!("x509: {other:?}")),
         }
     }
 

@@ -22,5 +22,6 @@ export default function () {
   row('cookies.from-server', () => { set('name=a&value=b'); set('name=p&value=q&path=/cookies'); set('name=s&value=t&secure=1'); set('name=m&value=n&max=0'); return [sent(), sent({}, '/cookies/x')]; });
   row('cookies.from-server', () => { set('name=a&value=again'); return [sent(), set('name=h&value=i&http=1&max=60').cookies]; });
   row('cookies.redirect', () => [http.get(url + '/cookies/redirect?name=r&value=s').json().headers.cookie.split('; ').sort(), http.get(url + '/cookies/redirect?name=r&value=s').cookies]);
+  row('http.Params.headers', () => [sent({ headers: { Cookie: 'own=1; more=2' } }), sent({ headers: { cookie: 'own=1' }, cookies: { of: 'params' } }), http.get(url + '/redirect/2', { headers: { Cookie: 'own=1' } }).status, sent({ headers: { Cookie: 'own=1' } }, '/moved/302')]);
   row('http.Params.cookies', () => [sent({ cookies: { a: 'beside' } }), sent({ cookies: { a: { value: 'instead', replace: true } } }), sent()]);
 }

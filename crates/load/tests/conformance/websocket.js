@@ -37,6 +37,13 @@ function callbacks() {
   const order = [];
   ws.connect(url, null, (socket) => { order.push('callback'); socket.on('open', () => { order.push('open'); socket.close(3001); order.push('after close'); }); socket.on('close', (code) => order.push(`close ${code}`)); });
   row('ws.Socket.close', () => order);
+  for (const query of ['?close=1000', '?close=1001', '?close=1011', '?close=4001', '?drop']) {
+    const told = [];
+    ws.connect(url + query, null, (socket) => { socket.on('error', (error) => told.push(`error ${error.error()}`)); socket.on('close', (code) => told.push(`close ${code}`)); });
+    row('ws.Socket.on', () => [query, told]);
+  }
+  row('ws.Socket.close', () => { let code; ws.connect(url, null, (socket) => { socket.on('open', () => socket.close()); socket.on('close', (given) => { code = given; }); }); return code; });
+  row('ws.connect', () => [url.replace('ws:', 'http:'), 'ws://127.0.0.1:1/', url.replace('/ws', '/status/404'), 'nonsense'].map((bad) => { const { url: at, status, error, body } = ws.connect(bad, null, () => {}); return [at, status, error, body]; }));
   row('ws.exception', () => ws.connect(url, null, (socket) => { socket.on('open', () => { throw new Error('in a listener'); }); }).status);
 }
 
@@ -60,6 +67,16 @@ function events() {
     row('websockets.WebSocket.onopen websockets.WebSocket.onmessage websockets.WebSocket.onclose websockets.WebSocket.onpong websockets.WebSocket.addEventListener websockets.WebSocket.send websockets.WebSocket.close websockets.WebSocket.ping websockets.Blob', () => seen.sort());
   };
   row('websockets.WebSocket.addEventListener', () => [thrown(() => socket.addEventListener('nonsense', removed)), thrown(() => socket.addEventListener('message'))]);
+  const ends = [['refused', 'ws://127.0.0.1:1/'], ['not found', url.replace('/ws', '/status/404')], ['1000', `${url}?close=1000`], ['4001', `${url}?close=4001`], ['drop', `${url}?drop`]];
+  const next = () => {
+    if (ends.length === 0) return;
+    const [name, bad] = ends.shift();
+    const told = [];
+    const ended = new WebSocket(bad);
+    ended.onerror = (event) => told.push(`error ${event.error} ${ended.readyState}`);
+    ended.onclose = () => { row('websockets.WebSocket.onerror websockets.WebSocket.onclose', () => [name, told, ended.readyState]); next(); };
+  };
+  setTimeout(next, 300);
   const lost = new WebSocket('ws://127.0.0.1:1/');
   lost.onerror = (event) => row('websockets.WebSocket.onerror', () => [event.type, typeof event.error, lost.readyState]);
   row('websockets.Blob', () => { const blob = new Blob(['ab', new Uint8Array([99])], { type: 'text/x' }); return [blob.size, blob.type]; });

@@ -256,6 +256,10 @@ async fn answer(
             .status(status.parse::<u16>().unwrap())
             .header("Location", "/echo")
             .body(Full::default()),
+        ["sent-on"] => response
+            .status(302)
+            .header("Location", queried(&query, "to").unwrap_or_default())
+            .body(Full::default()),
         ["cookies", "set"] => response
             .header("Set-Cookie", cookie_line(&query))
             .body(Full::default()),
@@ -283,7 +287,7 @@ async fn answer(
             .header("Content-Type", "text/html")
             .body(Full::new(Bytes::from_static(PAGE.as_bytes()))),
         ["large"] => response.body(Full::new(vec![b'x'; 300_000].into())),
-        ["ws"] => return Ok(web_socket(request)),
+        ["ws"] => return Ok(web_socket(request, &query)),
         _ => {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -312,10 +316,13 @@ async fn answer(
     Ok(built.unwrap())
 }
 
-/// Answers a WebSocket handshake and then every message with the same message.
-fn web_socket(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers a WebSocket handshake, and then every message with the same message; or closes it with a
+/// code, `?close=4001`; or leaves without a word, `?drop`.
+fn web_socket(mut request: Request<Incoming>, query: &str) -> Response<Full<Bytes>> {
+    let close: Option<u16> = queried(query, "close").map(|code| code.parse().unwrap());
+    let drops = query == "drop";
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-    use tokio_tungstenite::tungstenite::protocol::Role;
+    use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
     let key = request.headers()["sec-websocket-key"].clone();
     let accept = derive_accept_key(key.as_bytes());
     tokio::spawn(async move {
@@ -327,6 +334,17 @@ fn web_socket(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
             None,
         )
         .await;
+        if drops {
+            return;
+        }
+        if let Some(code) = close {
+            let reason = "so it is".into();
+            let frame = CloseFrame {
+                code: code.into(),
+                reason,
+            };
+            socket.close(Some(frame)).await.unwrap();
+        }
         while let Some(Ok(message)) = socket.next().await {
             if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
                 break;

@@ -1,22 +1,26 @@
 //! `k6/ws` and `k6/websockets`.
 
+mod event;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::{SinkExt, StreamExt};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use rquickjs::function::Args as CallArgs;
 use rquickjs::{Ctx, Result, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, client::IntoClientRequest};
 use url::Url;
 
+pub(super) use self::event::SocketEvent;
+use self::event::{End, Failure};
 use super::values::{self, Arguments};
 use super::{Event, Host};
 use crate::metric::{Tags, milliseconds};
@@ -24,33 +28,13 @@ use crate::metric::{Tags, milliseconds};
 /// Messages on their way to a socket; a script that sends more waits for none of them, as in k6.
 pub(super) type Outbox = mpsc::UnboundedSender<Message>;
 
-/// What happened on a socket.
-pub(super) enum SocketEvent {
-    Open {
-        protocol: String,
-        status: u16,
-        headers: HeaderMap,
-    },
-    Text(String),
-    Binary(Vec<u8>),
-    Ping,
-    Pong,
-    Error {
-        message: String,
-        status: u16,
-    },
-    Close {
-        code: u16,
-        reason: String,
-    },
-}
-
 /// How a socket is opened.
 struct Opening {
-    url: Url,
+    /// None: what was given is no URL of a socket.
+    url: Option<Url>,
     headers: HeaderMap,
     tags: Tags,
-    /// By the interface of events, of which k6 counts more messages, and no failed sessions' length.
+    /// By the interface of events, of which k6 counts more messages, and no refused sessions' length.
     by_events: bool,
 }
 
@@ -77,73 +61,6 @@ impl Drop for Session<'_> {
     }
 }
 
-// === impl SocketEvent ===
-
-impl SocketEvent {
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Close { .. } | Self::Error { .. })
-    }
-
-    /// Adds the event to a call: whether it is the last, its kind, and what belongs to it.
-    pub(super) fn push<'js>(self, ctx: &Ctx<'js>, call: &mut CallArgs<'js>) -> Result<()> {
-        call.push_arg(self.is_last())?;
-        match self {
-            Self::Open {
-                protocol,
-                status,
-                headers,
-            } => {
-                call.push_arg("open")?;
-                call.push_arg(0)?;
-                call.push_arg(protocol)?;
-                call.push_arg(status)?;
-                let headers: serde_json::Map<String, serde_json::Value> = headers
-                    .iter()
-                    .map(|(name, value)| {
-                        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                        (canonical(name.as_str()), value.into())
-                    })
-                    .collect();
-                call.push_arg(serde_json::Value::Object(headers).to_string())
-            }
-            Self::Text(text) => {
-                call.push_arg("text")?;
-                call.push_arg(text)
-            }
-            Self::Binary(bytes) => {
-                call.push_arg("binary")?;
-                call.push_arg(values::buffer(ctx, bytes)?)
-            }
-            Self::Ping => call.push_arg("ping"),
-            Self::Pong => call.push_arg("pong"),
-            Self::Error { message, status } => {
-                call.push_arg("error")?;
-                call.push_arg(message)?;
-                call.push_arg("")?;
-                call.push_arg(status)
-            }
-            Self::Close { code, reason } => {
-                call.push_arg("close")?;
-                call.push_arg(code)?;
-                call.push_arg(reason)
-            }
-        }
-    }
-}
-
-/// `Content-Type`, as Go writes header names.
-fn canonical(name: &str) -> String {
-    name.split('-')
-        .map(|part| {
-            let mut letters = part.chars();
-            letters.next().map_or_else(String::new, |first| {
-                format!("{}{}", first.to_ascii_uppercase(), letters.as_str())
-            })
-        })
-        .collect::<Vec<_>>()
-        .join("-")
-}
-
 // === impl Host ===
 
 impl Host {
@@ -164,9 +81,16 @@ impl Host {
                 let host = Rc::downgrade(self);
                 self.start(id, async move {
                     let Some(host) = host.upgrade() else { return };
-                    let last = host.converse(id, opening, receiver).await;
+                    let End {
+                        failure,
+                        code,
+                        reason,
+                    } = host.converse(id, opening, receiver).await;
                     host.sockets.borrow_mut().remove(&id);
-                    host.push(Event::Socket(id, last));
+                    if let Some(failure) = failure {
+                        host.push(Event::Socket(id, SocketEvent::Error(failure)));
+                    }
+                    host.push(Event::Socket(id, SocketEvent::Close { code, reason }));
                 });
                 nothing()
             }
@@ -236,8 +160,13 @@ impl Host {
         let text = arguments.text(1)?;
         let url = Url::parse(&text)
             .ok()
-            .filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host())
-            .ok_or_else(|| values::throw(ctx, &format!("{text:?} is not a ws:// or wss:// URL")))?;
+            .filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
+        // The events' interface throws and names its samples, the callbacks' does not.
+        let by_events = arguments.truth(4);
+        if url.is_none() && by_events {
+            let reason = format!("{text:?} is not a ws:// or wss:// URL");
+            return Err(values::throw(ctx, &reason));
+        }
         let mut headers = HeaderMap::new();
         if let Some(agent) = &self.effective.user_agent {
             headers.insert(header::USER_AGENT, agent.clone());
@@ -293,15 +222,15 @@ impl Host {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols);
         }
         if !headers.contains_key(header::COOKIE)
-            && let Some(cookies) = self.cookies_for_socket(jar, &url)
+            && let Some(url) = &url
+            && let Some(cookies) = self.cookies_for_socket(jar, url)
         {
             headers.insert(header::COOKIE, cookies);
         }
-        tags = tags.with_all(self.effective.system_tag("url", url.as_str()));
-        // The events' interface names its samples, the callbacks' does not.
-        let by_events = arguments.truth(4);
+        let shown = url.as_ref().map_or(text.as_str(), Url::as_str);
+        tags = tags.with_all(self.effective.system_tag("url", shown));
         if by_events && tags.get("name").is_none() {
-            tags = tags.with_all(self.effective.system_tag("name", url.as_str()));
+            tags = tags.with_all(self.effective.system_tag("name", shown));
         }
         Ok(Opening {
             url,
@@ -353,7 +282,7 @@ impl Host {
             host: self,
             tags,
             start,
-            counts_length: answered.is_some() || !opening.by_events,
+            counts_length: answered == Some(101) || !opening.by_events,
         }
     }
 
@@ -363,13 +292,15 @@ impl Host {
         id: u64,
         opening: Opening,
         receiver: mpsc::UnboundedReceiver<Message>,
-    ) -> SocketEvent {
+    ) -> End {
         let start = Instant::now();
         let failed = |message: String| {
             drop(self.count_session(&opening, None, start));
-            SocketEvent::Error { message, status: 0 }
+            End::of_failure(message)
         };
-        let url = &opening.url;
+        let Some(url) = &opening.url else {
+            return failed("malformed ws or wss URL".to_owned());
+        };
         let host = url.host_str().unwrap_or_default().to_owned();
         let secure = url.scheme() == "wss";
         let port = url.port_or_known_default().unwrap_or(80);
@@ -379,7 +310,13 @@ impl Host {
         };
         let stream = match TcpStream::connect(address).await {
             Ok(stream) => stream,
-            Err(error) => return failed(format!("dial: {error}")),
+            Err(error) => {
+                let reason = match error.kind() {
+                    std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                    _ => error.to_string(),
+                };
+                return failed(format!("dial tcp {address}: connect: {reason}"));
+            }
         };
         if let Err(error) = stream.set_nodelay(true) {
             return failed(format!("dial: {error}"));
@@ -406,35 +343,38 @@ impl Host {
         opening: Opening,
         receiver: mpsc::UnboundedReceiver<Message>,
         start: Instant,
-    ) -> SocketEvent
+    ) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut request = match opening.url.as_str().into_client_request() {
+        let url = opening.url.as_ref().map_or("", Url::as_str);
+        let mut request = match url.into_client_request() {
             Ok(request) => request,
-            Err(error) => {
-                return SocketEvent::Error {
-                    message: error.to_string(),
-                    status: 0,
-                };
-            }
+            Err(error) => return End::of_failure(error.to_string()),
         };
         request.headers_mut().extend(opening.headers.clone());
         let (socket, response) = match tokio_tungstenite::client_async(request, stream).await {
             Ok(connected) => connected,
             Err(error) => {
-                let status = match &error {
-                    SocketError::Http(response) => response.status().as_u16(),
-                    _ => 0,
+                let failure = match error {
+                    SocketError::Http(response) => {
+                        let (head, body) = response.into_parts();
+                        let body = body.unwrap_or_default();
+                        Failure {
+                            message: "websocket: bad handshake".to_owned(),
+                            status: head.status.as_u16(),
+                            headers: head.headers,
+                            body: String::from_utf8_lossy(&body).into_owned(),
+                        }
+                    }
+                    other => Failure {
+                        message: other.to_string(),
+                        ..Failure::default()
+                    },
                 };
-                let message = if status == 0 {
-                    error.to_string()
-                } else {
-                    "websocket: bad handshake".to_owned()
-                };
-                let answered = (status != 0).then_some(status);
+                let answered = Some(failure.status).filter(|status| *status != 0);
                 drop(self.count_session(&opening, answered, start));
-                return SocketEvent::Error { message, status };
+                return End::failed(failure);
             }
         };
         let session = self.count_session(&opening, Some(response.status().as_u16()), start);
@@ -463,7 +403,7 @@ impl Host {
         tags: &Tags,
         by_events: bool,
         mut receiver: mpsc::UnboundedReceiver<Message>,
-    ) -> SocketEvent
+    ) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -472,14 +412,18 @@ impl Host {
             self.sink
                 .add(metric, value, tags, self.shared.settings.clock.now());
         };
-        let mut asked = None;
+        let mut asked: Option<CloseFrame> = None;
+        let ended = |asked: Option<CloseFrame>| match asked {
+            Some(frame) => End::asked(&frame),
+            None => End::lost(),
+        };
         let mut pinged = None;
         loop {
             tokio::select! {
                 biased;
                 message = receiver.recv() => {
                     let Some(message) = message else {
-                        return closed(asked);
+                        return ended(asked);
                     };
                     let length = message.len() as u64;
                     match &message {
@@ -492,15 +436,18 @@ impl Host {
                     }
                     self.client.count_bytes(length, 0);
                     if let Err(error) = socket.send(message).await {
-                        return SocketEvent::Error { message: error.to_string(), status: 0 };
+                        return End::of_failure(error.to_string());
                     }
                 }
                 message = socket.next() => {
                     let event = match message {
-                        None | Some(Err(SocketError::ConnectionClosed)) => return closed(asked),
-                        Some(Err(error)) => {
-                            return SocketEvent::Error { message: error.to_string(), status: 0 };
-                        }
+                        None
+                        | Some(Err(
+                            SocketError::ConnectionClosed
+                            | SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+                            | SocketError::Io(_),
+                        )) => return ended(asked),
+                        Some(Err(error)) => return End::of_failure(error.to_string()),
                         Some(Ok(message)) => {
                             self.client.count_bytes(0, message.len() as u64);
                             match message {
@@ -517,7 +464,10 @@ impl Host {
                                 Message::Close(frame) => {
                                     // The answer to it is sent by the next flush.
                                     let _ = socket.flush().await;
-                                    return closed(asked.or(frame));
+                                    return match asked {
+                                        Some(asked) if !by_events => End::asked(&asked),
+                                        _ => End::told(frame.as_ref()),
+                                    };
                                 }
                                 Message::Frame(_) => continue,
                             }
@@ -530,18 +480,5 @@ impl Host {
                 }
             }
         }
-    }
-}
-
-fn closed(frame: Option<CloseFrame>) -> SocketEvent {
-    match frame {
-        Some(frame) => SocketEvent::Close {
-            code: frame.code.into(),
-            reason: frame.reason.to_string(),
-        },
-        None => SocketEvent::Close {
-            code: 1006,
-            reason: String::new(),
-        },
     }
 }

@@ -22,7 +22,7 @@ export function connect(url, params, body) {
       call('socket.send', id, bytes);
     },
     ping: () => call('socket.ping', id),
-    close(code = 1000) {
+    close(code = 1001) {
       if (closed) return;
       closed = true;
       call('socket.close', id, code, '');
@@ -50,8 +50,12 @@ export function connect(url, params, body) {
       case 'binary': tell('binaryMessage', first); break;
       case 'ping': tell('ping'); break;
       case 'pong': tell('pong'); break;
-      case 'error': failure = first; answer ??= { url: String(url), status: status ?? 0, headers: JSON.parse(headers ?? '{}'), body: '', error: status > 0 ? '' : first }; if (open) tell('error', { error: () => first, toString: () => first }); return true;
-      case 'close': if (!closed) { closed = true; tell('close', first); } return true;
+      case 'error':
+        failure = first;
+        answer ??= { url: '', status, headers: JSON.parse(headers), body: second, error: status > 0 ? '' : first };
+        if (open) tell('error', { error: () => first, toString: () => first });
+        break;
+      case 'close': if (open && !closed) { closed = true; tell('close', first); } return true;
     }
     return false;
   };

@@ -12,6 +12,7 @@ use url::Url;
 use super::super::{Host, LogLine, Phase};
 use super::answer::go_method;
 use super::order::Order;
+use super::target::go_problem;
 use super::{Outcome, Sent};
 use crate::http::{Cookie, Encoding, Exchange, HttpError, Outgoing, Timings, TlsFacts, decompress};
 use crate::metric::milliseconds;
@@ -103,12 +104,17 @@ impl Host {
                 .take_if(|_| exchange.status == 401)
                 .and_then(|known| known.answer(&exchange.headers, &outgoing.method, &outgoing.url));
             hop.challenged = proof.is_some();
+            let next = redirection(&exchange, &outgoing.url)?;
             self.measure(order, hop, &Ok(&exchange));
-            let outgoing = &mut order.sent.outgoing;
+            let headers = &mut order.sent.outgoing.headers;
             if let Some(proof) = proof {
-                outgoing.headers.insert(header::AUTHORIZATION, proof);
+                headers.insert(header::AUTHORIZATION, proof);
+                match &own_cookies {
+                    Some(line) => headers.insert(header::COOKIE, line.clone()),
+                    None => headers.remove(header::COOKIE),
+                };
             } else {
-                let Some(location) = redirection(&exchange) else {
+                let Some(next) = next else {
                     return Ok(exchange);
                 };
                 if followed >= order.redirects {
@@ -121,25 +127,18 @@ impl Host {
                     return Ok(exchange);
                 }
                 followed += 1;
-                order
+                let first = order
                     .first
                     .get_or_insert_with(|| Box::new(order.sent.clone()));
-                order.sent.redirect(exchange.status, location)?;
+                let own_referer = first.outgoing.headers.contains_key(header::REFERER);
+                order.sent.redirect(exchange.status, next, own_referer);
             }
-            match &own_cookies {
-                Some(line) => order
-                    .sent
-                    .outgoing
-                    .headers
-                    .insert(header::COOKIE, line.clone()),
-                None => order.sent.outgoing.headers.remove(header::COOKIE),
-            };
             order.sent.cookies.clear();
             *hop = Hop::default();
         }
     }
 
-    /// Adds the cookies of the jar and of the order to the request's headers.
+    /// Adds the cookies of the order and of the jar to those in the request's headers.
     fn add_cookies(&self, order: &mut Order) {
         let state = self.http.borrow();
         let jar = state.jars.get(&order.jar).filter(|jar| !jar.is_empty());
@@ -148,7 +147,7 @@ impl Host {
         }
         let outgoing = &mut order.sent.outgoing;
         let now = self.shared.settings.clock.now();
-        let mut cookies = Vec::new();
+        let mut cookies = order.cookies.clone();
         let of_jar = jar.map(|jar| jar.for_url(&outgoing.url, now));
         for cookie in of_jar.unwrap_or_default() {
             let replaced = order
@@ -159,13 +158,15 @@ impl Host {
                 cookies.push((cookie.name.clone(), cookie.value.clone(), false));
             }
         }
-        cookies.extend(order.cookies.iter().cloned());
-        let line = cookies
-            .iter()
-            .map(|(name, value, _)| format!("{name}={}", cookie_value(value)))
-            .collect::<Vec<_>>()
-            .join("; ");
-        if let Ok(line) = HeaderValue::from_str(&line)
+        let own = outgoing.headers.get(header::COOKIE);
+        let mut line = own.map_or_else(Vec::new, |own| own.as_bytes().to_vec());
+        for (name, value, _) in &cookies {
+            if !line.is_empty() {
+                line.extend(b"; ");
+            }
+            line.extend(format!("{name}={}", cookie_value(value)).bytes());
+        }
+        if let Ok(line) = HeaderValue::from_bytes(&line)
             && !line.is_empty()
         {
             outgoing.headers.insert(header::COOKIE, line);
@@ -333,8 +334,9 @@ impl Host {
 // === impl Sent ===
 
 impl Sent {
-    /// Makes it the request that an answer of this status redirects to.
-    fn redirect(&mut self, status: u16, location: &str) -> Result<(), HttpError> {
+    /// Makes it the request that an answer of this status redirects to. Its headers go along as in
+    /// Go: those about the body too, `Cookie` never, and credentials only to the same host.
+    fn redirect(&mut self, status: u16, next: Url, own_referer: bool) {
         let Outgoing {
             method,
             url,
@@ -342,31 +344,41 @@ impl Sent {
             body,
             ..
         } = &mut self.outgoing;
-        let next = url
-            .join(location)
-            .map_err(|error| HttpError::invalid_url(location, &error.to_string()))?;
         let keeps_body = matches!(status, 307 | 308);
         if !keeps_body {
             if *method != Method::HEAD {
                 *method = Method::GET;
             }
             *body = Bytes::new();
-            for name in [
-                header::CONTENT_TYPE,
-                header::CONTENT_LENGTH,
-                header::CONTENT_ENCODING,
-            ] {
-                headers.remove(name);
-            }
         }
         if next.host_str() != url.host_str() {
             headers.remove(header::AUTHORIZATION);
         }
+        headers.remove(header::COOKIE);
         headers.remove(header::HOST);
+        if !own_referer {
+            match referer(url, &next) {
+                Some(referer) => headers.insert(header::REFERER, referer),
+                None => headers.remove(header::REFERER),
+            };
+        }
         self.url = next.as_str().into();
         *url = Rc::new(next);
-        Ok(())
     }
+}
+
+/// What a request tells of the one that was redirected to it.
+fn referer(from: &Url, to: &Url) -> Option<HeaderValue> {
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return None;
+    }
+    let mut shown = from.clone();
+    shown.set_fragment(None);
+    let hidden = shown
+        .set_username("")
+        .and_then(|()| shown.set_password(None));
+    hidden.ok()?;
+    HeaderValue::from_str(shown.as_str()).ok()
 }
 
 /// A cookie's value as Go sends it: what may not stand in a header is left out, and one with spaces
@@ -420,11 +432,23 @@ pub(super) fn proto(version: Version) -> &'static str {
 }
 
 /// Where the answer sends the request on to.
-fn redirection(exchange: &Exchange) -> Option<&str> {
+fn redirection(exchange: &Exchange, from: &Url) -> Result<Option<Url>, HttpError> {
     if !matches!(exchange.status, 301 | 302 | 303 | 307 | 308) {
-        return None;
+        return Ok(None);
     }
-    exchange.headers.get(header::LOCATION)?.to_str().ok()
+    let location = exchange.headers.get(header::LOCATION);
+    let Some(location) = location.and_then(|location| location.to_str().ok()) else {
+        return Ok(None);
+    };
+    let next = match go_problem(location) {
+        Some(reason) => Err(reason),
+        None => from.join(location).map_err(|error| error.to_string()),
+    };
+    next.map(Some).map_err(|reason| {
+        let message =
+            format!("failed to parse Location header {location:?}: parse {location:?}: {reason}");
+        HttpError::new(1000, message)
+    })
 }
 
 /// Undoes the body's compression.
