@@ -13,7 +13,7 @@ use rquickjs::{Ctx, FromJs, Function, Object, Persistent, Value};
 
 use super::values::{self, Arguments};
 use super::{Event, Host, LogLine, Phase, bytes};
-use crate::metric::{MetricKind, Tags, ValueKind};
+use crate::metric::{Metric, MetricKind, Tags, ValueKind};
 use crate::script::loader::resolve;
 use crate::user::StopReason;
 
@@ -123,6 +123,9 @@ impl Host {
     ) -> rquickjs::Result<Value<'js>> {
         let nothing = || Ok(Value::new_undefined(ctx.clone()));
         match name {
+            // A `catch` takes the end of its iteration for an error; the test must not end for that.
+            "abort" | "test.fail" if self.pause.is_interrupted() => Err(values::interrupt(ctx)),
+            "log" if self.is_over() => nothing(),
             "dispatch" => {
                 let function = arguments.function(0)?;
                 *self.dispatch.borrow_mut() = Some(Persistent::save(ctx, function));
@@ -292,9 +295,22 @@ impl Host {
         };
         let value = arguments.number(1)?;
         let tags = self.with_tags(ctx, arguments, 2)?;
-        self.sink
-            .add(&metric, value, &tags, self.shared.settings.clock.now());
+        self.count(&metric, value, &tags);
         Ok(())
+    }
+
+    /// Counts what the script measures, unless its iteration is over.
+    pub(super) fn count(&self, metric: &Arc<Metric>, value: f64, tags: &Tags) {
+        if !self.is_over() {
+            let now = self.shared.settings.clock.now();
+            self.sink.add(metric, value, tags, now);
+        }
+    }
+
+    /// True once the iteration was cut short, or the script ended the test: what runs then, in `catch`
+    /// and `finally`, cleans up and is no part of the results. In k6 a `catch` does not even run.
+    fn is_over(&self) -> bool {
+        self.pause.is_interrupted() || self.stopped.get()
     }
 
     /// The present tags with those of an argument that may be there.

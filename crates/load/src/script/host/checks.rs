@@ -30,8 +30,8 @@ impl Host {
                     Some(function) => function.call((value.clone(),)),
                     None => Ok(condition),
                 };
-                // A condition that throws has failed; one that was interrupted has not been tried.
-                if passed.is_err() && !self.pause.is_interrupted() {
+                // A condition that throws has failed.
+                if passed.is_err() {
                     self.add_check(&name, false, &tags);
                 }
                 let passed: Value = passed?;
@@ -61,11 +61,7 @@ impl Host {
         } else {
             tags
         };
-        self.sink.add(
-            &self.sink.registry().builtin().checks,
-            f64::from(u8::from(passed)),
-            tags,
-            self.shared.settings.clock.now(),
-        );
+        let metric = &self.sink.registry().builtin().checks;
+        self.count(metric, f64::from(u8::from(passed)), tags);
     }
 }

@@ -7,7 +7,7 @@ use rquickjs::{Ctx, Object, Result, Value};
 
 use super::super::loader::resolve_path;
 use super::values::{self, Arguments};
-use super::{Host, Phase};
+use super::{Host, LogLine, Phase};
 use crate::metric::milliseconds;
 use crate::user::StopReason;
 
@@ -47,12 +47,8 @@ impl Host {
                     return nothing();
                 };
                 let took: f64 = self.now_ms() - state.get::<_, f64>("start")?;
-                self.sink.add(
-                    &self.sink.registry().builtin().group_duration,
-                    took,
-                    &self.tags.borrow(),
-                    self.shared.settings.clock.now(),
-                );
+                let metric = &self.sink.registry().builtin().group_duration;
+                self.count(metric, took, &self.tags.borrow());
                 self.set_group(&state.get::<_, String>("group")?);
                 nothing()
             }
@@ -105,7 +101,13 @@ impl Host {
                 Err(self.stop(ctx, StopReason::Aborted(arguments.text(0)?)))
             }
             "test.fail" => {
-                self.shared.settings.run.mark_failed(arguments.text(0)?);
+                let reason = arguments.text(0)?;
+                self.log(LogLine {
+                    level: "error",
+                    source: "",
+                    message: &format!("test marked as failed: {reason}"),
+                });
+                self.shared.settings.run.mark_failed(reason);
                 nothing()
             }
             "shared.length" => match self.shared.arrays.lock().get(&arguments.text(0)?) {
