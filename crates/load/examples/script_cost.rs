@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         env: BTreeMap::new(),
         tags: Tags::default(),
         started: OnceLock::new(),
+        lacks_users: std::sync::atomic::AtomicBool::new(false),
         progress: Box::new(|| 0.0),
     });
     let before = resident();

@@ -87,6 +87,13 @@ pub struct Run {
 // === impl RunEnd ===
 
 impl RunEnd {
+    /// Takes what `teardown` measured into the result, as k6 does, and the time that it took.
+    pub fn include_teardown(&mut self, thresholds: &[Threshold], totals: Totals, took: Duration) {
+        self.elapsed += took;
+        self.verdicts = judged(thresholds, &totals, self.elapsed);
+        self.totals = totals;
+    }
+
     /// What speaks against the numbers: that the generator, and not the target, was the limit. A
     /// sentence each; none where there is nothing to say.
     #[must_use]
@@ -223,12 +230,7 @@ impl Run {
     fn end(&self, started: Instant, busy: f64, failures: FailureTally) -> RunEnd {
         let elapsed = self.ready.elapsed();
         let totals = self.collector.totals();
-        let verdicts = self
-            .plan
-            .thresholds
-            .iter()
-            .map(|threshold| threshold.judge(&totals, elapsed))
-            .collect();
+        let verdicts = judged(&self.plan.thresholds, &totals, elapsed);
         RunEnd {
             started,
             elapsed,
@@ -270,6 +272,13 @@ impl Run {
                 .stop_because(StopReason::Threshold(name));
         }
     }
+}
+
+fn judged(thresholds: &[Threshold], totals: &Totals, elapsed: Duration) -> Vec<Verdict> {
+    thresholds
+        .iter()
+        .map(|threshold| threshold.judge(totals, elapsed))
+        .collect()
 }
 
 /// Processor time that this process took so far.

@@ -6,6 +6,7 @@
 //! ```
 
 mod error;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use springtide_machinery::clock::Clock;
+use tokio::time::Instant;
 
 pub use self::error::{SessionError, exit};
+use self::verdict::{LackOfUsers, warn};
 use crate::html_report::Report;
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
 use crate::options::{Options, variables_without_effect};
@@ -27,7 +30,7 @@ use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
 use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
 use crate::timeline::Timeline;
-use crate::user::{RunState, StopReason, UserError};
+use crate::user::{RunState, UserError};
 use crate::watch::{Watch, WatchTimeline};
 
 /// The header in which answers name the replica that gave them, where nothing else is said.
@@ -285,7 +288,8 @@ impl Session {
     /// Runs the test. `watch` hears of every second.
     ///
     /// # Errors
-    /// When users cannot be made, or `setup` or `teardown` fails; the outputs are complete all the same.
+    /// When users cannot be made. Where `setup` or `teardown` fails, what was measured is told all the
+    /// same, and [`Finished::status`] says it.
     pub async fn run(
         mut self,
         mut watch: impl FnMut(&Moment<'_>),
@@ -336,10 +340,14 @@ impl Session {
                 warn(&log, &format!("an output loses samples: {error}"));
             }
         }
-        let end = if failure.is_none() {
+        let mut end = if failure.is_none() {
             let mut lost = false;
+            let mut lacking = LackOfUsers::default();
             run.execute(|moment| {
                 lost |= write_out(&mut outputs, moment, &log, lost);
+                if matches!(self.subject, Subject::Script(_)) {
+                    lacking.tell(moment, &self.plans, &log);
+                }
                 if self.report.is_some() {
                     timeline.record(moment, self.registry.builtin(), self.clock.now());
                 }
@@ -349,6 +357,7 @@ impl Session {
         } else {
             run.give_up()
         };
+        let before_teardown = Instant::now();
         if failure.is_none()
             && self.options.no_teardown != Some(true)
             && let Err(error) = self.subject.teardown(collector.sink()).await
@@ -367,23 +376,25 @@ impl Session {
                 warn(&log, &format!("an output is not complete: {error}"));
             }
         }
-        if let Some(error) = failure
-            && self.state.stop_reason().is_none()
-        {
-            return Err(error.into());
-        }
-        self.finish(&collector, end, &timeline).await
+        end.stopped = self.state.stop_reason().cloned();
+        end.include_teardown(
+            &self.thresholds,
+            collector.totals(),
+            before_teardown.elapsed(),
+        );
+        Ok(self.finish(&collector, end, failure, &timeline).await)
     }
 
     async fn finish(
         mut self,
         collector: &Collector,
         end: RunEnd,
+        failure: Option<ScriptError>,
         timeline: &Timeline,
-    ) -> Result<Finished, SessionError> {
+    ) -> Finished {
         let mut summary = Summary::new(
             &self.registry,
-            &collector.totals(),
+            &end.totals,
             collector.checks(),
             end.verdicts.clone(),
             end.elapsed,
@@ -396,6 +407,8 @@ impl Session {
         summary
             .time_unit
             .clone_from(&self.options.summary_time_unit);
+        let status = self.status(&end, &summary, failure.as_ref());
+        self.tell_end(&end, status, failure.as_ref());
         let handled = match &self.subject {
             Subject::Script(script) => {
                 summary.setup_data = script.setup_data();
@@ -410,17 +423,6 @@ impl Session {
         if let Some(file) = self.junit.take() {
             write_results("--junit", file, &junit(&summary, "tide load"), &self.log);
         }
-        let is_script = matches!(self.subject, Subject::Script(_));
-        let status = match &end.stopped {
-            // Who stops plain load has seen enough of it; what was measured until then counts.
-            Some(StopReason::Interrupted) if is_script => exit::INTERRUPTED,
-            Some(StopReason::Aborted(_)) => exit::ABORTED,
-            Some(StopReason::Script(_)) => exit::EXCEPTION,
-            Some(StopReason::Threshold(_)) => exit::THRESHOLDS,
-            _ if !summary.crossed().is_empty() => exit::THRESHOLDS,
-            _ if self.state.failure().is_some() => exit::MARKED_AS_FAILED,
-            _ => 0,
-        };
         let watched = self
             .watched
             .as_ref()
@@ -433,18 +435,18 @@ impl Session {
                 watched: watched.as_ref(),
                 summary: &summary,
                 end: &end,
-                failure: self.state.failure(),
+                failure: self.failure(failure.as_ref()).as_deref(),
             }
             .page();
             write_results("--report", file, &page, &self.log);
         }
-        Ok(Finished {
+        Finished {
             summary,
             watched,
             end,
             handled,
             status,
-        })
+        }
     }
 }
 
@@ -527,14 +529,6 @@ fn without_effect(options: &Options) -> Vec<String> {
     .filter(|(_, given)| *given)
     .map(|(name, _)| format!("the option `{name}` has no effect: this program does not support it"))
     .collect()
-}
-
-fn warn(log: &Log, message: &str) {
-    log(LogLine {
-        level: "warning",
-        source: "",
-        message,
-    });
 }
 
 /// Writes a second's samples; true if some were lost, which is said once.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -95,6 +95,8 @@ pub struct ScenarioState {
     pub tags: Tags,
     /// When it started; not set until then.
     pub started: OnceLock<(Instant, Timestamp)>,
+    /// True once an iteration found no user free when no more of them may be made.
+    pub lacks_users: AtomicBool,
     /// How much of it is done, from 0 to 1.
     pub progress: Box<dyn Fn() -> f64 + Send + Sync>,
 }

@@ -42,6 +42,7 @@ macro_rules! scripts {
 
 scripts!(
     abort,
+    abort_caught,
     arrivals,
     bodies,
     common_esm,
@@ -52,17 +53,24 @@ scripts!(
     executors,
     html,
     http,
+    interrupted,
     k6,
     life,
+    marked_as_failed,
     metrics,
+    nothing_finished,
     nothing_measured,
-    options_env,
     options_empty,
+    options_env,
     options_http,
     options_numbers,
     options_tls,
+    setup_throws,
     shortcut_duration,
     shortcut_stages,
+    teardown_counts,
+    teardown_throws,
+    users_in_turn,
     websocket,
 );
 
@@ -468,6 +476,10 @@ async fn a_test_that_is_interrupted_says_so_by_its_status() {
         .unwrap()
         .run(|_| state.stop_because(StopReason::Interrupted));
     assert_eq!(run.await.unwrap().status, 105);
+    assert_eq!(
+        *told.lines.lock(),
+        ["the test was ended from outside, by a signal"]
+    );
 }
 
 /// The rows of the table, with what each is called.

@@ -199,6 +199,8 @@ impl<F: UserFactory> Share<F> {
     fn no_user(self: &Rc<Self>) {
         self.worker.count_dropped(&self.shared.scenario, 1);
         if self.shared.may_grow.load(Ordering::Relaxed) == 0 {
+            let scenario = &self.shared.scenario;
+            scenario.lacks_users.store(true, Ordering::Relaxed);
             return;
         }
         let share = Rc::clone(self);

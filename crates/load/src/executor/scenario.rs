@@ -1,8 +1,8 @@
 //! A scenario from its start to its end.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,8 +31,8 @@ pub struct Execution {
     pub clock: Clock,
     /// Tags of every sample.
     pub tags: Tags,
-    /// Users that no scenario holds.
-    free: Mutex<BTreeSet<u64>>,
+    /// Users that no scenario holds, those that rested longest first.
+    free: Mutex<VecDeque<u64>>,
     /// The number of the next user that is made, by thread.
     next_user: Arc<[AtomicU64]>,
     /// How late iterations of arrival rates began although a user was free, milliseconds.
@@ -74,18 +74,11 @@ impl Execution {
         self.lateness.lock().clone()
     }
 
-    /// Takes the lowest free users.
+    /// Takes the free users that rested longest: those that did nothing yet come first, as in k6.
     fn take_users(&self, count: u64) -> Vec<u64> {
         let mut free = self.free.lock();
-        let taken: Vec<u64> = free
-            .iter()
-            .copied()
-            .take(usize::try_from(count).unwrap_or(usize::MAX))
-            .collect();
-        for number in &taken {
-            free.remove(number);
-        }
-        taken
+        let taken = usize::try_from(count).map_or(free.len(), |count| count.min(free.len()));
+        free.drain(..taken).collect()
     }
 
     fn give_back(&self, users: impl IntoIterator<Item = u64>) {
@@ -143,6 +136,7 @@ pub async fn execute(
             .with("scenario", plan.name.as_str())
             .with("group", ""),
         started: std::sync::OnceLock::new(),
+        lacks_users: AtomicBool::new(false),
         progress: Box::new(move || progress.now()),
     });
     known(Arc::clone(&scenario));

@@ -52,7 +52,7 @@ pub struct Report<'run> {
     pub summary: &'run Summary,
     /// How the run ended.
     pub end: &'run RunEnd,
-    /// Why the script marked the test as failed, if it did.
+    /// Why the test failed, where that is neither a threshold's doing nor its early end.
     pub failure: Option<&'run str>,
 }
 
@@ -179,7 +179,7 @@ impl Report<'_> {
             None => {}
         }
         if let Some(reason) = self.failure {
-            return Verdict::Bad(format!("Marked as failed by the script: {reason}"));
+            return Verdict::Bad(reason.to_owned());
         }
         match (crossed.len(), self.summary.verdicts.len()) {
             (0, 0) => Verdict::Open("Finished; no thresholds were set".to_owned()),

@@ -72,6 +72,23 @@ impl CheckTally {
         &self.checks
     }
 
+    /// Checks by name, those of one name in several groups together, as k6's summary shows them. Their
+    /// group is that of the first.
+    #[must_use]
+    pub fn by_name(&self) -> Vec<CheckCount> {
+        let mut named: Vec<CheckCount> = Vec::new();
+        for check in &self.checks {
+            match named.iter_mut().find(|known| known.name == check.name) {
+                Some(known) => {
+                    known.passes += check.passes;
+                    known.fails += check.fails;
+                }
+                None => named.push(check.clone()),
+            }
+        }
+        named
+    }
+
     fn place(&mut self, group: &str, name: &str) -> usize {
         // Looked up for every check of every iteration: a few are found faster one by one, without
         // the copies that a look into the map takes.
@@ -133,5 +150,9 @@ mod tests {
             .map(|check| (check.group.as_str(), check.passes, check.fails))
             .collect();
         assert_eq!(counts, [("::outer::inner", 2, 0), ("", 2, 2)]);
+        let [together] = &all.by_name()[..] else {
+            panic!("{:?}", all.by_name());
+        };
+        assert_eq!((together.passes, together.fails), (4, 2));
     }
 }

@@ -171,7 +171,7 @@ fn parts(name: &str) -> (&str, Option<&str>) {
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn checks(summary: &Summary, text: &mut String) {
-    let checks = summary.checks.checks();
+    let checks = summary.checks.by_name();
     let passes: u64 = checks.iter().map(|check| check.passes).sum();
     let fails: u64 = checks.iter().map(|check| check.fails).sum();
     let all = passes + fails;
@@ -208,7 +208,7 @@ fn checks(summary: &Summary, text: &mut String) {
         let _ = writeln!(text, "    {}", widths.lay_out(line).trim_end());
     }
     text.push('\n');
-    for check in checks {
+    for check in &checks {
         let _ = writeln!(text, "    {} {}", mark(check.fails == 0), check.name);
         if check.fails > 0 {
             let whole = check.passes + check.fails;

@@ -65,6 +65,7 @@ pub(crate) fn scenario(exec: &str) -> Arc<ScenarioState> {
         env: BTreeMap::new(),
         tags: Tags::default(),
         started,
+        lacks_users: std::sync::atomic::AtomicBool::new(false),
         progress: Box::new(|| 0.5),
     })
 }

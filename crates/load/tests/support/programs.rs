@@ -285,7 +285,6 @@ fn timeless(text: &str, servers: &Servers) -> Vec<String> {
                 "Request Failed",
                 "A batch request failed",
                 "Stopped after",
-                "Insufficient VUs",
                 // k6's command line says it; `tide load` has its own.
                 "thresholds on metrics",
                 "test aborted",
