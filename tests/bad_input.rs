@@ -575,7 +575,7 @@ fn commands_that_make_no_sense_are_refused_before_anything_starts() {
         ),
         (
             &["load", "127.0.0.1:1"],
-            104,
+            107,
             &["no file 127.0.0.1:1", "http://"],
         ),
         (

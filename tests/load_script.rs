@@ -749,3 +749,28 @@ fn how_a_test_ended_is_said_once() {
             .expect_failure(status, &[said]);
     }
 }
+
+#[test]
+fn a_script_can_come_from_standard_input() {
+    let stage = Stage::new();
+    fs::write(stage.file("helper.js"), "export const one = 'imported';").unwrap();
+    let script = stage.script(
+        "import { one } from './helper.js'; export default () => console.log(one, open === undefined);",
+    );
+    let programs = [
+        Some(PathBuf::from(env!("CARGO_BIN_EXE_tide"))),
+        stage.k6.clone(),
+    ];
+    for (program, verb) in programs.iter().zip(["load", "run"]) {
+        let Some(program) = program else { continue };
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"exec "$0" "$1" - <"$2""#])
+            .arg(program)
+            .arg(verb)
+            .arg(&script);
+        let outcome = stage.run(command);
+        assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+        outcome.expect_said(&["imported false"]);
+    }
+}

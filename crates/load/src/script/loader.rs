@@ -79,6 +79,8 @@ pub(super) struct Modules {
     compiled: Mutex<HashMap<String, Compiled>>,
     /// The script's own, as they were read.
     sources: Mutex<Vec<String>>,
+    /// A module that is in no file: its name and source.
+    given: Option<(String, String)>,
     /// True once the script was loaded: after that no file is read.
     complete: std::sync::atomic::AtomicBool,
 }
@@ -96,6 +98,14 @@ pub(super) struct ModuleLoader;
 // === impl Modules ===
 
 impl Modules {
+    /// Modules of which one is in no file.
+    pub(super) fn with(name: String, source: String) -> Self {
+        Self {
+            given: Some((name, source)),
+            ..Self::default()
+        }
+    }
+
     /// Says that the script was loaded and nothing new may be imported.
     pub(super) fn complete(&self) {
         self.complete
@@ -161,8 +171,11 @@ impl Modules {
                     "modules are imported in the init code only, the same for every user",
                 ));
             }
-            None => std::fs::read_to_string(name.trim_start_matches("file://"))
-                .map_err(|error| Error::new_loading_message(name, error.to_string()))?,
+            None => match &self.given {
+                Some((given, source)) if given == name => source.clone(),
+                _ => std::fs::read_to_string(name.trim_start_matches("file://"))
+                    .map_err(|error| Error::new_loading_message(name, error.to_string()))?,
+            },
         };
         let needs = if builtin.is_some() {
             Needs::of_builtin(&source)

@@ -131,16 +131,32 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    /// Loads a script and runs its init code once.
+    /// Loads a script and runs its init code once. The path `-` is standard input, as if it were a file in the
+    /// current folder.
     ///
     /// # Errors
     ///
     /// The file or what it imports cannot be read or compiled, its init code threw, or its options
     /// cannot be read.
     pub async fn load(path: &Path, settings: ScriptSettings) -> Result<Self, ScriptError> {
-        let path = path
-            .canonicalize()
-            .map_err(|error| ScriptError::File(format!("{}: {error}", path.display())))?;
+        let shown = path.display();
+        let cannot_be_read = |error: std::io::Error| {
+            ScriptError::File(match error.kind() {
+                std::io::ErrorKind::NotFound => format!(
+                    "there is no file {shown}: name a script, `-` for standard input, or a URL that begins with http:// or https://"
+                ),
+                _ => format!("{shown}: {error}"),
+            })
+        };
+        let given = (path == Path::new("-"))
+            .then(|| std::io::read_to_string(std::io::stdin()))
+            .transpose()
+            .map_err(cannot_be_read)?;
+        let path = match given {
+            Some(_) => std::path::absolute(path),
+            None => path.canonicalize(),
+        };
+        let path = path.map_err(cannot_be_read)?;
         if path.extension().is_some_and(|extension| extension == "ts") {
             return Err(ScriptError::File(format!(
                 "{}: TypeScript is not supported; compile it to JavaScript first",
@@ -148,10 +164,15 @@ impl Script {
             )));
         }
         let effective = Effective::new(Options::default()).map_err(ScriptError::Options)?;
+        let entry = format!("file://{}", path.display());
+        let modules = match given {
+            Some(source) => Modules::with(entry.clone(), source),
+            None => Modules::default(),
+        };
         let script = Self {
             shared: Arc::new(Shared {
-                entry: format!("file://{}", path.display()),
-                modules: Arc::default(),
+                entry,
+                modules: Arc::new(modules),
                 settings,
                 exports: Mutex::default(),
                 options: Mutex::default(),

@@ -27,7 +27,7 @@ use crate::output::complain;
 /// whatever the server does, and counts each request's time also from when it was meant to start.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// Where to send requests (http://… or https://…), or a k6 script (load-test.js)
+    /// Where to send requests (http://… or https://…), or a k6 script (load-test.js, or - for standard input)
     #[arg(value_name = "URL|SCRIPT")]
     target: String,
     /// Users that each send one request after the other [default: 10 without --rate, --stage, --shape and --replay]

@@ -138,11 +138,6 @@ impl Load {
                 self.target
             );
         }
-        anyhow::ensure!(
-            Path::new(&self.target).exists(),
-            "there is no file {}: name a script, or a URL that begins with http:// or https://",
-            self.target
-        );
         let settings = self.settings()?;
         let voice = Voice {
             quiet: self.output.quiet,
