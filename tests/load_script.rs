@@ -482,6 +482,7 @@ fn flags_stand_for_a_scenario_as_in_k6() {
     for flags in [
         &["--vus=1", "--duration=1s", "--quiet"][..],
         &["--vus=1", "--stage=500ms:1", "--stage=500ms:1", "--quiet"],
+        &["--stage=1s:2,500ms:0", "--stage=200ms:1", "--quiet"],
     ] {
         let ours = stage.tide(&script, flags);
         assert_eq!(ours.status, Some(0), "{ours:#?}");

@@ -39,9 +39,9 @@ pub(crate) struct Load {
     /// With a script --duration, as in k6; with a URL --body
     #[arg(short = 'd', value_name = "DURATION|BODY")]
     duration_or_body: Option<String>,
-    /// Move in a straight line to this level within this time; can be repeated. The level is users,
-    /// or requests a second with --rate, and starts at --vus or --rate (users: 0)
-    #[arg(long, short = 's', value_name = "DURATION:LEVEL", conflicts_with_all = ["shape", "replay"])]
+    /// Move in a straight line to this level within this time; can be repeated, or a list with commas.
+    /// The level is users, or requests a second with --rate, and starts at --vus or --rate (users: 0)
+    #[arg(long, short = 's', value_name = "DURATION:LEVEL", value_delimiter = ',', conflicts_with_all = ["shape", "replay"])]
     stage: Vec<Stage>,
     /// Iterations that all users do together; with a URL: requests
     #[arg(long, short, value_name = "N", conflicts_with_all = ["rate", "shape", "replay"])]
