@@ -1,13 +1,13 @@
 //! Finds and compiles the modules that a script imports: local files and k6's own.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::{Declared, WriteOptions};
-use rquickjs::{Ctx, Error, Module, Result};
+use rquickjs::{Ctx, Error, Exception, Function, Module, Result};
 
 use super::common_js;
 use super::intrinsics::Needs;
@@ -16,7 +16,7 @@ use super::pruning;
 use super::sys::load_bytecode;
 
 /// What runs CommonJS files, which import it.
-const COMMON_JS: &str = "springtide:common-js";
+pub(super) const COMMON_JS: &str = "springtide:common-js";
 
 /// Modules that ship with the program: name, source.
 const BUILTIN: &[(&str, &str)] = &[
@@ -89,6 +89,8 @@ pub(super) struct Modules {
 struct Compiled {
     bytecode: Arc<[u8]>,
     needs: Needs,
+    /// True: the file asks for `import.meta`.
+    has_meta: bool,
 }
 
 /// Resolves and loads for the user whose script runs.
@@ -121,19 +123,24 @@ impl Modules {
 
     /// The source of a module that ships with the program, for the users of this script.
     fn builtin(&self, name: &str, source: &str) -> String {
-        if !self.is_complete() || !PRUNED.contains(&name) {
-            return source.to_owned();
-        }
         let sources = self.sources.lock();
+        let missing = if is_public(name) {
+            pruning::missing(name, source, sources.iter().map(String::as_str))
+        } else {
+            String::new()
+        };
+        if !self.is_complete() || !PRUNED.contains(&name) {
+            return source.to_owned() + &missing;
+        }
         let named = pruning::named(name, sources.iter().map(String::as_str));
         let by_others = BUILTIN
             .iter()
             .flat_map(|(_, other)| pruning::imported(name, other));
         match named {
-            None => source.to_owned(),
+            None => source.to_owned() + &missing,
             Some(mut named) => {
                 named.extend(by_others);
-                pruning::pruned(source, &named)
+                pruning::pruned(source, &named) + &missing
             }
         }
     }
@@ -160,7 +167,11 @@ impl Modules {
         let known = self.compiled.lock().get(name).cloned();
         if let Some(compiled) = known {
             compiled.needs.provide(ctx)?;
-            return load_bytecode(ctx, &compiled.bytecode);
+            let module = load_bytecode(ctx, &compiled.bytecode)?;
+            if compiled.has_meta {
+                describe(&module, name)?;
+            }
+            return Ok(module);
         }
         let builtin = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
         let source = match builtin {
@@ -190,6 +201,7 @@ impl Modules {
         } else {
             source
         };
+        let has_meta = builtin.is_none() && source.contains("import.meta");
         let module = Module::declare(ctx.clone(), name, source.as_str())?;
         let bytecode = module.write(WriteOptions {
             strip_source: true,
@@ -198,8 +210,12 @@ impl Modules {
         let compiled = Compiled {
             bytecode: bytecode.into(),
             needs,
+            has_meta,
         };
         self.compiled.lock().insert(name.to_owned(), compiled);
+        if has_meta {
+            describe(&module, name)?;
+        }
         Ok(module)
     }
 
@@ -216,6 +232,43 @@ impl Modules {
             .collect();
         common_js::as_module(name, source, &exported)
     }
+}
+
+/// Sets what a file finds in its `import.meta`.
+fn describe(module: &Module<'_, Declared>, name: &str) -> Result<()> {
+    let meta = module.meta()?;
+    meta.set("url", name)?;
+    let base = name.to_owned();
+    let resolve = move |ctx: Ctx<'_>, path: String| {
+        location(&base, &path)
+            .ok_or_else(|| Exception::throw_message(&ctx, &format!("{path:?} names no file")))
+    };
+    meta.set("resolve", Function::new(module.ctx().clone(), resolve)?)
+}
+
+/// The URL of what a file names by this path.
+fn location(base: &str, path: &str) -> Option<String> {
+    if !is_path(path) {
+        return None;
+    }
+    let mut whole = PathBuf::new();
+    for part in resolve_path(base, path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                whole.pop();
+            }
+            part => whole.push(part),
+        }
+    }
+    Some(format!("file://{}", whole.display()))
+}
+
+/// True for what names a file, relative to another one or not.
+fn is_path(name: &str) -> bool {
+    ["./", "../", "/", "file://"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 // === impl ModuleLoader ===
@@ -274,11 +327,7 @@ pub(super) fn resolve(base: &str, name: &str) -> std::result::Result<String, Str
             "remote modules are not fetched; download it and import the local file".to_owned(),
         );
     }
-    let is_path = name.starts_with("./")
-        || name.starts_with("../")
-        || name.starts_with('/')
-        || name.starts_with("file://");
-    if !is_path {
+    if !is_path(name) {
         return Err(
             "npm packages are not looked up; bundle it into a local file and import that with ./"
                 .to_owned(),
@@ -327,6 +376,20 @@ pub(super) fn resolve_path(base: &str, path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_named_by_its_url_from_another() {
+        for (path, url) in [
+            ("./x.json", "file:///a/b/x.json"),
+            ("../.././x", "file:///x"),
+            ("/y", "file:///y"),
+            ("file:///z", "file:///z"),
+        ] {
+            let found = location("file:///a/b/c.js", path);
+            assert_eq!(found.as_deref(), Some(url), "{path}");
+        }
+        assert_eq!(location("file:///a/b/c.js", "k6/http"), None);
+    }
 
     #[test]
     fn what_is_not_a_local_file_or_a_known_module_is_refused_by_name() {

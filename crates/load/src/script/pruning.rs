@@ -88,6 +88,37 @@ pub(super) fn imported<'source>(module: &str, source: &'source str) -> Vec<&'sou
         .collect()
 }
 
+/// Statements that export, as nothing, what sources import of a module that has no such thing: k6
+/// lets them.
+pub(super) fn missing<'source>(
+    module: &str,
+    own: &str,
+    sources: impl IntoIterator<Item = &'source str>,
+) -> String {
+    let pieces = pieces(own);
+    let exported: BTreeSet<&str> = pieces
+        .iter()
+        .filter(|piece| piece.exported)
+        .filter_map(|piece| piece.name)
+        .chain(["default"])
+        .collect();
+    let wanted: BTreeSet<&str> = sources
+        .into_iter()
+        .flat_map(|source| clauses(module, source))
+        .filter_map(|clause| clause?.split_once('{'))
+        .flat_map(|(_, named)| named.split(','))
+        .filter_map(|one| words(one).next())
+        .filter(|name| !exported.contains(name))
+        .collect();
+    wanted
+        .into_iter()
+        .enumerate()
+        .map(|(at, name)| {
+            format!("const $missing{at} = undefined;\nexport {{ $missing{at} as {name} }};\n")
+        })
+        .collect()
+}
+
 /// A module's statements at its outermost level, which begin at the beginning of a line with a letter.
 fn pieces(source: &str) -> Vec<Piece<'_>> {
     let begins = |at: &usize| source[*at..].starts_with(|sign: char| sign.is_ascii_alphabetic());

@@ -39,6 +39,7 @@ export default async function () {
 
   // Parameters.
   row('http.Params.headers', () => http.get(url, { headers: { 'X-One': '1', 'x-two': 2, Accept: 'a/b' } }).json().headers);
+  row('http.Params.headers', () => http.get(url, { headers: { 'X-Trimmed': '  a b \t' } }).json().headers);
   row('http.Params.headers', () => http.post(url, 'x', { headers: { Host: 'other.test', 'User-Agent': 'mine' } }).request.headers);
   row('http.Params.headers', () => [thrown(() => http.get(url, { headers: 'x' })), thrown(() => http.get(url, { headers: { 'bad name': 'x' } })), http.get(url, { headers: null }).status]);
   row('http.Params.cookies', () => http.get(url, { cookies: { a: 'b', c: { value: 'd', replace: true } } }).json().headers.cookie.split('; ').sort());
@@ -78,6 +79,8 @@ export default async function () {
   row('http.Response.json', () => [answer.json('method'), answer.json('list.#'), answer.json('list.1.name'), answer.json('list.#.n'), answer.json('list.#(name=="b").n'), answer.json('list.#(n>0)#.name'), answer.json('nothing'), answer.json('headers').host === undefined, answer.json('*ath'), answer.json('list.0')]);
   row('http.Response.json', () => [thrown(() => http.get(url + '/redirect/0').json()), thrown(() => http.get(url, { responseType: 'none' }).json()), http.get(url, { responseType: 'binary' }).json('method')]);
   row('http.Response.json', () => ['list.#.name|0', 'list.@reverse.0.n', 'list.#(name%"a*").n', 'list.{n:#}', '[method,path]', 'list.@this.#', 'headers.@keys.#', '{m:method}', 'list.#(n!=1)#|#'].map((path) => { try { return answer.json(path); } catch (error) { return 'threw'; } }));
+  row('http.Response.json', () => { const lists = http.post(`${url}/mirror`, JSON.stringify({ a: [{ n: ['x', 'y'], k: [{ id: 1 }, { id: 2 }] }, { n: ['z'], k: [{ id: 3 }] }] })); return ['a.#(n.#(=="x")).n', 'a.#(n.#(=="x"))#.n', 'a.#(k.#(id==2))#|0.n', 'a.#(k.#(id>1)#)#.n.0', 'a.#(n.#).n.0'].map((path) => lists.json(path)); });
+  row('http.file', () => [thrown(() => http.file()), thrown(() => http.file(5, 'x')), thrown(() => http.file(null)), http.file('x', 'y').filename]);
   row('http.Response.html', () => { const page = http.get(url + '/page'); return [page.html().find('h1').text(), page.html('li').size(), page.html().find('title').text()]; });
   row('http.Response.submitForm', () => { const page = http.get(url + '/page'); return [seen(page.submitForm()), seen(page.submitForm({ formSelector: 'form', fields: { who: 'you & me' }, submitSelector: '[name=go]' })), thrown(() => page.submitForm({ formSelector: '#none' }))]; });
   row('http.Response.clickLink', () => { const page = http.get(url + '/page'); return [seen(page.clickLink()), seen(page.clickLink({ selector: 'a', params: { headers: { 'X-A': 'b' } } })), thrown(() => page.clickLink({ selector: '#none' }))]; });

@@ -3,11 +3,15 @@
 import k6, { check, fail, group, randomSeed, sleep } from 'k6';
 import * as all from 'k6';
 import * as timers from 'k6/timers';
+import { get, nothing, call as alsoNothing } from 'k6/http';
 import { row, later, thrown } from './row.js';
+import { opened, location, read } from './data/helpers/files.js';
 
 const secret = open('./data/words.txt');
 const bytes = open('./data/words.txt', 'b');
 const missing = thrown(() => open('./data/missing.txt'));
+const byHelper = [opened, read('./data/words.txt') === secret, thrown(() => read('./beside.txt')), location.split('/').slice(-3), open(import.meta.resolve('./data/helpers/../words.txt')) === secret, thrown(() => import.meta.resolve('k6/http'))];
+const inInit = [sleep(0.001), thrown(() => check(1, { early: true }))];
 const required = typeof require('k6').check;
 const init = [typeof __ENV.URL, __VU >= 0, typeof __ITER];
 
@@ -36,6 +40,10 @@ export default async function () {
   row('life.import', () => [Object.keys(all).filter((name) => name !== 'default').sort(), typeof k6.check, required]);
   row('life.open', () => [secret, new Uint8Array(bytes).length, missing, thrown(() => open('./data/words.txt'))]);
   row('global.console', () => [console.log('global.console:', 'text', 1, 1.5, true, null, undefined, { a: [1, { b: 2 }] }, [1, 'x']), console.info('info'), console.warn('warn'), console.error('error'), console.debug('debug')]);
+  row('global.console', () => console.log('global.console:', NaN, Infinity, -Infinity, -0, [NaN], () => 1, class A {}));
+  row('life.open', () => byHelper);
+  row('life.import', () => [typeof get, nothing, alsoNothing]);
+  row('k6.sleep k6.check', () => inInit);
   row('global.console', () => console.log('global.console: %s %d', 'a', 1));
   row('global.console', () => { console.log(); console.log('global.console:', new Error('shown').message, Symbol.iterator.toString()); });
   row('global.globalThis', () => [global === globalThis, typeof globalThis.setTimeout, typeof window]);

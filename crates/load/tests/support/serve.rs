@@ -287,6 +287,10 @@ async fn answer(
             .header("Content-Type", "text/html")
             .body(Full::new(Bytes::from_static(PAGE.as_bytes()))),
         ["large"] => response.body(Full::new(vec![b'x'; 300_000].into())),
+        ["mirror"] => {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            response.body(Full::new(body))
+        }
         ["ws"] => return Ok(web_socket(request, &query)),
         _ => {
             let (head, body) = request.into_parts();

@@ -26,7 +26,6 @@ impl Host {
             "sleep",
             hosted(ctx, move |ctx, arguments| {
                 let Coerced(seconds) = Coerced::<f64>::from_js(ctx, arguments.any_or_undefined(0))?;
-                host.refuse_in_init(ctx, "sleep()")?;
                 // NaN and negative times do not wait.
                 let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
                 host.sleep(time).map_err(|_| values::interrupt(ctx))?;

@@ -15,6 +15,7 @@ impl Host {
         ctx: &Ctx<'js>,
         arguments: &Arguments<'_, 'js>,
     ) -> Result<Value<'js>> {
+        self.refuse_in_init(ctx, "using check()")?;
         let Some(conditions) = arguments.get(1) else {
             let message = "check: no conditions were given";
             return Err(Exception::throw_type(ctx, message));

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 
 use rquickjs::{Ctx, Object, Result, Value};
 
-use super::super::loader::resolve_path;
+use super::super::loader::{COMMON_JS, resolve_path};
 use super::values::{self, Arguments};
 use super::{Host, LogLine, Phase};
 use crate::metric::milliseconds;
 use crate::user::StopReason;
+
+/// As many calls may lie between a file's own code and `open`.
+const DEEPEST_OPEN: isize = 200;
 
 /// What parts the names of groups and checks in summaries stands in none of them.
 pub(super) fn refuse_separator(ctx: &Ctx<'_>, name: &str) -> Result<()> {
@@ -176,6 +179,23 @@ impl Host {
             .unwrap_or_else(|| self.shared.entry.clone())
     }
 
+    /// The file that a relative path given to `open` stands in: as in k6 not the one with the call,
+    /// but the one whose own code runs, be it the script's or that of a file which is required.
+    fn opening_file(&self, ctx: &Ctx<'_>) -> String {
+        let mut file = None;
+        for level in 0..DEEPEST_OPEN {
+            let Some(name) = ctx.script_or_module_name(level) else {
+                continue;
+            };
+            match name.to_string() {
+                Ok(name) if name.starts_with("file://") => file = Some(name),
+                Ok(name) if name == COMMON_JS && file.is_some() => break,
+                _ => {}
+            }
+        }
+        file.unwrap_or_else(|| self.shared.entry.clone())
+    }
+
     /// Reads a file. Every user gets what the first one got.
     fn open<'js>(&self, ctx: &Ctx<'js>, path: &str, binary: bool) -> Result<Value<'js>> {
         self.only_in_init(ctx, "the \"open\" function")?;
@@ -185,8 +205,7 @@ impl Host {
                 "open() can't be used with an empty filename",
             ));
         }
-        // Relative to the module that calls it, as k6 does it since 0.57.
-        let path = resolve_path(&self.calling_file(ctx), path)
+        let path = resolve_path(&self.opening_file(ctx), path)
             .display()
             .to_string();
         let known = self.shared.files.lock().get(&path).cloned();

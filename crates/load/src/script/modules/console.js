@@ -4,7 +4,8 @@ import { call } from 'springtide:runtime';
 function shown(value) {
   if (typeof value === 'string') return value;
   if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
-  if (typeof value === 'function' || typeof value === 'symbol' || value === undefined) return String(value);
+  if (typeof value === 'function') return 'null';
+  if (typeof value === 'number' || typeof value === 'symbol' || value === undefined) return String(value);
   try {
     const text = JSON.stringify(value);
     return text === undefined ? String(value) : text;

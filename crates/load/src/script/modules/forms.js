@@ -18,11 +18,16 @@ class FileData {
     this.content_type = contentType;
   }
 }
-export const file = (data, filename, contentType) => new FileData(
-  data,
-  filename === undefined || filename === '' ? `${Date.now()}000000` : String(filename),
-  contentType === undefined || contentType === '' ? 'application/octet-stream' : String(contentType),
-);
+export function file(data, filename, contentType) {
+  if (typeof data !== 'string' && !(data instanceof ArrayBuffer) && !ArrayBuffer.isView(data)) {
+    throw new TypeError('http.file: the content is neither a string nor an ArrayBuffer');
+  }
+  return new FileData(
+    data,
+    filename === undefined || filename === '' ? `${Date.now()}000000` : String(filename),
+    contentType === undefined || contentType === '' ? 'application/octet-stream' : String(contentType),
+  );
+}
 
 /** The body as the host takes it, and the content type that follows from it. */
 function bodyOf(body) {

@@ -21,9 +21,11 @@ const plain = (part) => part.replace(/\\(.)/g, '$1');
 const pattern = (text) => new RegExp(`^${text.replace(/\\(.)|[.+^${}()|[\]]/g, (sign, kept) => (kept ? `\\${kept}` : `\\${sign}`)).replace(/(?<!\\)\*/g, '.*').replace(/(?<!\\)\?/g, '.')}$`, 's');
 
 function test(value, query) {
-  const found = /^(.*?)\s*(==|!=|<=|>=|<|>|!%|%|=)\s*(.*)$/s.exec(query);
+  // A query may hold another one, with a sign of its own.
+  const [path] = cut(query, '=!<>%');
+  const found = /^(==|!=|<=|>=|<|>|!%|%|=)\s*(.*)$/s.exec(query.slice(path.length));
   if (!found) return pick(value, query.trim()) !== undefined;
-  const [, path, sign, right] = found;
+  const [, sign, right] = found;
   const left = path.trim() === '' ? value : pick(value, path.trim());
   if (left === undefined) return false;
   let wanted;

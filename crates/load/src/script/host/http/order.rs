@@ -311,6 +311,7 @@ impl Order {
             self.refused = Some(HttpError::new(1000, message));
             return;
         };
+        let value = value.trim_matches([' ', '\t']);
         let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else {
             let message = format!("net/http: invalid header field value for {name:?}");
             self.refused = Some(HttpError::new(1000, message));
