@@ -435,6 +435,27 @@ async fn tls_and_http_2_are_spoken_and_certificates_checked() {
 }
 
 #[tokio::test]
+async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let url = serve().await;
+    let ran = run_text(
+        r"
+        import http from 'k6/http';
+        export default function () {
+            const own = __ENV.URL.replace('://', '://user:secret@');
+            const there = __ENV.URL.replace('127.0.0.1', 'localhost');
+            const status = (to) => http.get(`${own}/sent-on?to=${to}/digest`, { auth: 'digest' }).status;
+            console.log(status(''), status(there));
+        }
+        ",
+        &url,
+        1,
+    )
+    .await
+    .unwrap();
+    assert_eq!(ran.console(), ["200 401"], "{:?}", ran.lines);
+}
+
+#[tokio::test]
 async fn a_request_param_that_is_unknown_is_told_of_once() {
     let url = serve().await;
     let ran = run_text(

@@ -131,6 +131,9 @@ impl Host {
                     .first
                     .get_or_insert_with(|| Box::new(order.sent.clone()));
                 let own_referer = first.outgoing.headers.contains_key(header::REFERER);
+                if next.host_str() != order.sent.outgoing.url.host_str() {
+                    order.credentials = None;
+                }
                 order.sent.redirect(exchange.status, next, own_referer);
             }
             order.sent.cookies.clear();
