@@ -17,7 +17,7 @@ use springtide_machinery::clock::Clock;
 use tokio::time::Instant;
 
 pub use self::error::{SessionError, exit};
-use self::verdict::{LackOfUsers, warn};
+use self::verdict::LackOfUsers;
 use crate::html_report::Report;
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
 use crate::options::{Options, variables_without_effect};
@@ -151,11 +151,7 @@ impl Session {
             }),
         );
         for warning in &warnings {
-            log(LogLine {
-                level: "warning",
-                source: "",
-                message: warning,
-            });
+            log(LogLine::warning(warning));
         }
         for plan in &plans {
             if !script.exports(&plan.exec) {
@@ -337,7 +333,9 @@ impl Session {
         timeline.record_beside(&before, self.registry.builtin());
         for output in &mut outputs {
             if let Err(error) = output.write(&before.samples) {
-                warn(&log, &format!("an output loses samples: {error}"));
+                log(LogLine::warning(&format!(
+                    "an output loses samples: {error}"
+                )));
             }
         }
         let mut end = if failure.is_none() {
@@ -368,12 +366,16 @@ impl Session {
         timeline.record_beside(&rest, self.registry.builtin());
         for output in &mut outputs {
             if let Err(error) = output.write(&rest.samples) {
-                warn(&log, &format!("an output lost samples: {error}"));
+                log(LogLine::warning(&format!(
+                    "an output lost samples: {error}"
+                )));
             }
         }
         for output in outputs {
             if let Err(error) = output.finish() {
-                warn(&log, &format!("an output is not complete: {error}"));
+                log(LogLine::warning(&format!(
+                    "an output is not complete: {error}"
+                )));
             }
         }
         end.stopped = self.state.stop_reason().cloned();
@@ -466,11 +468,9 @@ impl Session {
             Ok(handled) => handled,
             Err(error) => {
                 // The results are worth more than the way in which they were to be shown.
-                (self.log)(LogLine {
-                    level: "error",
-                    source: "",
-                    message: &format!("handleSummary failed, the usual summary follows: {error}"),
-                });
+                (self.log)(LogLine::error(&format!(
+                    "handleSummary failed, the usual summary follows: {error}"
+                )));
                 None
             }
         }
@@ -538,7 +538,9 @@ fn write_out(outputs: &mut [Box<dyn Output>], moment: &Moment<'_>, log: &Log, sa
         if let Err(error) = output.write(&moment.interval.samples) {
             lost = true;
             if !said {
-                warn(log, &format!("an output loses samples: {error}"));
+                log(LogLine::warning(&format!(
+                    "an output loses samples: {error}"
+                )));
             }
         }
     }
@@ -558,10 +560,6 @@ fn write_results(flag: &'static str, file: ResultFile, content: &str, log: &Log)
     let path = file.path().display().to_string();
     if let Err(reason) = file.write(content.as_bytes()) {
         let error = SessionError::Results { flag, path, reason };
-        log(LogLine {
-            level: "error",
-            source: "",
-            message: &error.to_string(),
-        });
+        log(LogLine::error(&error.to_string()));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::intrinsics::words;
+use super::pruning::listed;
 
 /// The export that is the file's `module`.
 pub(super) const MODULE: &str = "$module";
@@ -79,8 +80,7 @@ pub(super) fn imported<'source>(file: &str, source: &'source str) -> BTreeSet<&'
             let clause = before.and_then(|before| before.trim_end().strip_suffix("from"));
             let list =
                 clause.and_then(|clause| clause.trim_end().strip_suffix('}')?.rsplit('{').next());
-            let each = list.into_iter().flat_map(|list| list.split(','));
-            names.extend(each.filter_map(|one| words(one).next()));
+            names.extend(list.into_iter().flat_map(listed));
         }
     }
     names.retain(|name| can_be_exported(name));

@@ -53,6 +53,25 @@ pub struct LogLine<'text> {
     pub message: &'text str,
 }
 
+impl<'text> LogLine<'text> {
+    /// The test's own warning.
+    pub(crate) fn warning(message: &'text str) -> Self {
+        Self {
+            level: "warning",
+            source: "",
+            message,
+        }
+    }
+
+    /// An error that the test itself tells.
+    pub(crate) fn error(message: &'text str) -> Self {
+        Self {
+            level: "error",
+            ..Self::warning(message)
+        }
+    }
+}
+
 /// What a script is loaded with.
 #[derive(Clone)]
 pub struct ScriptSettings {
@@ -192,11 +211,9 @@ impl Script {
             Some(json) => Options::of_json(&json).map_err(ScriptError::Options)?,
         };
         for name in options.unknown.keys() {
-            (script.shared.settings.log)(LogLine {
-                level: "warning",
-                source: "",
-                message: &format!("the script's option {name:?} is unknown and has no effect"),
-            });
+            (script.shared.settings.log)(LogLine::warning(&format!(
+                "the script's option {name:?} is unknown and has no effect"
+            )));
         }
         *script.shared.exports.lock() = exports;
         *script.shared.options.lock() = options.clone();

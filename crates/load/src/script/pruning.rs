@@ -88,6 +88,11 @@ pub(super) fn imported<'source>(module: &str, source: &'source str) -> Vec<&'sou
         .collect()
 }
 
+/// The names in the braces of an `import` or `export … from`, as the module has them.
+pub(super) fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter_map(|one| words(one).next())
+}
+
 /// Statements that export, as nothing, what sources import of a module that has no such thing: k6
 /// lets them.
 pub(super) fn missing<'source>(
@@ -106,8 +111,7 @@ pub(super) fn missing<'source>(
         .into_iter()
         .flat_map(|source| clauses(module, source))
         .filter_map(|clause| clause?.split_once('{'))
-        .flat_map(|(_, named)| named.split(','))
-        .filter_map(|one| words(one).next())
+        .flat_map(|(_, named)| listed(named))
         .filter(|name| !exported.contains(name))
         .collect();
     wanted

@@ -41,20 +41,21 @@ impl Session {
         match failure {
             // Told by what the script said when it stopped the test.
             None | Some(ScriptError::Stopped) => {}
-            Some(failure) => error(&self.log, &failure.to_string()),
+            Some(failure) => (self.log)(LogLine::error(&failure.to_string())),
         }
         if end.stopped == Some(StopReason::Interrupted) {
-            error(&self.log, "the test was ended from outside, by a signal");
+            (self.log)(LogLine::error(
+                "the test was ended from outside, by a signal",
+            ));
         }
         if status == exit::MARKED_AS_FAILED {
-            error(&self.log, "test run was marked as failed");
+            (self.log)(LogLine::error("test run was marked as failed"));
         }
         let completed = self.state.iterations_completed.load(Ordering::Relaxed);
         if completed == 0 && end.stopped.is_none() && failure.is_none() {
-            warn(
-                &self.log,
+            (self.log)(LogLine::warning(
                 "No script iterations fully finished, consider making the test duration longer",
-            );
+            ));
         }
     }
 
@@ -86,23 +87,7 @@ impl LackOfUsers {
             let most = plan.map_or(0, |plan| plan.executor.max_users());
             let message =
                 format!("Insufficient VUs, reached {most} active VUs and cannot initialize more");
-            warn(log, &message);
+            log(LogLine::warning(&message));
         }
     }
-}
-
-pub(super) fn warn(log: &Log, message: &str) {
-    log(LogLine {
-        level: "warning",
-        source: "",
-        message,
-    });
-}
-
-fn error(log: &Log, message: &str) {
-    log(LogLine {
-        level: "error",
-        source: "",
-        message,
-    });
 }

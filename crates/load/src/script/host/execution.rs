@@ -14,6 +14,11 @@ use crate::user::StopReason;
 /// As many calls may lie between a file's own code and `open`.
 const DEEPEST_OPEN: isize = 200;
 
+/// The modules of the functions that run, from the innermost on; `None` for one that is in no module.
+fn calling_modules(ctx: &Ctx<'_>) -> impl Iterator<Item = Option<String>> {
+    (0..DEEPEST_OPEN).map(|level| ctx.script_or_module_name(level)?.to_string().ok())
+}
+
 /// What parts the names of groups and checks in summaries stands in none of them.
 pub(super) fn refuse_separator(ctx: &Ctx<'_>, name: &str) -> Result<()> {
     if name.contains("::") {
@@ -105,11 +110,7 @@ impl Host {
             }
             "test.fail" => {
                 let reason = arguments.text(0)?;
-                self.log(LogLine {
-                    level: "error",
-                    source: "",
-                    message: &format!("test marked as failed: {reason}"),
-                });
+                self.log(LogLine::error(&format!("test marked as failed: {reason}")));
                 self.shared.settings.run.mark_failed(reason);
                 nothing()
             }
@@ -172,9 +173,9 @@ impl Host {
 
     /// The file whose code calls the host right now, as `file://` URL.
     pub(super) fn calling_file(&self, ctx: &Ctx<'_>) -> String {
-        (0..8)
-            .filter_map(|level| ctx.script_or_module_name(level))
-            .filter_map(|name| name.to_string().ok())
+        calling_modules(ctx)
+            .take(8)
+            .flatten()
             .find(|name| name.starts_with("file://"))
             .unwrap_or_else(|| self.shared.entry.clone())
     }
@@ -183,14 +184,11 @@ impl Host {
     /// but the one whose own code runs, be it the script's or that of a file which is required.
     fn opening_file(&self, ctx: &Ctx<'_>) -> String {
         let mut file = None;
-        for level in 0..DEEPEST_OPEN {
-            let Some(name) = ctx.script_or_module_name(level) else {
-                continue;
-            };
-            match name.to_string() {
-                Ok(name) if name.starts_with("file://") => file = Some(name),
-                Ok(name) if name == COMMON_JS && file.is_some() => break,
-                _ => {}
+        for name in calling_modules(ctx).flatten() {
+            if name.starts_with("file://") {
+                file = Some(name);
+            } else if name == COMMON_JS && file.is_some() {
+                break;
             }
         }
         file.unwrap_or_else(|| self.shared.entry.clone())

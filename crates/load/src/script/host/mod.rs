@@ -384,11 +384,7 @@ impl Host {
     }
 
     fn warn(&self, message: &str) {
-        self.log(LogLine {
-            level: "warning",
-            source: "",
-            message,
-        });
+        self.log(LogLine::warning(message));
     }
 
     fn set_tags(&self, tags: Tags) {
