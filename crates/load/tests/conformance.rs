@@ -70,6 +70,7 @@ scripts!(
     shortcut_stages,
     teardown_counts,
     teardown_throws,
+    users_apart,
     users_in_turn,
     websocket,
 );

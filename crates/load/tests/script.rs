@@ -478,6 +478,29 @@ async fn a_request_param_that_is_unknown_is_told_of_once() {
 
 #[tokio::test]
 async fn users_of_a_thread_take_turns_and_see_nothing_of_each_other() {
+    take_turns(
+        "if (Array.prototype.owner !== undefined || globalThis.owner !== undefined) throw new Error('not alone');
+        Array.prototype.owner = __VU;
+        globalThis.owner = __VU;",
+        "[].owner",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn users_of_a_context_take_turns_and_see_nothing_of_each_other() {
+    take_turns(
+        "const owner = __VU;
+        class Owned { get owner() { return owner; } }
+        console.log = ((log) => (...values) => log(...values.map((value) => value instanceof Owned ? value.owner : value)))(console.log);",
+        "new Owned()",
+    )
+    .await;
+}
+
+/// Four users whose iterations wait in the middle of calls and promises. What the init code in `owned`
+/// makes is each user's own, and so is the value of `owner`.
+async fn take_turns(owned: &str, owner: &str) {
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let (settings, _) = settings(&lines, "");
     let collector = Collector::new(Arc::clone(&settings.registry), false);
@@ -487,9 +510,7 @@ async fn users_of_a_thread_take_turns_and_see_nothing_of_each_other() {
         &path,
         r"
         import { sleep } from 'k6';
-        if (Array.prototype.owner !== undefined || globalThis.owner !== undefined) throw new Error('not alone');
-        Array.prototype.owner = __VU;
-        globalThis.owner = __VU;
+        OWNED
         let iterations = 0;
         function deep(left) {
             if (left > 0) return deep(left - 1) + 1;
@@ -508,9 +529,11 @@ async fn users_of_a_thread_take_turns_and_see_nothing_of_each_other() {
             await null;
             await null;
             await null;
-            console.log(__VU, owner, [].owner, iterations, done.join(), /mine/.test(stack), stack.split('\n').length < 5);
+            console.log(__VU, owner, OWNER, iterations, done.join(), /mine/.test(stack), stack.split('\n').length < 5);
         }
-        ",
+        "
+        .replace("OWNED", owned)
+        .replace("OWNER", owner),
     )
     .unwrap();
     let script = Script::load(&path, settings).await.unwrap();

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::intrinsics::words;
 use super::pruning::listed;
+use super::source::words;
 
 /// The export that is the file's `module`.
 pub(super) const MODULE: &str = "$module";

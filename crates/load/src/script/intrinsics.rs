@@ -10,6 +10,7 @@ use rquickjs::context::intrinsic::{
     Date, MapSet, Performance, Proxy, RegExp, TypedArrays, WeakRef,
 };
 
+use super::source::{without_texts, words};
 use super::sys::{add_base64, add_intrinsic};
 
 /// Objects that come together.
@@ -124,7 +125,7 @@ pub(super) struct Needs(u16);
 impl Needs {
     /// What the program's own modules name.
     pub(super) fn of_builtin(source: &str) -> Self {
-        let mut needs = if may_hold_regular_expression(source) {
+        let mut needs = if without_texts(source).is_none() {
             REGULAR_EXPRESSIONS
         } else {
             0
@@ -198,69 +199,6 @@ impl Needs {
 /// The script's global object cannot be read.
 pub(super) fn provide_buffers(ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     Needs::of_builtin("ArrayBuffer").provide(ctx)
-}
-
-/// True if a slash stands where it neither belongs to a text nor to a comment: it may begin a regular
-/// expression, or divide.
-fn may_hold_regular_expression(source: &str) -> bool {
-    let mut signs = source.chars().peekable();
-    // For each template that this is within the code of: braces that are open there.
-    let mut templates: Vec<usize> = Vec::new();
-    while let Some(sign) = signs.next() {
-        let mut quote = Some(sign).filter(|sign| matches!(sign, '"' | '\'' | '`'));
-        match sign {
-            '/' if signs.peek() == Some(&'/') => {
-                signs.by_ref().find(|sign| matches!(sign, '\n' | '\r'));
-            }
-            '/' if signs.peek() == Some(&'*') => {
-                signs.next();
-                let mut before = ' ';
-                signs.by_ref().find(|sign| {
-                    let closes = before == '*' && *sign == '/';
-                    before = *sign;
-                    closes
-                });
-            }
-            '/' => return true,
-            '{' => {
-                if let Some(open) = templates.last_mut() {
-                    *open += 1;
-                }
-            }
-            '}' => match templates.last_mut() {
-                Some(0) => {
-                    templates.pop();
-                    quote = Some('`');
-                }
-                Some(open) => *open -= 1,
-                None => {}
-            },
-            _ => {}
-        }
-        while let Some(end) = quote {
-            match signs.next() {
-                None => return false,
-                Some('\\') => {
-                    signs.next();
-                }
-                Some('$') if end == '`' && signs.peek() == Some(&'{') => {
-                    signs.next();
-                    templates.push(0);
-                    quote = None;
-                }
-                Some(sign) if sign == end => quote = None,
-                Some(_) => {}
-            }
-        }
-    }
-    false
-}
-
-/// Names, keywords and numbers, wherever they stand.
-pub(super) fn words(source: &str) -> impl Iterator<Item = &str> {
-    source
-        .split(|sign: char| !sign.is_alphanumeric() && sign != '_' && sign != '$')
-        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

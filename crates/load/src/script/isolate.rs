@@ -1,25 +1,55 @@
 //! The JavaScript engine of a thread.
 //!
-//! All users of a thread have their scripts in one QuickJS runtime, each in a context of its own:
-//! own globals, own built-in objects, own modules. What is the same for all (names, shapes of
-//! objects, pages of small blocks) is there once. A runtime of its own would cost a user 110 KB
-//! more, and a context alone keeps users from touching each other's values just as well.
+//! All users of a thread have their scripts in one QuickJS runtime. What is the same for all (names,
+//! shapes of objects, pages of small blocks) is there once. A runtime of its own would cost a user
+//! 110 KB more, and a context alone keeps users from touching each other's values just as well.
+//!
+//! Each user has own modules and own globals. Built-in objects are a context's, and take 30 KB: where
+//! the script leaves them alone ([`super::sharing`]), some users are in a context together, and the
+//! globals that this program defines are those of the user whose script runs. All others have a
+//! context of their own.
 //!
 //! Their stacks take turns in it: see [`super::sys::Machine`].
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::{Arc, Weak as ArcWeak};
 
 use rquickjs::context::intrinsic::{Eval, Json, Promise};
-use rquickjs::{Context, Ctx, Runtime};
+use rquickjs::object::Accessor;
+use rquickjs::{CatchResultExt, Context, Ctx, Error, Exception, Runtime, Value};
 
+use super::Shared;
 use super::fiber::SCRIPT_STACK_SIZE;
 use super::host::{Host, Records};
 use super::loader::ModuleLoader;
-use super::sys::{Frames, Machine};
+use super::sys::{Frames, Machine, with_context};
 
 thread_local! {
     static OF_THREAD: RefCell<Weak<Isolate>> = RefCell::default();
+}
+
+/// Globals that are not JavaScript's own: each user has his.
+pub(super) const PER_USER: &[&str] = &[
+    "__ENV",
+    "__VU",
+    "__ITER",
+    "console",
+    "setTimeout",
+    "setInterval",
+    "clearTimeout",
+    "clearInterval",
+];
+
+/// How many users share a context at most. QuickJS looks for a context's modules one by one.
+const TOGETHER: usize = 64;
+
+/// A context that users of a script share.
+struct SharedContext {
+    script: ArcWeak<Shared>,
+    context: Context,
+    /// How many more users it takes.
+    room: usize,
 }
 
 /// The JavaScript engine of a thread. It ends with the last user.
@@ -29,6 +59,8 @@ pub(super) struct Isolate {
     running: RefCell<Option<Rc<Host>>>,
     /// All contexts. A job in a queue names one without holding it, so they end with the runtime.
     contexts: RefCell<Vec<Context>>,
+    /// Where the next user goes who may share a context.
+    with_room: RefCell<Option<SharedContext>>,
     /// What answers are objects of, once a script has loaded the module that knows them.
     records: OnceCell<Rc<Records>>,
     /// What the stacks of users who are gone left behind.
@@ -67,6 +99,7 @@ impl Isolate {
             machine,
             running: RefCell::default(),
             contexts: RefCell::default(),
+            with_room: RefCell::default(),
             records: OnceCell::new(),
             left: RefCell::default(),
             runtime,
@@ -88,8 +121,7 @@ impl Isolate {
     ///
     /// There is no memory for it.
     pub(super) fn records(ctx: &Ctx<'_>) -> rquickjs::Result<Rc<Records>> {
-        let isolate =
-            Self::of_thread().map_err(|reason| rquickjs::Exception::throw_message(ctx, &reason))?;
+        let isolate = Self::of_thread().map_err(|reason| Exception::throw_message(ctx, &reason))?;
         if let Some(records) = isolate.records.get() {
             return Ok(Rc::clone(records));
         }
@@ -97,13 +129,41 @@ impl Isolate {
         Ok(Rc::clone(isolate.records.get_or_init(|| records)))
     }
 
-    /// A context for one more user, with the built-in objects that every script has; others come with
-    /// the modules that name them.
+    /// A context for one more user of a script.
     ///
     /// # Errors
     ///
     /// There is no memory for it.
-    pub(super) fn context(&self) -> rquickjs::Result<Context> {
+    pub(super) fn context(&self, script: &Arc<Shared>) -> Result<Context, String> {
+        if !script.modules.users_share() {
+            return self.new_context().map_err(|error| error.to_string());
+        }
+        let mut with_room = self.with_room.borrow_mut();
+        if let Some(shared) = &mut *with_room
+            && shared.room > 0
+            && ArcWeak::ptr_eq(&shared.script, &Arc::downgrade(script))
+        {
+            shared.room -= 1;
+            return Ok(shared.context.clone());
+        }
+        let context = self.new_context().map_err(|error| error.to_string())?;
+        with_context(&context, |ctx| {
+            let defined = PER_USER
+                .iter()
+                .try_for_each(|name| define_per_user(ctx, name));
+            defined.catch(ctx).map_err(|error| error.to_string())
+        })?;
+        *with_room = Some(SharedContext {
+            script: Arc::downgrade(script),
+            context: context.clone(),
+            room: TOGETHER - 1,
+        });
+        Ok(context)
+    }
+
+    /// A context with the built-in objects that every script has; others come with the modules that
+    /// name them.
+    fn new_context(&self) -> rquickjs::Result<Context> {
         let context = Context::builder()
             .with::<(Eval, Json, Promise)>()
             .build(&self.runtime)?;
@@ -134,6 +194,20 @@ impl Isolate {
     pub(super) fn retire(&self, frames: Frames) {
         self.left.borrow_mut().push(frames);
     }
+}
+
+/// Defines a global that is the running user's.
+fn define_per_user<'js>(ctx: &Ctx<'js>, name: &'static str) -> rquickjs::Result<()> {
+    fn running(ctx: &Ctx<'_>) -> rquickjs::Result<Rc<Host>> {
+        Isolate::running().ok_or_else(|| Exception::throw_message(ctx, "no script runs"))
+    }
+    let read = move |ctx: Ctx<'js>| running(&ctx)?.global(&ctx, name);
+    let write = move |ctx: Ctx<'js>, value: Value<'js>| {
+        running(&ctx)?.set_global(&ctx, name, value);
+        Ok::<_, Error>(())
+    };
+    let property = Accessor::new(read, write).configurable().enumerable();
+    ctx.globals().prop(name, property)
 }
 
 impl Drop for Isolate {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
@@ -13,6 +13,7 @@ use super::common_js;
 use super::intrinsics::Needs;
 use super::isolate::Isolate;
 use super::pruning;
+use super::sharing::leaves_built_ins_alone;
 use super::sys::load_bytecode;
 
 /// What runs CommonJS files, which import it.
@@ -59,6 +60,18 @@ const BUILTIN: &[(&str, &str)] = &[
 /// Those that users get without what no script uses.
 const PRUNED: &[&str] = &["k6", "k6/http"];
 
+/// Those that set globals which are not each user's own: who has them shares no context.
+const SEPARATE: &[&str] = &[
+    "springtide:globals",
+    COMMON_JS,
+    "k6/websockets",
+    "k6/experimental/websockets",
+];
+
+/// Begins the name of a module that each user of a shared context has his own of. QuickJS knows none by
+/// such a name, and so asks the loader.
+const OWN: &str = "own:";
+
 /// Modules of k6 that are known and not supported.
 const UNSUPPORTED: &[&str] = &[
     "k6/browser",
@@ -81,8 +94,9 @@ pub(super) struct Modules {
     sources: Mutex<Vec<String>>,
     /// A module that is in no file: its name and source.
     given: Option<(String, String)>,
-    /// True once the script was loaded: after that no file is read.
-    complete: std::sync::atomic::AtomicBool,
+    /// Known once the script was loaded, after which no file is read: true if users may share the
+    /// built-in objects of a context.
+    users_share: OnceLock<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,15 +124,29 @@ impl Modules {
 
     /// Says that the script was loaded and nothing new may be imported.
     pub(super) fn complete(&self) {
-        self.complete
-            .store(true, std::sync::atomic::Ordering::Relaxed);
-        // From here on it is known what is used of them.
+        let sources = self.sources.lock();
+        let share = sources.iter().all(|source| leaves_built_ins_alone(source));
+        drop(sources);
         let mut compiled = self.compiled.lock();
+        let needs = needs_of(&compiled);
+        let is_separate = |name: &str| SEPARATE.contains(&name);
+        let separate = compiled
+            .keys()
+            .any(|name| !Needs::defines(name) && is_separate(name))
+            || needs.defining().any(is_separate);
+        // From here on it is known what is used of them.
         compiled.retain(|name, _| !PRUNED.contains(&name.as_str()));
+        // Nobody else completes them.
+        let _ = self.users_share.set(share && !separate);
     }
 
     fn is_complete(&self) -> bool {
-        self.complete.load(std::sync::atomic::Ordering::Relaxed)
+        self.users_share.get().is_some()
+    }
+
+    /// True if users may share the built-in objects of a context. False as long as nobody knows.
+    pub(super) fn users_share(&self) -> bool {
+        self.users_share.get() == Some(&true)
     }
 
     /// The source of a module that ships with the program, for the users of this script.
@@ -149,13 +177,7 @@ impl Modules {
     /// since nobody knows before.
     pub(super) fn defining_globals(&self) -> impl Iterator<Item = &'static str> {
         let needs = if self.is_complete() {
-            let compiled = self.compiled.lock();
-            compiled
-                .iter()
-                .filter(|(name, _)| !Needs::defines(name))
-                .fold(Needs::default(), |needs, (_, module)| {
-                    needs.and(module.needs)
-                })
+            needs_of(&self.compiled.lock())
         } else {
             Needs::ALL
         };
@@ -234,6 +256,16 @@ impl Modules {
     }
 }
 
+/// What all modules need, but those that define globals.
+fn needs_of(compiled: &HashMap<String, Compiled>) -> Needs {
+    compiled
+        .iter()
+        .filter(|(name, _)| !Needs::defines(name))
+        .fold(Needs::default(), |needs, (_, module)| {
+            needs.and(module.needs)
+        })
+}
+
 /// Sets what a file finds in its `import.meta`.
 fn describe(module: &Module<'_, Declared>, name: &str) -> Result<()> {
     let meta = module.meta()?;
@@ -281,12 +313,18 @@ impl Resolver for ModuleLoader {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> Result<String> {
-        let by_host = Isolate::running().is_some_and(|host| host.loads_module());
-        if name == COMMON_JS || by_host && name.starts_with("springtide:") {
-            return Ok(name.to_owned());
-        }
-        resolve(base, name).map_err(|reason| {
-            Error::new_resolving_message(base.to_owned(), name.to_owned(), reason)
+        let host = Isolate::running();
+        let by_host = host.as_ref().is_some_and(|host| host.loads_module());
+        let found = if name == COMMON_JS || by_host && name.starts_with("springtide:") {
+            name.to_owned()
+        } else {
+            resolve(base, name).map_err(|reason| {
+                Error::new_resolving_message(base.to_owned(), name.to_owned(), reason)
+            })?
+        };
+        Ok(match host {
+            Some(host) if host.modules().users_share() => format!("{OWN}{found}"),
+            _ => found,
         })
     }
 }
@@ -301,7 +339,7 @@ impl Loader for ModuleLoader {
         let Some(host) = Isolate::running() else {
             return Err(Error::new_loading_message(name, "no script runs"));
         };
-        host.modules().load(ctx, name)
+        host.module(ctx, name.strip_prefix(OWN).unwrap_or(name))
     }
 }
 

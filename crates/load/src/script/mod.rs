@@ -17,6 +17,8 @@ mod intrinsics;
 mod isolate;
 mod loader;
 mod pruning;
+mod sharing;
+mod source;
 mod sys;
 mod user;
 

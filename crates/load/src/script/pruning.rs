@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::intrinsics::{Needs, words};
+use super::intrinsics::Needs;
+use super::source::words;
 
 /// What is declared in a piece of a module: a statement at its outermost level.
 struct Piece<'source> {

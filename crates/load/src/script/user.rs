@@ -248,14 +248,14 @@ impl Drop for ScriptUser {
 // === impl Engine ===
 
 impl Engine {
-    fn new(isolate: &Isolate, shared: &Shared, host: &Rc<Host>) -> Result<Self, Thrown> {
+    fn new(isolate: &Isolate, shared: &Arc<Shared>, host: &Rc<Host>) -> Result<Self, Thrown> {
         let context = isolate
-            .context()
-            .map_err(|error| Thrown::new(&error.to_string()))?;
+            .context(shared)
+            .map_err(|reason| Thrown::new(&reason))?;
         let exports = sys::with_context(&context, |ctx| {
             host.install(ctx).catch(ctx).map_err(Thrown::from)?;
             let run = |name: &str| {
-                let loaded = shared.modules.load(ctx, name).and_then(Module::eval);
+                let loaded = host.module(ctx, name).and_then(Module::eval);
                 let (module, evaluated) = loaded.catch(ctx).map_err(Thrown::of_loading)?;
                 host.finish(ctx, &evaluated).map_err(Thrown::of_init_code)?;
                 Ok::<_, Thrown>(module)
@@ -344,4 +344,53 @@ fn apply<'js>(
         .and_then(|()| call.apply(function))
         .catch(ctx)
         .map_err(Thrown::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Script, ScriptSettings};
+    use super::*;
+    use crate::metric::{Collector, MetricRegistry};
+    use crate::user::{RunState, UserFactory};
+
+    /// How many contexts four users of a script have.
+    async fn contexts_of(source: &str) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script.js");
+        std::fs::write(&path, source).unwrap();
+        let registry = Arc::new(MetricRegistry::default());
+        let collector = Collector::new(Arc::clone(&registry), false);
+        let settings = ScriptSettings {
+            env: BTreeMap::new(),
+            log: Arc::new(|line| panic!("{}", line.message)),
+            registry,
+            clock: springtide_machinery::clock::Clock::system(),
+            run: Arc::new(RunState::default()),
+        };
+        let script = Script::load(&path, settings).await.unwrap();
+        let mut users = Vec::new();
+        for number in 1..=4 {
+            users.push(script.create(number, collector.sink()).await.unwrap());
+        }
+        let engines = users.iter().filter_map(|user| user.engine.as_ref());
+        let contexts: BTreeSet<_> = engines.map(|engine| engine.context.as_raw()).collect();
+        contexts.len()
+    }
+
+    #[tokio::test]
+    async fn users_share_a_context_where_the_script_leaves_built_in_objects_alone() {
+        let plain = "import http from 'k6/http'; export default () => http.get(__ENV.URL);";
+        assert_eq!(contexts_of(plain).await, 1);
+        for separate in [
+            "Array.prototype.last = 1;",
+            "globalThis.x = 1;",
+            "open('script.js');",
+            "import { WebSocket } from 'k6/websockets';",
+        ] {
+            let script = format!("{separate} export default () => 1;");
+            assert_eq!(contexts_of(&script).await, 4, "{separate}");
+        }
+    }
 }

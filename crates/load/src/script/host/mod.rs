@@ -26,8 +26,9 @@ use futures::stream::{FuturesUnordered, Stream};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rquickjs::function::Args as CallArgs;
+use rquickjs::module::Declared;
 use rquickjs::promise::PromiseState;
-use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Persistent, Promise, Value};
+use rquickjs::{CatchResultExt, CaughtError, Ctx, Function, Module, Persistent, Promise, Value};
 
 pub(super) use self::effective::Effective;
 pub(super) use self::http::Records;
@@ -36,6 +37,7 @@ use self::markup::Pages;
 use self::socket::SocketEvent;
 use super::fiber::{Interrupted, Pause};
 use super::loader::{Modules, lacks_exports};
+use super::sys::KeptModule;
 use super::{LogLine, Shared};
 use crate::http::Client;
 use crate::metric::{Metric, SampleSink, Tags, milliseconds};
@@ -109,6 +111,10 @@ pub(super) struct Host {
     unhandled: RefCell<Vec<String>>,
     /// True while the host itself loads a module.
     loads_module: Cell<bool>,
+    /// The user's own modules, by name, where others are in the same context.
+    own_modules: RefCell<Vec<(Box<str>, Persistent<KeptModule<'static>>)>>,
+    /// The user's own globals, where others are in the same context.
+    own_globals: RefCell<Vec<(&'static str, Persistent<Value<'static>>)>>,
 }
 
 /// What happened to something that was started.
@@ -241,6 +247,8 @@ impl Host {
             records: OnceCell::new(),
             unhandled: RefCell::default(),
             loads_module: Cell::new(false),
+            own_modules: RefCell::default(),
+            own_globals: RefCell::default(),
         }
     }
 
@@ -367,6 +375,48 @@ impl Host {
         self.client.close_idle();
         self.dispatch.borrow_mut().take();
         self.functions.borrow_mut().clear();
+        self.own_modules.borrow_mut().clear();
+        self.own_globals.borrow_mut().clear();
+    }
+
+    /// The user's module of this name, loaded where it is not yet.
+    pub(super) fn module<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        name: &str,
+    ) -> rquickjs::Result<Module<'js, Declared>> {
+        if !self.modules().users_share() {
+            return self.modules().load(ctx, name);
+        }
+        let own = self.own_modules.borrow();
+        let known = own.iter().find(|(known, _)| **known == *name);
+        if let Some((_, module)) = known {
+            return module.clone().restore(ctx).map(|KeptModule(module)| module);
+        }
+        drop(own);
+        let module = self.modules().load(ctx, name)?;
+        let kept = Persistent::save(ctx, KeptModule(module.clone()));
+        self.own_modules.borrow_mut().push((name.into(), kept));
+        Ok(module)
+    }
+
+    /// The user's global of this name.
+    pub(super) fn global<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Value<'js>> {
+        let own = self.own_globals.borrow();
+        match own.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => value.clone().restore(ctx),
+            None => Ok(Value::new_undefined(ctx.clone())),
+        }
+    }
+
+    /// Sets the user's global of this name.
+    pub(super) fn set_global<'js>(&self, ctx: &Ctx<'js>, name: &'static str, value: Value<'js>) {
+        let kept = Persistent::save(ctx, value);
+        let mut own = self.own_globals.borrow_mut();
+        match own.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = kept,
+            None => own.push((name, kept)),
+        }
     }
 
     /// True while the host itself loads a module: it may name those that scripts may not.

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use corosensei::Yielder;
 use rquickjs::context::Intrinsic;
 use rquickjs::module::Declared;
-use rquickjs::{ArrayBuffer, Context, Ctx, Module, Value, qjs};
+use rquickjs::{ArrayBuffer, Context, Ctx, JsLifetime, Module, Value, qjs};
 
 pub(super) use self::machine::{Frames, Machine};
 pub(super) use self::record::{Record, RecordClass};
@@ -101,6 +101,16 @@ pub(super) fn load_bytecode<'js>(
     // SAFETY: QuickJS trusts bytecode. This comes from `Module::write` of the same library in the
     // same process (`loader::Modules` makes it and keeps it in memory), never from a file.
     unsafe { Module::load(ctx.clone(), bytecode) }
+}
+
+/// A module, in a form that can be kept by [`rquickjs::Persistent`].
+#[derive(Clone)]
+pub(super) struct KeptModule<'js>(pub(super) Module<'js, Declared>);
+
+// SAFETY: what the lifetime speaks of in a module is its context, which it holds, and which holds the
+// module. `Module` has the lifetime in no other place, and this is the same type with another one.
+unsafe impl<'js> JsLifetime<'js> for KeptModule<'js> {
+    type Changed<'to> = KeptModule<'to>;
 }
 
 /// A copy of the bytes of an `ArrayBuffer` or of a view of one (typed array, `DataView`).

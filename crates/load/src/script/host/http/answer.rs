@@ -195,8 +195,9 @@ impl Record for AnswerMethods {
         function_of_answers(ctx, Self::NAMES[index]).map(Function::into_value)
     }
 
+    /// The function is the running user's, and users of a context have one prototype.
     fn is_made_once(_: usize) -> bool {
-        true
+        false
     }
 }
 
