@@ -2,8 +2,8 @@
 //!
 //! Not the standard's tree construction, which mends every broken page in one prescribed way, but
 //! enough to find things in pages: elements that need no end tag, text that is not markup
-//! (`script`, `style`, `textarea`, `title`), character references, and a page without `html` and
-//! `body` gets them. (The field's libraries for this stand under a licence that this project does
+//! (`script`, `style`, `textarea`, `title`), character references, a page without `html` and
+//! `body` gets them, and a table the parts that its rows and cells must stand in. (The field's libraries for this stand under a licence that this project does
 //! not take.)
 
 mod selector;
@@ -318,7 +318,9 @@ impl Parser {
             }
             rest = after;
         }
-        self.end_implied(&name);
+        if !self.make_place_for(&name) {
+            return rest;
+        }
         let parent = self.parent();
         let id = self.page.add(
             parent,
@@ -335,7 +337,9 @@ impl Parser {
             let end = lower.find(&format!("</{name}")).unwrap_or(rest.len());
             let inside = &rest[..end];
             if !inside.is_empty() {
-                let inside = if matches!(name.as_str(), "textarea" | "title") {
+                let inside = if name == "textarea" {
+                    decoded(without_first_break(inside))
+                } else if name == "title" {
                     decoded(inside)
                 } else {
                     inside.to_owned()
@@ -345,18 +349,61 @@ impl Parser {
             return rest[end..].split_once('>').map_or("", |(_, after)| after);
         }
         self.open.push(id);
+        if name == "pre" {
+            return without_first_break(rest);
+        }
         rest
+    }
+
+    /// Ends elements that need no end tag, where this one begins, and begins those that it must stand
+    /// in. False: it cannot stand here, and is left out.
+    fn make_place_for(&mut self, name: &str) -> bool {
+        const SECTIONS: &[&str] = &["tbody", "thead", "tfoot", "table"];
+        // What it may stand in, and what else has to begin there.
+        let (places, missing): (&[&str], &[(&str, &str)]) = match name {
+            "td" | "th" => (
+                &["tr", "tbody", "thead", "tfoot", "table"],
+                &[
+                    ("table", "tbody"),
+                    ("tbody", "tr"),
+                    ("thead", "tr"),
+                    ("tfoot", "tr"),
+                ],
+            ),
+            "tr" => (SECTIONS, &[("table", "tbody")]),
+            "col" => (&["colgroup", "table"], &[("table", "colgroup")]),
+            "tbody" | "thead" | "tfoot" | "caption" | "colgroup" => (&["table"], &[]),
+            _ => {
+                self.end_implied(name);
+                return true;
+            }
+        };
+        let place = |id: &NodeId| places.contains(&self.page.name(*id));
+        let Some(index) = self.open.iter().rposition(place) else {
+            return false;
+        };
+        self.open.truncate(index + 1);
+        for (within, begins) in missing {
+            if self.page.name(self.parent()) == *within {
+                let element = Content::Element {
+                    name: (*begins).to_owned(),
+                    attributes: Vec::new(),
+                };
+                let parent = self.parent();
+                let id = self.page.add(parent, element);
+                self.open.push(id);
+            }
+        }
+        true
     }
 
     /// Ends elements that need no end tag, where this one begins.
     fn end_implied(&mut self, name: &str) {
         let ends: &[&str] = match name {
+            "a" => &["a"],
             "li" => &["li"],
             "option" | "optgroup" => &["option"],
             "dt" | "dd" => &["dt", "dd"],
-            "tr" => &["tr", "td", "th"],
-            "td" | "th" => &["td", "th"],
-            "tbody" | "tfoot" => &["tbody", "thead", "tr", "td", "th"],
             "p" | "div" | "ul" | "ol" | "table" | "form" | "h1" | "h2" | "h3" | "h4" | "h5"
             | "h6" | "section" | "article" | "pre" | "blockquote" | "hr" => &["p"],
             "body" => &["head"],
@@ -373,6 +420,12 @@ impl Parser {
             self.open.truncate(index.max(1));
         }
     }
+}
+
+/// The line break right after the beginning of some elements is none of their text.
+fn without_first_break(text: &str) -> &str {
+    let text = text.strip_prefix('\r').unwrap_or(text);
+    text.strip_prefix('\n').unwrap_or(text)
 }
 
 /// Reads `name`, `name=value`, `name="value"`.
