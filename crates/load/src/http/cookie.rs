@@ -12,7 +12,7 @@ pub struct Cookie {
     pub value: String,
     /// The domain it is for; without a dot at the beginning.
     pub domain: String,
-    /// The path it is for.
+    /// The path it is for, as the server named it; empty where it named none.
     pub path: String,
     /// Only for TLS.
     pub secure: bool,
@@ -22,6 +22,8 @@ pub struct Cookie {
     pub max_age: Option<i64>,
     /// `Expires` as it was given.
     pub expires: Option<Timestamp>,
+    /// The path it is for: the one named, or the folder of the URL that set it.
+    folder: String,
     /// Only for exactly its host: it named no domain.
     host_only: bool,
     /// When it ends, from `max_age` or `expires`.
@@ -70,6 +72,8 @@ impl Cookie {
     pub fn complete(&mut self, url: &Url, now: Timestamp) {
         let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
         self.host_only = self.domain.is_empty();
+        let named = Some(self.path.as_str()).filter(|path| path.starts_with('/'));
+        named.unwrap_or(folder_of(url)).clone_into(&mut self.folder);
         self.ends = match self.max_age {
             Some(seconds) if seconds <= 0 => Some(Timestamp::MIN),
             Some(seconds) => now
@@ -96,17 +100,9 @@ impl Cookie {
                     .strip_suffix(&self.domain)
                     .is_some_and(|before| before.ends_with('.')));
         domain_matches
-            && path_matches(&self.path_or_root(), url.path())
+            && path_matches(&self.folder, url.path())
             && (!self.secure || url.scheme() == "https" || url.scheme() == "wss")
             && self.ends.is_none_or(|ends| ends > now)
-    }
-
-    fn path_or_root(&self) -> String {
-        if self.path.starts_with('/') {
-            self.path.clone()
-        } else {
-            "/".to_owned()
-        }
     }
 }
 
@@ -125,8 +121,7 @@ impl Jar {
             return;
         }
         self.0.retain(|old| {
-            (&old.name, &old.domain, old.path_or_root())
-                != (&cookie.name, &cookie.domain, cookie.path_or_root())
+            (&old.name, &old.domain, &old.folder) != (&cookie.name, &cookie.domain, &cookie.folder)
         });
         if cookie.ends.is_none_or(|ends| ends > now) {
             self.0.push(cookie);
@@ -141,14 +136,17 @@ impl Jar {
             .iter()
             .filter(|cookie| cookie.is_for(url, now))
             .collect();
-        cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
+        cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.folder.len()));
         cookies
     }
 
-    /// Removes the cookies that `url` is sent; all, or those of one name.
+    /// Removes the cookies that `url` is sent and that it could have set without naming a path; all, or
+    /// those of one name. k6 has it so: it overwrites them with cookies that have ended.
     pub fn remove(&mut self, url: &Url, name: Option<&str>, now: Timestamp) {
+        let folder = folder_of(url);
         self.0.retain(|cookie| {
-            !(cookie.is_for(url, now) && name.is_none_or(|name| name == cookie.name))
+            let wanted = name.is_none_or(|name| name == cookie.name);
+            !(wanted && cookie.is_for(url, now) && cookie.folder == folder)
         });
     }
 
@@ -161,6 +159,14 @@ impl Jar {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The path of the cookies that a URL sets without naming one (RFC 6265, 5.1.4).
+fn folder_of(url: &Url) -> &str {
+    match url.path().rfind('/') {
+        None | Some(0) => "/",
+        Some(end) => &url.path()[..end],
     }
 }
 
@@ -229,15 +235,22 @@ mod tests {
         }
         assert_eq!(
             names(&jar, "http://a.example.com/dir/x", now),
-            ["deep", "host", "domain", "short"]
+            ["host", "domain", "deep", "short"]
         );
-        assert_eq!(names(&jar, "http://b.example.com/", now), ["domain"]);
-        assert_eq!(names(&jar, "http://a.example.com/director", now).len(), 3);
-        assert!(names(&jar, "https://a.example.com/", now).contains(&"safe".to_owned()));
+        assert_eq!(names(&jar, "http://b.example.com/dir", now), ["domain"]);
+        // Those that name no path are for the folder of the page that set them.
+        assert_eq!(names(&jar, "http://a.example.com/director", now).len(), 0);
+        assert!(names(&jar, "https://a.example.com/dir/", now).contains(&"safe".to_owned()));
         let later = now
             .checked_add(jiff::SignedDuration::from_secs(11))
             .unwrap();
-        assert!(!names(&jar, "http://a.example.com/", later).contains(&"short".to_owned()));
+        let left = names(&jar, "http://a.example.com/dir", later);
+        assert_eq!(left, ["host", "domain", "deep"]);
+        jar.remove(&"http://a.example.com/".parse().unwrap(), None, now);
+        assert_eq!(names(&jar, "http://a.example.com/dir", later), left);
+        jar.remove(&url, Some("deep"), now);
+        let left = names(&jar, "http://a.example.com/dir", later);
+        assert_eq!(left, ["host", "domain"]);
     }
 
     #[test]

@@ -19,6 +19,12 @@ export default function () {
   row('http.CookieJar.delete', () => [jar.delete(url, 'a'), jar.delete(url, 'nothing'), sent()]);
   row('http.CookieJar.clear', () => [jar.clear(url), sent()]);
   row('http.CookieJar', () => { const own = new http.CookieJar(); own.set(url, 'mine', 'x'); return [sent({ jar: own }), sent(), http.get(url + '/cookies/set?name=own&value=y', { jar: own }).status, own.cookiesForURL(url), http.cookieJar().cookiesForURL(url)]; });
+  // Those without a path are for the folder of the URL that sets them, and delete overwrites no others.
+  const folders = new http.CookieJar();
+  const held = () => ['/', '/x', '/x/', '/x/y', '/x/y/z', '/xy'].map((path) => Object.keys(folders.cookiesForURL(url + path)).sort());
+  row('http.CookieJar.set', () => { folders.set(`${url}/x/y`, 'deep', '1'); folders.set(`${url}/top`, 'top', '2'); folders.set(url, 'none', '3'); folders.set(`${url}/x/`, 'slash', '4'); folders.set(`${url}/q`, 'relative', '5', { path: 'relative' }); folders.set(url, 'p', '6', { path: '/x' }); return held(); });
+  row('http.CookieJar.delete', () => { folders.delete(`${url}/x/z`, 'deep'); folders.delete(`${url}/x/y`, 'top'); folders.delete(`${url}/x`, 'p'); return held(); });
+  row('http.CookieJar.clear', () => { folders.clear(`${url}/x/y`); const first = held(); folders.clear(url); return [first, held()]; });
   row('cookies.from-server', () => { set('name=a&value=b'); set('name=p&value=q&path=/cookies'); set('name=s&value=t&secure=1'); set('name=m&value=n&max=0'); return [sent(), sent({}, '/cookies/x')]; });
   row('cookies.from-server', () => { set('name=a&value=again'); return [sent(), set('name=h&value=i&http=1&max=60').cookies]; });
   row('cookies.redirect', () => [http.get(url + '/cookies/redirect?name=r&value=s').json().headers.cookie.split('; ').sort(), http.get(url + '/cookies/redirect?name=r&value=s').cookies]);
