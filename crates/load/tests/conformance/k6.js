@@ -3,6 +3,7 @@
 import k6, { check, fail, group, randomSeed, sleep } from 'k6';
 import * as all from 'k6';
 import * as timers from 'k6/timers';
+import { clearInterval as stop, clearTimeout as forget, setInterval as repeat, setTimeout as wait } from 'k6/timers';
 import { get, nothing, call as alsoNothing } from 'k6/http';
 import { row, later, thrown } from './row.js';
 import { opened, location, read } from './data/helpers/files.js';
@@ -48,20 +49,21 @@ export default async function () {
   row('global.console', () => { console.log(); console.log('global.console:', new Error('shown').message, Symbol.iterator.toString()); });
   row('global.globalThis', () => [global === globalThis, typeof globalThis.setTimeout, typeof window]);
   row('timers.setTimeout timers.clearTimeout timers.setInterval timers.clearInterval', () => Object.keys(timers).filter((name) => name !== 'default').sort().map((name) => timers[name] === globalThis[name]));
+  row('timers.setTimeout timers.clearTimeout timers.setInterval timers.clearInterval', () => [wait === setTimeout, forget === clearTimeout, repeat === setInterval, stop === clearInterval]);
   row('timers.setTimeout', () => [thrown(() => setTimeout()), thrown(() => setTimeout('code')), thrown(() => setInterval(1)), clearTimeout(12345), clearInterval(undefined)]);
 
   const order = [];
   const note = (what) => order.push(what);
   let finish;
   const done = new Promise((resolve) => { finish = resolve; });
-  setTimeout(() => note('timer 20'), 20);
-  setTimeout(note, 5, 'with arguments');
+  setTimeout(() => note('timer 200'), 200);
+  setTimeout(note, 100, 'with arguments');
   setTimeout(() => { note('timer 0'); Promise.resolve().then(() => note('job of a timer')); }, 0);
   setTimeout(() => note('second timer 0'), 0);
   const cancelled = setTimeout(() => note('never'), 1);
   clearTimeout(cancelled);
   let ticks = 0;
-  const interval = setInterval(() => { ticks += 1; note(`tick ${ticks}`); if (ticks === 2) { clearInterval(interval); finish(); } }, 40);
+  const interval = setInterval(() => { ticks += 1; note(`tick ${ticks}`); if (ticks === 2) { clearInterval(interval); finish(); } }, 300);
   Promise.resolve().then(() => note('job 1')).then(() => note('job 2'));
   (async () => { note('async begins'); await null; note('async goes on'); })();
   note('main');

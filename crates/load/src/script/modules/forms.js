@@ -4,7 +4,13 @@ import { start } from 'springtide:later';
 import { request } from 'k6/http';
 
 const escaped = (text) => encodeURIComponent(String(text)).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`).replace(/%20/g, '+');
-const field = (value) => (value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
+/** A field's text, as Go writes what is none. */
+const field = (value) => {
+  if (value === null || value === undefined) return '<nil>';
+  if (typeof value !== 'object') return String(value);
+  if (Array.isArray(value)) return `[${value.map(field).join(' ')}]`;
+  return `map[${Object.keys(value).sort().map((name) => `${name}:${field(value[name])}`).join(' ')}]`;
+};
 
 function form_encoded(values) {
   return Object.keys(values).sort().flatMap((name) => (Array.isArray(values[name]) ? values[name] : [values[name]])

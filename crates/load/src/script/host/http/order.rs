@@ -152,7 +152,7 @@ impl Host {
             jar: 0,
             timeout: DEFAULT_TIMEOUT,
             redirects: self.effective.max_redirects,
-            redirects_given: false,
+            redirects_given: options.max_redirects.is_some(),
             response_type: if options.discard_response_bodies == Some(true) {
                 ResponseType::Nothing
             } else {
