@@ -14,7 +14,7 @@ export const options = {
   tags: { all: 'of the test', over: 'test' },
   scenarios: {
     first: { executor: 'per-vu-iterations', vus: 1, iterations: 2, tags: { own: 'of the scenario', over: 'scenario' }, env: { SAID: 'by the scenario' } },
-    second: { executor: 'shared-iterations', vus: 2, iterations: 3, exec: 'second', startTime: '600ms', gracefulStop: '1s' },
+    second: { executor: 'shared-iterations', vus: 2, iterations: 3, exec: 'second', startTime: '3s', gracefulStop: '1s' },
   },
 };
 

@@ -5,7 +5,7 @@ import { row } from './row.js';
 
 const each = (startTime) => ({ executor: 'per-vu-iterations', vus: 2, iterations: 1, startTime, maxDuration: '5s' });
 
-export const options = { scenarios: { first: each('0s'), second: each('1s'), third: each('2s') } };
+export const options = { scenarios: { first: each('0s'), second: each('2s'), third: each('4s') } };
 
 export default function () {
   const rested = __ITER > 0 ? 'was in the first' : 'did nothing yet';

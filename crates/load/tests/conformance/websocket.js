@@ -19,11 +19,14 @@ function callbacks() {
     socket.on('open', () => { seen.push('open'); socket.send('hello'); socket.sendBinary(new Uint8Array([1, 2]).buffer); });
     socket.on('message', (text) => { seen.push(`message ${text}`); socket.ping(); });
     socket.on('binaryMessage', (bytes) => seen.push(`binary ${new Uint8Array(bytes).join()}`));
-    socket.on('pong', () => { seen.push('pong'); socket.setTimeout(() => { seen.push('timeout'); socket.close(); }, 30); });
+    // It is closed when all that it waits for was seen.
+    let left = 2;
+    const one = () => { left -= 1; if (left === 0) socket.setTimeout(() => { seen.push('timeout'); socket.close(); }, 30); };
+    socket.on('pong', () => { seen.push('pong'); one(); });
     socket.on('close', () => seen.push('close'));
     socket.on('error', (error) => seen.push(`error ${error.error()}`));
     let ticks = 0;
-    socket.setInterval(() => { ticks += 1; if (ticks === 2) seen.push('two ticks'); }, 8);
+    socket.setInterval(() => { ticks += 1; if (ticks === 2) { seen.push('two ticks'); one(); } }, 8);
     row('ws.Socket.setTimeout ws.Socket.setInterval', () => [thrown(() => socket.setTimeout(() => {}, 0)), thrown(() => socket.setInterval(() => {}, -1))]);
     row('ws.Socket.sendBinary', () => [thrown(() => socket.sendBinary('text')), thrown(() => socket.sendBinary())]);
   });
@@ -55,12 +58,13 @@ function events() {
   row('websockets.WebSocket', () => [thrown(() => new WebSocket('http://127.0.0.1/')), thrown(() => new WebSocket('nonsense')), thrown(() => new WebSocket())]);
   row('websockets.WebSocket.binaryType', () => { const refused = thrown(() => { socket.binaryType = 'other'; }); socket.binaryType = 'arraybuffer'; return [refused, socket.binaryType]; });
   socket.onopen = (event) => { seen.push(`open ${event.type} ${socket.readyState}`); socket.send('text'); socket.send(new Uint8Array([1, 2]).buffer); socket.ping(); };
-  let left = 2;
-  socket.onmessage = (event) => { seen.push(`message ${typeof event.data === 'string' ? event.data : new Uint8Array(event.data).join()}`); left -= 1; if (left === 0) setTimeout(() => socket.close(1000), 30); };
+  let left = 3;
+  const one = () => { left -= 1; if (left === 0) setTimeout(() => socket.close(1000), 30); };
+  socket.onmessage = (event) => { seen.push(`message ${typeof event.data === 'string' ? event.data : new Uint8Array(event.data).join()}`); one(); };
   const removed = () => seen.push('never');
   socket.addEventListener('message', (event) => { if (event.data === 'text') seen.push(`listener ${event.type}`); });
   socket.onping = () => seen.push('ping');
-  socket.onpong = (event) => seen.push(`pong ${event.type}`);
+  socket.onpong = (event) => { seen.push(`pong ${event.type}`); one(); };
   socket.onerror = (event) => seen.push(`error ${event.type}`);
   socket.onclose = (event) => {
     seen.push(`close ${event.type} ${socket.readyState}`);
