@@ -374,7 +374,8 @@ fn flags_and_variables_win_over_the_script() {
 // rows: flag.--min-iteration-duration flag.--blacklist-ip flag.--block-hostnames flag.--system-tags
 // rows: flag.--summary-trend-stats flag.--summary-time-unit flag.--tag flag.--discard-response-bodies
 // rows: flag.--dns flag.--env flag.--no-setup flag.--no-teardown flag.--insecure-skip-tls-verify
-// rows: flag.--no-thresholds flag.--quiet flag.--summary-export flag.--out option.precedence
+// rows: flag.--no-thresholds flag.--quiet flag.--summary-export flag.--summary-mode flag.--out
+// rows: option.precedence
 const FLAGS: &[&str] = &[
     "--vus=2",
     "--iterations=2",
@@ -392,6 +393,7 @@ const FLAGS: &[&str] = &[
     "--system-tags=status,method",
     "--summary-trend-stats=avg,p(99)",
     "--summary-time-unit=ms",
+    "--summary-mode=legacy",
     "--tag=one=two",
     "--discard-response-bodies",
     "--dns=ttl=1m,select=first,policy=any",
@@ -450,6 +452,9 @@ fn every_flag_of_k6_does_what_it_does_there() {
     );
     let summary = timeless(&stage.file("summary.json"));
     assert_eq!(summary["iterations count"], 2);
+    // The summary from before version 1 has no sections.
+    let titled = ours.out.contains("TOTAL RESULTS");
+    assert!(!titled && ours.out.contains("  iterations..."), "{ours:#?}");
     let points_of_ours = points(&stage.file("points.json"));
     let Some(k6) = &stage.k6 else { return };
     let mut command = Command::new(k6);

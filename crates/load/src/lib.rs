@@ -19,6 +19,7 @@
 //! For a rate, times also count from when each request was meant to start, so a server that stalls
 //! cannot hide its stall by holding back the next request ("coordinated omission").
 
+mod collation;
 mod duration;
 pub mod executor;
 pub mod html_report;

@@ -5,6 +5,7 @@
 //! requests, plan ──────────────────────────────────────┘
 //! ```
 
+mod destinations;
 mod error;
 mod verdict;
 
@@ -16,18 +17,19 @@ use http::HeaderName;
 use springtide_machinery::clock::Clock;
 use tokio::time::Instant;
 
+use self::destinations::Destinations;
 pub use self::error::{SessionError, exit};
 use self::verdict::LackOfUsers;
 use crate::html_report::Report;
 use crate::metric::{BuiltinMetrics, Collector, MetricRegistry, SampleSink, Tags};
-use crate::options::{Options, variables_without_effect};
-use crate::output::{self, Output};
+use crate::options::{Options, summary_detail, variables_without_effect};
+use crate::output;
 use crate::plain::{PlainUsers, Requests};
 use crate::result_file::ResultFile;
 use crate::run::{Moment, Run, RunEnd, RunPlan};
 use crate::scenario::{ScenarioPlan, scenarios};
 use crate::script::{Log, LogLine, Script, ScriptError, ScriptSettings};
-use crate::summary::{Summary, TREND_STATISTICS, export, junit, summary_data};
+use crate::summary::{Detail, Summary, TREND_STATISTICS, export, junit, summary_data};
 use crate::thresholds::{Aggregation, Threshold, ThresholdError};
 use crate::timeline::Timeline;
 use crate::user::{RunState, UserError};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub report: Option<PathBuf>,
     /// The header in which answers name the replica that gave them, for the report.
     pub replica_header: Option<HeaderName>,
+    /// How much the summary says; what `K6_SUMMARY_MODE` says where it is not given.
+    pub summary_detail: Option<Detail>,
     /// Thresholds are not looked at.
     pub no_thresholds: bool,
     /// Worker threads; as many as processors where it is not given.
@@ -78,7 +82,9 @@ pub struct Session {
     options: Options,
     plans: Vec<ScenarioPlan>,
     thresholds: Vec<Threshold>,
-    outputs: Vec<Box<dyn Output>>,
+    destinations: Destinations,
+    /// How much the summary says.
+    detail: Detail,
     /// Where k6's JSON summary is written.
     summary_export: Option<ResultFile>,
     /// Where JUnit's XML is written.
@@ -162,8 +168,7 @@ impl Session {
             }
         }
         // As k6 does it: the times of expected answers are shown apart, where answers are marked so.
-        let marked = options.system_tags.as_ref();
-        if marked.is_none_or(|tags| tags.iter().any(|tag| tag == "expected_response")) {
+        if options.wanted_system_tags().contains("expected_response") {
             registry
                 .metric_or_part("http_req_duration{expected_response:true}")
                 .map_err(|reason| ThresholdError::Metric {
@@ -233,8 +238,20 @@ impl Session {
         let outputs = settings
             .outputs
             .iter()
-            .map(|text| output::open(text, &settings.environment, &thresholds, &registry))
+            .map(|text| {
+                output::open(
+                    text,
+                    &settings.environment,
+                    &options,
+                    &thresholds,
+                    &registry,
+                )
+            })
             .collect::<Result<_, _>>()?;
+        let detail = match settings.summary_detail {
+            Some(detail) => detail,
+            None => summary_detail(&settings.environment)?.unwrap_or_default(),
+        };
         let open = |flag, path: &Option<PathBuf>| -> Result<Option<ResultFile>, SessionError> {
             path.as_deref()
                 .map(|path| open_results(flag, path))
@@ -249,7 +266,8 @@ impl Session {
             options,
             plans,
             thresholds,
-            outputs,
+            destinations: Destinations::new(outputs, detail, Arc::clone(&log)),
+            detail,
             summary_export,
             junit,
             report,
@@ -290,7 +308,8 @@ impl Session {
         mut self,
         mut watch: impl FnMut(&Moment<'_>),
     ) -> Result<Finished, SessionError> {
-        let mut collector = Collector::new(Arc::clone(&self.registry), !self.outputs.is_empty());
+        let registry = Arc::clone(&self.registry);
+        let mut collector = Collector::new(registry, self.destinations.want_samples());
         if self.report.is_some() {
             collector = collector.counting_replicas(
                 self.settings
@@ -325,26 +344,17 @@ impl Session {
         {
             failure = Some(error);
         }
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let log = Arc::clone(&self.log);
         let mut timeline = Timeline::default();
         // What setup measured is no part of the load's first second.
         let before = collector.collect();
         timeline.record_beside(&before, self.registry.builtin());
-        for output in &mut outputs {
-            if let Err(error) = output.write(&before.samples) {
-                log(LogLine::warning(&format!(
-                    "an output loses samples: {error}"
-                )));
-            }
-        }
+        self.destinations.write(&before.samples);
         let mut end = if failure.is_none() {
-            let mut lost = false;
             let mut lacking = LackOfUsers::default();
             run.execute(|moment| {
-                lost |= write_out(&mut outputs, moment, &log, lost);
+                self.destinations.write(&moment.interval.samples);
                 if matches!(self.subject, Subject::Script(_)) {
-                    lacking.tell(moment, &self.plans, &log);
+                    lacking.tell(moment, &self.plans, &self.log);
                 }
                 if self.report.is_some() {
                     timeline.record(moment, self.registry.builtin(), self.clock.now());
@@ -364,20 +374,7 @@ impl Session {
         }
         let rest = collector.collect();
         timeline.record_beside(&rest, self.registry.builtin());
-        for output in &mut outputs {
-            if let Err(error) = output.write(&rest.samples) {
-                log(LogLine::warning(&format!(
-                    "an output lost samples: {error}"
-                )));
-            }
-        }
-        for output in outputs {
-            if let Err(error) = output.finish() {
-                log(LogLine::warning(&format!(
-                    "an output is not complete: {error}"
-                )));
-            }
-        }
+        self.destinations.write(&rest.samples);
         end.stopped = self.state.stop_reason().cloned();
         end.include_teardown(
             &self.thresholds,
@@ -409,6 +406,8 @@ impl Session {
         summary
             .time_unit
             .clone_from(&self.options.summary_time_unit);
+        summary.detail = self.detail;
+        summary.breakdown = self.destinations.finish();
         let status = self.status(&end, &summary, failure.as_ref());
         self.tell_end(&end, status, failure.as_ref());
         let handled = match &self.subject {
@@ -529,22 +528,6 @@ fn without_effect(options: &Options) -> Vec<String> {
     .filter(|(_, given)| *given)
     .map(|(name, _)| format!("the option `{name}` has no effect: this program does not support it"))
     .collect()
-}
-
-/// Writes a second's samples; true if some were lost, which is said once.
-fn write_out(outputs: &mut [Box<dyn Output>], moment: &Moment<'_>, log: &Log, said: bool) -> bool {
-    let mut lost = false;
-    for output in outputs {
-        if let Err(error) = output.write(&moment.interval.samples) {
-            lost = true;
-            if !said {
-                log(LogLine::warning(&format!(
-                    "an output loses samples: {error}"
-                )));
-            }
-        }
-    }
-    lost
 }
 
 fn open_results(flag: &'static str, path: &Path) -> Result<ResultFile, SessionError> {

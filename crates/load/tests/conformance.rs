@@ -56,6 +56,7 @@ scripts!(
     interrupted,
     k6,
     life,
+    locale,
     marked_as_failed,
     metrics,
     nothing_finished,
@@ -68,6 +69,9 @@ scripts!(
     setup_throws,
     shortcut_duration,
     shortcut_stages,
+    summary_full,
+    summary_legacy,
+    system_tags,
     teardown_counts,
     teardown_throws,
     users_apart,
@@ -317,11 +321,6 @@ const WARNED: &[(&str, &str, &str)] = &[
         "export const options = { nonsense: true };",
         "nonsense",
     ),
-    (
-        "exec.vu.metrics.metadata",
-        "export const options = { iterations: 1 };",
-        "exec.vu.metrics.metadata",
-    ),
     ("env.others", "", "K6_WEB_DASHBOARD"),
 ];
 
@@ -427,15 +426,9 @@ async fn what_is_refused_where_it_is_used_is_named_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_no_effect_is_named_by_a_warning() {
     for (row, script, named) in WARNED {
-        let script = format!(
-            "{script}\nimport exec from 'k6/execution';\nexport default function () {{ exec.vu.metrics.metadata.a = 'b'; }}"
-        );
+        let script = format!("{script}\nexport default function () {{}}");
         let told = Told::of(&script, environment(&[("K6_WEB_DASHBOARD", "true")])).await;
-        let lines = if *row == "exec.vu.metrics.metadata" {
-            told.run().await.1
-        } else {
-            told.lines.lock().clone()
-        };
+        let lines = told.lines.lock().clone();
         assert!(
             lines.iter().any(|line| line.contains(named)),
             "{row}: {lines:?}"

@@ -32,7 +32,7 @@ pub struct CheckTally {
 
 impl CheckTally {
     /// Counts a check's result; its name and group are tags.
-    pub(super) fn count(&mut self, tags: &Tags, passed: bool) {
+    pub(crate) fn count(&mut self, tags: &Tags, passed: bool) {
         let (Some(name), group) = (tags.get("check"), tags.get("group").unwrap_or_default()) else {
             return;
         };
@@ -64,6 +64,14 @@ impl CheckTally {
     #[must_use]
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Names and paths of the groups that stand directly in the group of this path.
+    pub fn groups_in(&self, path: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.groups.iter().filter_map(move |inner| {
+            let (outer, name) = inner.rsplit_once("::")?;
+            (outer == path).then_some((name, inner.as_str()))
+        })
     }
 
     /// All checks.

@@ -105,6 +105,17 @@ impl SampleSink {
         tags: &Tags,
         time: Timestamp,
     ) {
+        self.add_all_with(values, tags, None, time);
+    }
+
+    /// Takes values that share their tags, metadata and time.
+    pub fn add_all_with<'metric>(
+        &self,
+        values: impl IntoIterator<Item = (&'metric Arc<Metric>, f64)>,
+        tags: &Tags,
+        metadata: Option<&Tags>,
+        time: Timestamp,
+    ) {
         let mut state = self.state.lock();
         state.look_again(&self.registry);
         let builtin = self.registry.builtin();
@@ -117,6 +128,15 @@ impl SampleSink {
                 state.failures.count(tags);
             }
             state.add(metric, value, tags, time);
+            if let Some(samples) = &mut state.samples {
+                samples.push(Sample {
+                    metric: Arc::clone(metric),
+                    value,
+                    tags: tags.clone(),
+                    metadata: metadata.cloned(),
+                    time,
+                });
+            }
         }
     }
 
@@ -173,14 +193,6 @@ impl ThreadSamples {
             {
                 add_to(&mut measured[part.id], part.kind, value, time);
             }
-        }
-        if let Some(samples) = &mut self.samples {
-            samples.push(Sample {
-                metric: Arc::clone(metric),
-                value,
-                tags: tags.clone(),
-                time,
-            });
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Sample {
     pub value: f64,
     /// What it belongs to: `method`, `status`, `scenario`, `group`, …
     pub tags: Tags,
+    /// What is known of it besides, which no threshold looks at: `vu`, `iter`, what the script says.
+    pub metadata: Option<Tags>,
     /// When it was measured, by wall clock.
     pub time: Timestamp,
 }

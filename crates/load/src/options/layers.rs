@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Dns, Options, Span, Stage};
 use crate::output::REMOTE_WRITE_PREFIX;
+use crate::summary::Detail;
 
 /// What is wrong with an environment variable or a flag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +139,21 @@ impl Options {
     }
 }
 
+/// How much the summary says, as a variable has it.
+///
+/// # Errors
+/// A variable whose value cannot be read.
+pub(crate) fn summary_detail(
+    variables: &BTreeMap<String, String>,
+) -> Result<Option<Detail>, SourceError> {
+    let name = "K6_SUMMARY_MODE";
+    let given = variables.get(name).filter(|value| !value.is_empty());
+    read(
+        given.map(|value| (name.to_owned(), value.clone())),
+        str::parse,
+    )
+}
+
 /// Variables of k6's that are read.
 const VARIABLES: &[&str] = &[
     "K6_VUS",
@@ -168,6 +184,8 @@ const VARIABLES: &[&str] = &[
     "K6_LOCAL_IPS",
     "K6_NO_COOKIES_RESET",
     "K6_DNS",
+    // What is no option of a script: the settings of a test.
+    "K6_SUMMARY_MODE",
     // There is no usage report.
     "K6_NO_USAGE_REPORT",
 ];

@@ -6,14 +6,32 @@
 mod layers;
 mod scalar;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use layers::SourceError;
-pub(crate) use layers::variables_without_effect;
+pub(crate) use layers::{summary_detail, variables_without_effect};
 use scalar::whole;
 pub use scalar::{OneOrMany, Span};
+
+/// Tags that samples get where the options do not say.
+const DEFAULT_SYSTEM_TAGS: [&str; 14] = [
+    "proto",
+    "subproto",
+    "status",
+    "method",
+    "url",
+    "name",
+    "group",
+    "check",
+    "error",
+    "error_code",
+    "tls_version",
+    "scenario",
+    "service",
+    "expected_response",
+];
 
 /// Everything that a test's options can say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -281,6 +299,15 @@ impl Options {
         }
         serde_path_to_error::deserialize(value)
             .map_err(|error| format!("{}: {}", error.path(), error.inner()))
+    }
+
+    /// The tags that the system gives to samples.
+    #[must_use]
+    pub fn wanted_system_tags(&self) -> BTreeSet<String> {
+        match &self.system_tags {
+            Some(names) => names.iter().cloned().collect(),
+            None => DEFAULT_SYSTEM_TAGS.map(str::to_owned).into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{Output, Sink};
-use crate::metric::{Metric, MetricKind, MetricRegistry, Sample, ValueKind};
+use crate::metric::{Metric, MetricKind, MetricRegistry, Sample, Tags, ValueKind};
 use crate::thresholds::Threshold;
 
 /// k6's `--out json`.
@@ -89,22 +89,27 @@ impl JsonOutput {
     }
 }
 
+fn object(tags: &Tags) -> Value {
+    let pairs = tags
+        .iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)));
+    Value::Object(pairs.collect())
+}
+
 impl Output for JsonOutput {
     fn write(&mut self, samples: &[Sample]) -> std::io::Result<()> {
         for sample in samples {
             if self.announced.insert(sample.metric.id) {
                 self.announce(sample)?;
             }
-            let tags: Map<String, Value> = sample
-                .tags
-                .iter()
-                .map(|(name, value)| (name.to_owned(), json!(value)))
-                .collect();
-            let line = json!({
+            let mut line = json!({
                 "metric": &*sample.metric.name,
                 "type": "Point",
-                "data": {"time": sample.time.to_string(), "value": sample.value, "tags": tags},
+                "data": {"time": sample.time.to_string(), "value": sample.value, "tags": object(&sample.tags)},
             });
+            if let Some(metadata) = sample.metadata.as_ref().filter(|all| !all.is_empty()) {
+                line["data"]["metadata"] = object(metadata);
+            }
             writeln!(self.sink, "{line}")?;
         }
         Ok(())

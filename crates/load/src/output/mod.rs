@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::metric::{MetricRegistry, Sample};
+use crate::options::Options;
 use crate::thresholds::Threshold;
 
 pub use csv::CsvOutput;
@@ -69,6 +70,7 @@ pub trait Output: Send {
 pub fn open(
     text: &str,
     environment: &BTreeMap<String, String>,
+    options: &Options,
     thresholds: &[Threshold],
     registry: &MetricRegistry,
 ) -> Result<Box<dyn Output>, OutputError> {
@@ -80,7 +82,7 @@ pub fn open(
         }
         "csv" => {
             let sink = Sink::create(if file.is_empty() { "file.csv" } else { file })?;
-            Ok(Box::new(CsvOutput::new(sink)))
+            Ok(Box::new(CsvOutput::new(sink, options.wanted_system_tags())))
         }
         "prometheus" | "experimental-prometheus-rw" => {
             let output = PrometheusOutput::start(file, environment);

@@ -86,7 +86,7 @@ const GROUPS: [Group; 8] = [
 const REGULAR_EXPRESSIONS: u16 = 1 << 7;
 
 /// The program's own modules that define globals, and which.
-const DEFINING: [(&str, &[&str]); 4] = [
+const DEFINING: [(&str, &[&str]); 5] = [
     ("springtide:console", &["console"]),
     (
         "springtide:timer-globals",
@@ -103,6 +103,10 @@ const DEFINING: [(&str, &[&str]); 4] = [
         ],
     ),
     ("springtide:common-js", &["require"]),
+    (
+        "springtide:locale",
+        &["localeCompare", "toLocaleString", "toLocaleTimeString"],
+    ),
 ];
 
 /// Names by which a script can come to any other.

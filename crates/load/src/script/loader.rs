@@ -29,6 +29,7 @@ const BUILTIN: &[(&str, &str)] = &[
         include_str!("modules/timer-globals.js"),
     ),
     ("springtide:globals", include_str!("modules/globals.js")),
+    ("springtide:locale", include_str!("modules/locale.js")),
     (COMMON_JS, include_str!("modules/common-js.js")),
     ("springtide:select", include_str!("modules/select.js")),
     ("springtide:text", include_str!("modules/text.js")),
@@ -60,9 +61,11 @@ const BUILTIN: &[(&str, &str)] = &[
 /// Those that users get without what no script uses.
 const PRUNED: &[&str] = &["k6", "k6/http"];
 
-/// Those that set globals which are not each user's own: who has them shares no context.
+/// Those that set globals which are not each user's own, or change built-in objects: who has them shares no
+/// context.
 const SEPARATE: &[&str] = &[
     "springtide:globals",
+    "springtide:locale",
     COMMON_JS,
     "k6/websockets",
     "k6/experimental/websockets",

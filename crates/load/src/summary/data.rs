@@ -115,19 +115,8 @@ fn group(summary: &Summary, path: &str, shape: &Shape) -> Value {
     let name = path.rsplit("::").next().unwrap_or_default();
     let within = summary
         .checks
-        .groups()
-        .iter()
-        .filter(|inner| {
-            inner
-                .rsplit_once("::")
-                .is_some_and(|(outer, _)| outer == path)
-        })
-        .map(|inner| {
-            (
-                inner.rsplit("::").next().unwrap_or_default().to_owned(),
-                group(summary, inner, shape),
-            )
-        });
+        .groups_in(path)
+        .map(|(name, inner)| (name.to_owned(), group(summary, inner, shape)));
     let checks = summary
         .checks
         .checks()

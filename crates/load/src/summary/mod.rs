@@ -1,21 +1,51 @@
 //! What a finished test came to: as text in k6's layout, as k6's JSON, and as JUnit.
 
+mod breakdown;
+mod columns;
 mod data;
 mod junit;
+mod legacy;
 pub(crate) mod numbers;
 mod text;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::metric::{CheckTally, Measured, Metric, MetricKind, MetricRegistry, Totals};
 use crate::thresholds::{Aggregation, Verdict};
 
+pub use breakdown::{Breakdown, Scope};
 pub use data::{export, summary_data};
 pub use junit::junit;
-pub use text::{Detail, text};
+pub use text::text;
 
 /// What k6 says of a trend unless told otherwise.
 pub const TREND_STATISTICS: [&str; 6] = ["avg", "min", "med", "max", "p(90)", "p(95)"];
+
+/// How much the summary says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What is most often looked at.
+    #[default]
+    Compact,
+    /// Every metric, and those of each scenario and group.
+    Full,
+    /// Every metric, laid out as k6 did before version 1.
+    Legacy,
+}
+
+impl FromStr for Detail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "compact" => Ok(Self::Compact),
+            "full" => Ok(Self::Full),
+            "legacy" => Ok(Self::Legacy),
+            _ => Err("give compact, full or legacy".to_owned()),
+        }
+    }
+}
 
 /// Everything that a summary is made of.
 #[derive(Clone, Debug)]
@@ -34,6 +64,10 @@ pub struct Summary {
     pub time_unit: Option<String>,
     /// What a script's `setup` returned.
     pub setup_data: Option<serde_json::Value>,
+    /// How much of it the text says.
+    pub detail: Detail,
+    /// Results by scenario and group; empty unless [`Detail::Full`] was asked for.
+    pub breakdown: Breakdown,
 }
 
 // === impl Summary ===
@@ -71,6 +105,8 @@ impl Summary {
             trend_statistics: TREND_STATISTICS.map(str::to_owned).to_vec(),
             time_unit: None,
             setup_data: None,
+            detail: Detail::default(),
+            breakdown: Breakdown::default(),
         }
     }
 

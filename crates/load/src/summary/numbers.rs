@@ -1,4 +1,4 @@
-//! Numbers as k6 prints them: cut, not rounded, and with the unit that fits.
+//! Numbers as k6 prints them, with the unit that fits; times are cut, not rounded.
 
 use crate::metric::ValueKind;
 
@@ -6,16 +6,15 @@ use crate::metric::ValueKind;
 pub(crate) fn cut(value: f64, digits: usize) -> String {
     let scale = 10_f64.powi(i32::try_from(digits).unwrap_or(0));
     let cut = (value * scale).trunc() / scale;
-    let text = format!("{cut:.digits$}");
-    if !text.contains('.') {
-        return text;
-    }
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
+    without_zeros_at_end(&format!("{cut:.digits$}"))
+}
+
+fn without_zeros_at_end(text: &str) -> String {
+    let kept = match text.split_once('.') {
+        Some(_) => text.trim_end_matches('0').trim_end_matches('.'),
+        None => text,
+    };
+    if kept == "-0" { "0" } else { kept }.to_owned()
 }
 
 /// Milliseconds with a unit: the given one (`s`, `ms`, `us`), or the one that fits.
@@ -54,7 +53,7 @@ pub(crate) fn time(milliseconds: f64, unit: Option<&str>) -> String {
 /// Bytes in units of a thousand.
 pub(crate) fn bytes(bytes: f64) -> String {
     if bytes < 10.0 {
-        return format!("{} B", cut(bytes, 6));
+        return format!("{bytes} B");
     }
     let mut value = bytes;
     let mut units = ["B", "kB", "MB", "GB", "TB", "PB"].into_iter();
@@ -79,10 +78,15 @@ pub(crate) fn percent(part: f64) -> String {
     format!("{:.2}%", (part * 10_000.0 + 1e-9).trunc() / 100.0)
 }
 
+/// A number of at most six digits after the point, rounded.
+pub(crate) fn plain(value: f64) -> String {
+    without_zeros_at_end(&format!("{value:.6}"))
+}
+
 /// A value of a metric that holds such values.
 pub(crate) fn value(value: f64, contains: ValueKind, unit: Option<&str>) -> String {
     match contains {
-        ValueKind::Default => cut(value, 6),
+        ValueKind::Default => plain(value),
         ValueKind::Time => time(value, unit),
         ValueKind::Data => bytes(value),
     }

@@ -4,16 +4,17 @@ import http from 'k6/http';
 import exec from 'k6/execution';
 import { check, group, sleep } from 'k6';
 import { Counter } from 'k6/metrics';
+import { WebSocket } from 'k6/experimental/websockets';
 import { row } from './row.js';
 
 const begun = new Counter('begun');
 const errors = new Counter('errors');
 
-const cut = (name) => ({ executor: 'constant-vus', vus: 1, duration: '1s', gracefulStop: '100ms', exec: name });
+const cut = (name) => ({ executor: 'constant-vus', vus: 1, duration: '2s', gracefulStop: '100ms', exec: name });
 
 export const options = {
   thresholds: { errors: ['count==0'] },
-  scenarios: { caught: cut('caught'), ending: cut('ending'), failing: cut('failing'), retried: cut('retried'), grouped: cut('grouped') },
+  scenarios: { caught: cut('caught'), ending: cut('ending'), failing: cut('failing'), retried: cut('retried'), grouped: cut('grouped'), open: cut('open') },
 };
 
 export function setup() {
@@ -23,7 +24,7 @@ export function setup() {
 export function caught() {
   begun.add(1);
   try {
-    http.get(`${__ENV.URL}/delay/3000`, { throw: true });
+    http.get(`${__ENV.URL}/delay/6000`, { throw: true });
   } catch (error) {
     errors.add(1);
     check(1, { 'in catch': () => false });
@@ -33,7 +34,7 @@ export function caught() {
 export function ending() {
   begun.add(1);
   try {
-    sleep(3);
+    sleep(6);
   } catch (error) {
     exec.test.abort(error.message);
   }
@@ -42,7 +43,7 @@ export function ending() {
 export function failing() {
   begun.add(1);
   try {
-    sleep(3);
+    sleep(6);
   } catch (error) {
     exec.test.fail(error.message);
   }
@@ -52,7 +53,7 @@ export function retried() {
   begun.add(1);
   for (;;) {
     try {
-      sleep(3);
+      sleep(6);
     } catch {
       errors.add(1);
     }
@@ -63,10 +64,17 @@ export function grouped() {
   begun.add(1);
   group('cut', () => {
     try {
-      sleep(3);
+      sleep(6);
     } finally {
       errors.add(1);
       check(1, { 'in finally': () => false });
     }
   });
+}
+
+/** A socket that is still open has no length. Whether k6 runs its `close` is a matter of luck. */
+export function open() {
+  begun.add(1);
+  const socket = new WebSocket(`${__ENV.URL.replace('http', 'ws')}/ws`);
+  socket.onopen = () => socket.send('hello');
 }

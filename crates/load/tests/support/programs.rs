@@ -57,6 +57,11 @@ impl ConformanceScript {
         self.text.contains("function handleSummary")
     }
 
+    /// True if the usual summary is to be compared.
+    fn shows_summary(&self) -> bool {
+        !self.notes("summary").is_empty()
+    }
+
     /// Variables for both programs: `// env: K6_VUS=2`.
     fn environment(&self, servers: &Servers) -> BTreeMap<String, String> {
         let mut all: BTreeMap<String, String> = self
@@ -162,6 +167,10 @@ impl ConformanceScript {
                 if let Some(shown) = finished.handled.as_ref().and_then(|all| all.get("stdout")) {
                     text.push_str(&String::from_utf8_lossy(shown));
                 }
+                if self.shows_summary() {
+                    let shown = springtide_load::summary::text(&finished.summary);
+                    text.push_str(&unmeasured(&shown));
+                }
                 finished.status
             }
             Err(error) => {
@@ -201,8 +210,12 @@ impl ConformanceScript {
             .await
             .unwrap();
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let shown = String::from_utf8_lossy(&output.stdout);
         if self.has_summary() {
-            text.push_str(&String::from_utf8_lossy(&output.stdout));
+            text.push_str(&shown);
+        }
+        if self.shows_summary() {
+            text.push_str(&unmeasured(&shown));
         }
         Came {
             status: output.status.code().unwrap_or(-1),
@@ -288,7 +301,6 @@ fn timeless(text: &str, servers: &Servers) -> Vec<String> {
                 // k6's command line says it; `tide load` has its own.
                 "thresholds on metrics",
                 "test aborted",
-                "exec.vu.metrics.metadata is kept",
                 // It will be relative to something else one day.
                 "open() was used",
                 "\tat ",
@@ -302,6 +314,42 @@ fn timeless(text: &str, servers: &Servers) -> Vec<String> {
         // What k6 calls an error that its own code throws.
         .map(|line| servers.named(line).replace("GoError: ", "Error: "))
         .collect()
+}
+
+/// The lines of a summary, without what was measured by the clock, and without the width of columns,
+/// which depends on it.
+fn unmeasured(summary: &str) -> String {
+    let is_time = |text: &str| {
+        ["s", "m"].into_iter().any(|unit| text.ends_with(unit))
+            && text.starts_with(|sign: char| sign.is_ascii_digit())
+    };
+    let shown = |word: &str| -> String {
+        match word.split_once('=') {
+            Some((name, value)) if is_time(value) => format!("{name}=TIME"),
+            _ if word.ends_with("/s") => "RATE".to_owned(),
+            _ => word.to_owned(),
+        }
+    };
+    let mut lines = String::new();
+    for line in summary.lines() {
+        let rest = line.trim_start();
+        // Those are looked at by the clock.
+        if rest.starts_with("vus") {
+            continue;
+        }
+        // And bytes are counted in portions.
+        let bytes = ["data_received.", "data_sent."];
+        let of_bytes = bytes.iter().any(|name| rest.starts_with(name));
+        let kept = if of_bytes {
+            rest.split(':').next().unwrap()
+        } else {
+            rest
+        };
+        let words: Vec<String> = kept.split_whitespace().map(shown).collect();
+        let indent = &line[..line.len() - rest.len()];
+        lines.push_str(&format!("{indent}{}\n", words.join(" ")));
+    }
+    lines
 }
 
 /// By set of tags, how many points there are of each metric; times and values left out.
@@ -329,8 +377,12 @@ fn points(path: &Path, servers: &Servers) -> BTreeMap<String, String> {
                 .insert(format!("{} {parts:?}", point["data"]["type"]), 1);
         }
         if point["type"] == "Point" && !by_time && !our_own {
+            let mut labels = point["data"]["tags"].to_string();
+            if !point["data"]["metadata"].is_null() {
+                labels.push_str(&format!(" and {}", point["data"]["metadata"]));
+            }
             *found
-                .entry(point["data"]["tags"].to_string())
+                .entry(labels)
                 .or_default()
                 .entry(metric.to_owned())
                 .or_default() += 1;
@@ -350,13 +402,16 @@ fn csv_rows(path: &Path, servers: &Servers) -> BTreeMap<String, u64> {
         let [metric, _time, _value, tags] = line.splitn(4, ',').collect::<Vec<_>>()[..] else {
             continue;
         };
-        // k6 writes tags that have no column in any order.
+        // k6 writes tags that have no column, and metadata, in any order.
         let [metadata, more, columns] = tags.rsplitn(3, ',').collect::<Vec<_>>()[..] else {
             continue;
         };
-        let mut more: Vec<&str> = more.split('&').collect();
-        more.sort_unstable();
-        let tags = format!("{columns},{},{metadata}", more.join("&"));
+        let sorted = |pairs: &str| {
+            let mut pairs: Vec<&str> = pairs.split('&').collect();
+            pairs.sort_unstable();
+            pairs.join("&")
+        };
+        let tags = format!("{columns},{},{}", sorted(more), sorted(metadata));
         let of_time = ["vus", "data_", "http_req_response_time"];
         if !of_time.iter().any(|start| metric.starts_with(start)) {
             *found.entry(format!("{metric} {tags}")).or_default() += 1;

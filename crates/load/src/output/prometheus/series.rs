@@ -214,6 +214,7 @@ mod tests {
                 metric: Arc::clone(metric),
                 value,
                 tags: tags.clone(),
+                metadata: None,
                 time: Timestamp::from_second(second).unwrap(),
             });
         };
@@ -249,6 +250,7 @@ mod tests {
             metric: orders,
             value: 1.0,
             tags,
+            metadata: None,
             time: Timestamp::from_second(3).unwrap(),
         };
         book.add(&sample);

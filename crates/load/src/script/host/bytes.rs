@@ -8,6 +8,7 @@ use sha2::Digest;
 use springtide_machinery::hex::hexadecimal;
 
 use super::values::{self, Arguments};
+use crate::collation;
 
 pub(super) fn call<'js>(
     ctx: &Ctx<'js>,
@@ -16,6 +17,10 @@ pub(super) fn call<'js>(
 ) -> Result<Value<'js>> {
     match name {
         "text.encode" => values::buffer(ctx, arguments.text(0)?.into_bytes()),
+        "text.compare" => {
+            let order = collation::compare(&arguments.text(0)?, &arguments.text(1)?);
+            values::into(ctx, order as i32)
+        }
         "text.decode" => values::into(
             ctx,
             String::from_utf8_lossy(&arguments.bytes(0)?).into_owned(),

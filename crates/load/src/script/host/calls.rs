@@ -195,10 +195,6 @@ impl Host {
                 self.load(ctx, &name).map(Object::into_value)
             }
             "metric" => self.make_metric(ctx, arguments),
-            "warn" => {
-                self.warn(&arguments.text(0)?);
-                nothing()
-            }
             "metric.nan" => {
                 let message = arguments.text(1)?;
                 if self.effective.options.throw == Some(true) {
@@ -209,9 +205,8 @@ impl Host {
             }
             _ => match name.split_once('.').map_or(name, |(area, _)| area) {
                 "http" | "jar" | "url" => self.call_http(ctx, name, arguments),
-                "group" | "execution" | "tags" | "abort" | "test" | "shared" | "open" => {
-                    self.call_execution(ctx, name, arguments)
-                }
+                "group" | "execution" | "tags" | "metadata" | "abort" | "test" | "shared"
+                | "open" => self.call_execution(ctx, name, arguments),
                 "html" => self.call_markup(ctx, name, arguments),
                 "socket" => self.call_socket(ctx, name, arguments),
                 _ => bytes::call(ctx, name, arguments),
@@ -301,8 +296,7 @@ impl Host {
     /// Counts what the script measures, unless its iteration is over.
     pub(super) fn count(&self, metric: &Arc<Metric>, value: f64, tags: &Tags) {
         if !self.is_over() {
-            let now = self.shared.settings.clock.now();
-            self.sink.add(metric, value, tags, now);
+            self.measured([(metric, value)], tags);
         }
     }
 

@@ -13,24 +13,6 @@ use crate::http::{Addresses, Settings, TlsConfigs};
 use crate::metric::Tags;
 use crate::options::Options;
 
-/// Tags that samples get where the options do not say.
-pub(super) const DEFAULT_SYSTEM_TAGS: &[&str] = &[
-    "proto",
-    "subproto",
-    "status",
-    "method",
-    "url",
-    "name",
-    "group",
-    "check",
-    "error",
-    "error_code",
-    "tls_version",
-    "scenario",
-    "service",
-    "expected_response",
-];
-
 /// The `User-Agent` where the options do not say.
 const USER_AGENT: &str = concat!("tide-load/", env!("CARGO_PKG_VERSION"));
 
@@ -78,15 +60,7 @@ impl Effective {
                 .filter(|agent| !agent.is_empty()),
             tag_sets: Mutex::default(),
             max_redirects: options.max_redirects.unwrap_or(10),
-            system_tags: options.system_tags.clone().map_or_else(
-                || {
-                    DEFAULT_SYSTEM_TAGS
-                        .iter()
-                        .map(|name| (*name).to_owned())
-                        .collect()
-                },
-                |names| names.into_iter().collect(),
-            ),
+            system_tags: options.wanted_system_tags(),
             rate: options.rps.filter(|rate| *rate > 0).map(|rate| Rate {
                 between: Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX),
                 next: Mutex::default(),

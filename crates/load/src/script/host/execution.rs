@@ -8,7 +8,7 @@ use rquickjs::{Ctx, Object, Result, Value};
 use super::super::loader::{COMMON_JS, resolve_path};
 use super::values::{self, Arguments};
 use super::{Host, LogLine, Phase};
-use crate::metric::milliseconds;
+use crate::metric::{Tags, milliseconds};
 use crate::user::StopReason;
 
 /// As many calls may lie between a file's own code and `open`.
@@ -38,6 +38,9 @@ impl Host {
         arguments: &Arguments<'_, 'js>,
     ) -> Result<Value<'js>> {
         let nothing = || Ok(Value::new_undefined(ctx.clone()));
+        if let Some((kind @ ("tags" | "metadata"), verb)) = name.split_once('.') {
+            return self.call_labels(ctx, kind, verb, arguments);
+        }
         match name {
             "group.enter" => {
                 self.refuse_in_init(ctx, "using group()")?;
@@ -61,49 +64,6 @@ impl Host {
                 nothing()
             }
             "execution" => self.execution(ctx, &arguments.text(0)?),
-            "tags.get" => {
-                let name = arguments.text(0)?;
-                match self.tags.borrow().get(&name) {
-                    Some(value) => values::into(ctx, value),
-                    None => nothing(),
-                }
-            }
-            "tags.set" => {
-                let value = arguments
-                    .get(1)
-                    .filter(|value| value.is_string() || value.is_number() || value.is_bool());
-                if value.is_none() {
-                    let message = format!(
-                        "only String, Boolean and Number types are accepted as a Tag value, and {:?} is set to something else",
-                        arguments.text(0)?
-                    );
-                    return Err(rquickjs::Exception::throw_type(ctx, &message));
-                }
-                let tags = self
-                    .tags
-                    .borrow()
-                    .with(arguments.text(0)?, arguments.text(1)?);
-                self.set_tags(tags);
-                nothing()
-            }
-            "tags.delete" => {
-                let name = arguments.text(0)?;
-                let tags = self
-                    .tags
-                    .borrow()
-                    .iter()
-                    .filter(|(key, _)| *key != name)
-                    .collect();
-                self.set_tags(tags);
-                nothing()
-            }
-            "tags.all" => {
-                let all = Object::new(ctx.clone())?;
-                for (name, value) in self.tags.borrow().iter() {
-                    all.set(name, value)?;
-                }
-                Ok(all.into_value())
-            }
             "abort" => {
                 self.refuse_in_init(ctx, "test.abort()")?;
                 Err(self.stop(ctx, StopReason::Aborted(arguments.text(0)?)))
@@ -154,6 +114,59 @@ impl Host {
                 &format!("{other} is no call of the host"),
             )),
         }
+    }
+
+    /// Reads and changes the tags of samples, or their metadata.
+    fn call_labels<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        kind: &str,
+        verb: &str,
+        arguments: &Arguments<'_, 'js>,
+    ) -> Result<Value<'js>> {
+        let labels = match kind {
+            "metadata" => self.metadata.borrow().clone().unwrap_or_default(),
+            _ => self.tags.borrow().clone(),
+        };
+        let set = |labels: Tags| match kind {
+            "metadata" => *self.metadata.borrow_mut() = Some(labels),
+            _ => self.set_tags(labels),
+        };
+        match verb {
+            "all" => {
+                let all = Object::new(ctx.clone())?;
+                for (name, value) in labels.iter() {
+                    all.set(name, value)?;
+                }
+                return Ok(all.into_value());
+            }
+            "get" => {
+                if let Some(value) = labels.get(&arguments.text(0)?) {
+                    return values::into(ctx, value);
+                }
+            }
+            "delete" => {
+                let name = arguments.text(0)?;
+                set(labels.iter().filter(|(key, _)| *key != name).collect());
+            }
+            _ => {
+                let name = arguments.text(0)?;
+                let is_text =
+                    |value: &&Value| value.is_string() || value.is_number() || value.is_bool();
+                if arguments.get(1).filter(is_text).is_none() {
+                    let (one, all) = match kind {
+                        "metadata" => ("metadata", "a metric metadata value"),
+                        _ => ("tag", "a metric tag values"),
+                    };
+                    let message = format!(
+                        "invalid value for metric {one} '{name}': only String, Boolean and Number types are accepted as {all}"
+                    );
+                    return Err(rquickjs::Exception::throw_type(ctx, &message));
+                }
+                set(labels.with(name, arguments.text(1)?));
+            }
+        }
+        Ok(Value::new_undefined(ctx.clone()))
     }
 
     fn now_ms(&self) -> f64 {

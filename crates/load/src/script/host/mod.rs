@@ -91,6 +91,8 @@ pub(super) struct Host {
     begun_in_scenario: RefCell<BTreeMap<Arc<str>, u64>>,
     /// Tags of samples now.
     tags: RefCell<Tags>,
+    /// What samples carry besides, if anything.
+    metadata: RefCell<Option<Tags>>,
     group: RefCell<String>,
     /// Metrics that the script made, by the number it knows them under.
     metrics: RefCell<Vec<Arc<Metric>>>,
@@ -181,7 +183,7 @@ impl From<CaughtError<'_>> for Thrown {
                 let text = described(&name, &message, &stack);
                 return Self { text, interrupt };
             }
-            CaughtError::Value(value) => format!("Uncaught {}", values::shown(&value)),
+            CaughtError::Value(value) => values::shown(&value),
             CaughtError::Error(error) => error.to_string(),
         };
         Self {
@@ -233,6 +235,7 @@ impl Host {
             begun: Cell::new(0),
             begun_in_scenario: RefCell::default(),
             tags: RefCell::new(tags),
+            metadata: RefCell::default(),
             group: RefCell::default(),
             metrics: RefCell::default(),
             http: RefCell::default(),
@@ -258,13 +261,17 @@ impl Host {
 
     pub(super) fn begin_stage(&self, name: &str, phase: Phase) {
         self.phase.set(phase);
-        self.set_tags(self.effective.tags.with("group", format!("::{name}")));
-        *self.group.borrow_mut() = format!("::{name}");
+        self.number_iteration(0);
+        let group = format!("::{name}");
+        let tag = self.effective.system_tag("group", &group);
+        self.set_tags(self.effective.tags.with_all(tag));
+        *self.group.borrow_mut() = group;
     }
 
     pub(super) fn begin_iteration(&self, iteration: &Iteration) {
         self.phase.set(Phase::Iteration);
         self.stopped.set(false);
+        self.number_iteration(self.begun.get());
         self.begun.set(self.begun.get() + 1);
         let scenario = &iteration.scenario;
         let changed = self
@@ -284,6 +291,32 @@ impl Host {
             .entry(Arc::clone(&scenario.name))
             .or_default() += 1;
         *self.iteration.borrow_mut() = Some(iteration.clone());
+    }
+
+    /// Tells samples of which user and iteration they are, where that is wanted. k6 has it that a tag
+    /// which is another in every iteration is no tag.
+    fn number_iteration(&self, iteration: u64) {
+        let user = Some(self.number).filter(|number| *number > 0);
+        for (name, number) in [("vu", user), ("iter", Some(iteration))] {
+            if let Some(number) = number
+                && self.effective.has_system_tag(name)
+            {
+                let metadata = self.metadata.take().unwrap_or_default();
+                let number = number.to_string();
+                self.metadata.replace(Some(metadata.with(name, number)));
+            }
+        }
+    }
+
+    /// Takes what was measured just now.
+    fn measured<'metric>(
+        &self,
+        values: impl IntoIterator<Item = (&'metric Arc<Metric>, f64)>,
+        tags: &Tags,
+    ) {
+        let now = self.shared.settings.clock.now();
+        let metadata = self.metadata.borrow();
+        self.sink.add_all_with(values, tags, metadata.as_ref(), now);
     }
 
     /// Begins with the tags of a scenario. What the script adds to them stays while its user is in
@@ -331,26 +364,24 @@ impl Host {
     #[expect(clippy::cast_precision_loss, reason = "bytes are far below 2^52")]
     fn count_bytes(&self, sent: u64, received: u64) {
         let metrics = self.sink.registry().builtin();
-        self.sink.add_all(
+        self.measured(
             [
                 (&metrics.data_sent, sent as f64),
                 (&metrics.data_received, received as f64),
             ],
             &self.tags.borrow(),
-            self.shared.settings.clock.now(),
         );
     }
 
     /// Counts an iteration that came to its end.
     pub(super) fn count_iteration(&self, took: Duration) {
         let metrics = self.sink.registry().builtin();
-        self.sink.add_all(
+        self.measured(
             [
                 (&metrics.iteration_duration, milliseconds(took)),
                 (&metrics.iterations, 1.0),
             ],
             &self.tags.borrow(),
-            self.shared.settings.clock.now(),
         );
     }
 

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Effective;
-use super::effective::DEFAULT_SYSTEM_TAGS;
-use crate::options::ExecutorKind;
+use crate::options::{ExecutorKind, Options};
 use crate::scenario::scenarios_as_written;
 use crate::summary::TREND_STATISTICS;
 
@@ -51,9 +50,8 @@ impl Effective {
                 fields.insert(name.to_owned(), value);
             }
         };
-        let mut system_tags = DEFAULT_SYSTEM_TAGS.to_vec();
-        system_tags.sort_unstable();
-        default("systemTags", system_tags.into());
+        let system_tags = Options::default().wanted_system_tags();
+        default("systemTags", system_tags.into_iter().collect());
         default("summaryTrendStats", TREND_STATISTICS.to_vec().into());
         default("dns", json!({"ttl": null, "select": null, "policy": null}));
         Ok(shown)

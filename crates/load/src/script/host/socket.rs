@@ -2,6 +2,7 @@
 
 mod event;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,12 +52,10 @@ struct Session<'host> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         if self.counts_length {
-            self.host.sink.add(
-                &self.host.sink.registry().builtin().ws_session_duration,
-                milliseconds(self.start.elapsed()),
-                &self.tags,
-                self.host.shared.settings.clock.now(),
-            );
+            let metric = &self.host.sink.registry().builtin().ws_session_duration;
+            let took = milliseconds(self.start.elapsed());
+            // As in k6, not of one that was cut short.
+            self.host.count(metric, took, &self.tags);
         }
     }
 }
@@ -270,13 +269,12 @@ impl Host {
                 .with_all(self.effective.system_tag("subproto", "")),
         };
         let builtin = self.sink.registry().builtin();
-        self.sink.add_all(
+        self.measured(
             [
                 (&builtin.ws_connecting, milliseconds(start.elapsed())),
                 (&builtin.ws_sessions, 1.0),
             ],
             &tags,
-            self.shared.settings.clock.now(),
         );
         Session {
             host: self,
@@ -322,7 +320,9 @@ impl Host {
             return failed(format!("dial: {error}"));
         }
         if !secure {
-            return self.shake(id, stream, opening, receiver, start).await;
+            return self
+                .shake(id, stream, address, opening, receiver, start)
+                .await;
         }
         let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()) else {
             return failed(format!("{host} is no name for TLS"));
@@ -331,7 +331,10 @@ impl Host {
         config.alpn_protocols.clear();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         match connector.connect(name, stream).await {
-            Ok(stream) => self.shake(id, stream, opening, receiver, start).await,
+            Ok(stream) => {
+                self.shake(id, stream, address, opening, receiver, start)
+                    .await
+            }
             Err(error) => failed(format!("tls: {error}")),
         }
     }
@@ -340,13 +343,16 @@ impl Host {
         &self,
         id: u64,
         stream: S,
-        opening: Opening,
+        address: SocketAddr,
+        mut opening: Opening,
         receiver: mpsc::UnboundedReceiver<Message>,
         start: Instant,
     ) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let ip = self.effective.system_tag("ip", &address.ip().to_string());
+        opening.tags = opening.tags.with_all(ip);
         let url = opening.url.as_ref().map_or("", Url::as_str);
         let mut request = match url.into_client_request() {
             Ok(request) => request,
@@ -408,10 +414,7 @@ impl Host {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let builtin = self.sink.registry().builtin();
-        let count = |metric, value| {
-            self.sink
-                .add(metric, value, tags, self.shared.settings.clock.now());
-        };
+        let count = |metric, value| self.measured([(metric, value)], tags);
         let mut asked: Option<CloseFrame> = None;
         let ended = |asked: Option<CloseFrame>| match asked {
             Some(frame) => End::asked(&frame),

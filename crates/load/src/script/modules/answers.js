@@ -35,11 +35,12 @@ export const part = (name, pack) => made[name](pack);
 
 // The methods of answers.
 
-export function json(selector) {
-  if (this.body === null || this.body === undefined) {
+function json(answer, selector) {
+  const { body } = answer;
+  if (body === null || body === undefined) {
     throw new Error('the body is null so we can\'t transform it to JSON - this likely was because of a request error getting the response');
   }
-  const text = typeof this.body === 'string' ? this.body : call('text.decode', this.body);
+  const text = typeof body === 'string' ? body : call('text.decode', body);
   let value;
   try {
     value = JSON.parse(text);
@@ -51,12 +52,13 @@ export function json(selector) {
   return selector === undefined ? value : call('load', 'springtide:select').select(value, String(selector));
 }
 
+const methods = {
+  json,
+  html: (answer, selector) => forms().html(answer, selector),
+  submitForm: (answer, wanted) => forms().submitForm(answer, wanted),
+  clickLink: (answer, wanted) => forms().clickLink(answer, wanted),
+};
 const forms = () => call('load', 'springtide:forms');
-export function html(selector) { return forms().html(this, selector); }
-export function submitForm(wanted) { return forms().submitForm(this, wanted); }
-export function clickLink(wanted) { return forms().clickLink(this, wanted); }
 
-export function toJSON() {
-  const { remote_ip, remote_port, url, status, status_text, proto, body, timings, tls_version, tls_cipher_suite, error, error_code } = this;
-  return { remote_ip, remote_port, url, status, status_text, proto, headers: this.headers, cookies: this.cookies, body, timings, tls_version, tls_cipher_suite, ocsp: this.ocsp, error, error_code, request: this.request };
-}
+/** A method as a function that knows its answer. */
+export const method = (name, answer) => (argument) => methods[name](answer, argument);

@@ -8,34 +8,21 @@ function view(part, names, more = {}) {
   return Object.defineProperties(object, more);
 }
 
-const tags = (scope) => new Proxy({}, {
-  get: (_, name) => (typeof name === 'string' ? call('tags.get', name) : undefined),
-  set: (_, name, value) => { call('tags.set', String(name), value); return true; },
-  deleteProperty: (_, name) => { call('tags.delete', String(name)); return true; },
-  has: (_, name) => call('tags.get', String(name)) !== undefined,
-  ownKeys: () => Object.keys(call('tags.all')),
+/** The tags or the metadata of samples, as an object. */
+const labels = (kind) => new Proxy({}, {
+  get: (_, name) => (typeof name === 'string' ? call(`${kind}.get`, name) : undefined),
+  set: (_, name, value) => { call(`${kind}.set`, String(name), value); return true; },
+  deleteProperty: (_, name) => { call(`${kind}.delete`, String(name)); return true; },
+  has: (_, name) => call(`${kind}.get`, String(name)) !== undefined,
+  ownKeys: () => Object.keys(call(`${kind}.all`)),
   getOwnPropertyDescriptor: (_, name) => {
-    const value = call('tags.get', String(name));
+    const value = call(`${kind}.get`, String(name));
     return value === undefined ? undefined : { value, enumerable: true, configurable: true, writable: true };
   },
 });
 
-const vuTags = tags();
-const vuMetadata = new Proxy({}, {
-  get: (_, name) => (typeof name === 'string' ? metadata.get(name) : undefined),
-  set: (_, name, value) => {
-    if (!['string', 'number', 'boolean'].includes(typeof value)) throw new TypeError(`only String, Boolean and Number types are accepted as a metadata value, and ${JSON.stringify(String(name))} is set to something else`);
-    if (!warned) call('warn', 'exec.vu.metrics.metadata is kept for the script, and no output writes it');
-    warned = true;
-    metadata.set(String(name), String(value));
-    return true;
-  },
-  deleteProperty: (_, name) => { metadata.delete(String(name)); return true; },
-  ownKeys: () => [...metadata.keys()],
-  getOwnPropertyDescriptor: (_, name) => (metadata.has(name) ? { value: metadata.get(name), enumerable: true, configurable: true, writable: true } : undefined),
-});
-const metadata = new Map();
-let warned = false;
+const vuTags = labels('tags');
+const vuMetadata = labels('metadata');
 
 export const vu = view('vu', ['idInInstance', 'idInTest', 'iterationInInstance', 'iterationInScenario'], {
   tags: { enumerable: true, get: () => vuTags, set: replaceTags },

@@ -19,15 +19,17 @@ pub(in super::super) trait Record: 'static {
     /// The properties, in the order in which they are listed; at most 32.
     const NAMES: &'static [&'static str];
 
-    /// True if properties are listed where an object's properties are.
-    const LISTED: bool = true;
-
-    /// Makes the value of the property at this index of `NAMES`.
+    /// Makes the value of the property at this index of `NAMES`, for the object that this stands behind.
     ///
     /// # Errors
     ///
     /// What was thrown.
-    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> rquickjs::Result<Value<'js>>;
+    fn make<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        object: &Object<'js>,
+        index: usize,
+    ) -> rquickjs::Result<Value<'js>>;
 
     /// True if a property must be made once only: it is an object, which stays the same, or is long.
     fn is_made_once(index: usize) -> bool;
@@ -182,12 +184,18 @@ impl<R: Record> Behind<R> {
         known.map(|(_, value)| *value)
     }
 
-    /// The value of a property; what was thrown is left with the context. The caller owns it.
+    /// The value of a property of the object that this is behind; what was thrown is left with the
+    /// context. The caller owns it.
     ///
     /// # Safety
     ///
-    /// The context is alive.
-    unsafe fn value(&self, ctx: *mut qjs::JSContext, index: usize) -> Result<qjs::JSValue, ()> {
+    /// The context is alive, and so is the object.
+    unsafe fn value(
+        &self,
+        ctx: *mut qjs::JSContext,
+        object: qjs::JSValue,
+        index: usize,
+    ) -> Result<qjs::JSValue, ()> {
         if let Some(value) = self.made_before(index) {
             // SAFETY: the value is one that this holds.
             return Ok(unsafe { qjs::JS_DupValue(ctx, value) });
@@ -195,9 +203,16 @@ impl<R: Record> Behind<R> {
         let Some(ctx) = NonNull::new(ctx) else {
             return Err(());
         };
-        // SAFETY: the caller's promise.
-        let owned = unsafe { Ctx::from_raw(ctx) };
-        match self.record.make(&owned, index) {
+        // SAFETY: the caller's promise. The object is held once more by what is made of it.
+        let (owned, object) = unsafe {
+            let owned = Ctx::from_raw(ctx);
+            let object = qjs::JS_DupValue(ctx.as_ptr(), object);
+            (owned.clone(), Value::from_raw(owned, object))
+        };
+        let Some(object) = object.as_object() else {
+            return Err(());
+        };
+        match self.record.make(&owned, object, index) {
             Ok(value) => {
                 // SAFETY: the value is held by what was just made, until after both duplicates.
                 unsafe {
@@ -219,14 +234,8 @@ impl<R: Record> Behind<R> {
 }
 
 /// What may be done to a property: anything.
-const fn plain<R: Record>() -> c_int {
-    let listed = if R::LISTED {
-        qjs::JS_PROP_ENUMERABLE
-    } else {
-        0
-    };
-    (qjs::JS_PROP_CONFIGURABLE | qjs::JS_PROP_WRITABLE | listed) as c_int
-}
+const PLAIN: c_int =
+    (qjs::JS_PROP_CONFIGURABLE | qjs::JS_PROP_WRITABLE | qjs::JS_PROP_ENUMERABLE) as c_int;
 
 // What QuickJS calls. For all of them: the context or runtime is alive, the object is of the class of
 // `R`, and the caller holds it until the call returns, but for `finalize`, which is the last call.
@@ -277,11 +286,11 @@ unsafe extern "C" fn get_own_property<R: Record>(
     }
     // SAFETY: see above; a descriptor that is there may be written, and owns what is written to it.
     unsafe {
-        let Ok(value) = behind.value(ctx, index) else {
+        let Ok(value) = behind.value(ctx, object, index) else {
             return -1;
         };
         descriptor.write(qjs::JSPropertyDescriptor {
-            flags: plain::<R>(),
+            flags: PLAIN,
             value,
             getter: qjs::JS_UNDEFINED,
             setter: qjs::JS_UNDEFINED,
@@ -312,7 +321,7 @@ unsafe extern "C" fn get_own_property_names<R: Record>(
         for (index, name) in behind.names.iter().enumerate() {
             if behind.is_own(index) {
                 names.add(written).write(qjs::JSPropertyEnum {
-                    is_enumerable: R::LISTED,
+                    is_enumerable: true,
                     atom: qjs::JS_DupAtom(ctx, *name),
                 });
                 written += 1;
@@ -354,12 +363,12 @@ unsafe extern "C" fn define_own_property<R: Record>(
         if let Some(behind) = Behind::<R>::of(object)
             && let Some(index) = behind.index(name)
         {
-            let Ok(before) = behind.value(ctx, index) else {
+            let Ok(before) = behind.value(ctx, object, index) else {
                 return -1;
             };
             behind.give_up(index);
             let none = qjs::JS_UNDEFINED;
-            let all = plain::<R>() | (qjs::JS_PROP_HAS_VALUE as c_int) | AS_ANY;
+            let all = PLAIN | (qjs::JS_PROP_HAS_VALUE as c_int) | AS_ANY;
             let defined = qjs::JS_DefineProperty(ctx, object, name, before, none, none, all);
             qjs::JS_FreeValue(ctx, before);
             if defined < 1 {
@@ -381,11 +390,18 @@ mod tests {
 
     impl Record for Numbers {
         const CLASS: &'static CStr = c"Numbers";
-        const NAMES: &'static [&'static str] = &["one", "list"];
+        const NAMES: &'static [&'static str] = &["one", "list", "itself"];
 
-        fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> rquickjs::Result<Value<'js>> {
-            if index == 0 {
-                return 1.into_js(ctx);
+        fn make<'js>(
+            &self,
+            ctx: &Ctx<'js>,
+            object: &Object<'js>,
+            index: usize,
+        ) -> rquickjs::Result<Value<'js>> {
+            match index {
+                0 => return 1.into_js(ctx),
+                2 => return Ok(object.clone().into_value()),
+                _ => {}
             }
             self.0.set(self.0.get() + 1);
             vec![1, 2, 3].into_js(ctx)
@@ -407,20 +423,21 @@ mod tests {
             // Code, what it gives, and whether it takes the list.
             for (code, result, takes_list) in [
                 ("[it.one, it.two(), it.none ?? 0]", "[1,2,0]", false),
-                ("Object.keys(it)", r#"["one","list"]"#, true),
+                ("Object.keys(it)", r#"["one","list","itself"]"#, true),
+                ("it.itself === it", "true", false),
                 ("it.list === it.list && it.list.length", "3", true),
                 ("it.one = 5; [it.one, it.two()]", "[5,6]", false),
-                ("it.one = 5; Object.keys(it).length", "2", true),
+                ("it.one = 5; Object.keys(it).length", "3", true),
                 ("it.more = 4; [it.more, 'more' in it]", "[4,true]", false),
                 (
                     "delete it.list; [it.list ?? 0, 'list' in it]",
                     "[0,false]",
                     false,
                 ),
-                ("it", r#"{"one":1,"list":[1,2,3]}"#, true),
-                ("({ ...it, one: 0 })", r#"{"one":0,"list":[1,2,3]}"#, true),
+                ("delete it.itself; it", r#"{"one":1,"list":[1,2,3]}"#, true),
+                ("({ ...it, one: 0, itself: 0 })", r#"{"one":0,"list":[1,2,3],"itself":0}"#, true),
                 (
-                    "Object.defineProperty(it, 'one', { enumerable: false }); [it.one, it]",
+                    "delete it.itself; Object.defineProperty(it, 'one', { enumerable: false }); [it.one, it]",
                     r#"[1,{"list":[1,2,3]}]"#,
                     true,
                 ),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures::FutureExt as _;
 use springtide_load::options::{Dns, Options, Span, Stage};
 use springtide_load::plain;
@@ -29,9 +29,9 @@ pub(super) struct ScriptFlags {
     /// The unit of times in the summary: s, ms or us
     #[arg(long, value_name = "UNIT", value_parser = ["s", "ms", "us"])]
     summary_time_unit: Option<String>,
-    /// How much the summary says
+    /// How much the summary says: compact, full (also of each scenario and group), or legacy (as before k6 1.0)
     #[arg(long, value_name = "MODE")]
-    summary_mode: Option<SummaryMode>,
+    summary_mode: Option<Detail>,
     /// Skip setup()
     #[arg(long)]
     no_setup: bool,
@@ -88,14 +88,6 @@ pub(super) struct ScriptFlags {
     verbose: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SummaryMode {
-    /// What is most often looked at
-    Compact,
-    /// Every metric
-    Full,
-}
-
 impl ScriptFlags {
     /// A flag that was given, if any was.
     pub(super) fn given(&self) -> Option<&'static str> {
@@ -144,10 +136,6 @@ impl Load {
             verbose: self.script.verbose,
         };
         let shows_summary = !self.output.no_summary;
-        let detail = match self.script.summary_mode {
-            Some(SummaryMode::Full) => Detail::Full,
-            Some(SummaryMode::Compact) | None => Detail::Compact,
-        };
         let path = PathBuf::from(&self.target);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -159,7 +147,7 @@ impl Load {
         };
         // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
         let outcome = runtime.block_on(execution.boxed_local())?;
-        report(&outcome, shows_summary, detail)?;
+        report(&outcome, shows_summary)?;
         Ok(ExitCode::from(outcome.status))
     }
 
@@ -203,6 +191,7 @@ impl Load {
                 http_debug: flags.http_debug.clone(),
                 ..Options::default()
             },
+            summary_detail: flags.summary_mode,
             terminal: std::io::stdout().is_terminal(),
             ..output.settings()
         })
@@ -288,7 +277,7 @@ async fn run(
 }
 
 /// Prints the summary, and what else is to be known of the run.
-fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::Result<()> {
+fn report(finished: &Finished, shows_summary: bool) -> anyhow::Result<()> {
     match &finished.handled {
         Some(files) => {
             for (name, content) in files {
@@ -304,7 +293,7 @@ fn report(finished: &Finished, shows_summary: bool, detail: Detail) -> anyhow::R
                 }
             }
         }
-        None if shows_summary => say!("{}", text(&finished.summary, detail)),
+        None if shows_summary => say!("{}", text(&finished.summary)),
         None => {}
     }
     for doubt in finished.end.doubts() {

@@ -30,13 +30,9 @@ pub(in super::super) struct Answer {
 /// How long the steps of a request took, as a script sees it.
 pub(in super::super) struct AnswerTimings(Timings);
 
-/// What answers have beside their fields.
-struct AnswerMethods;
-
 /// What the answers of a thread's scripts are objects of.
 pub(in super::super::super) struct Records {
     answers: RecordClass<Answer>,
-    methods: RecordClass<AnswerMethods>,
     timings: RecordClass<AnswerTimings>,
 }
 
@@ -55,7 +51,6 @@ impl Records {
     pub(in super::super::super) fn new(ctx: &Ctx<'_>) -> Result<Self> {
         Ok(Self {
             answers: RecordClass::new(ctx)?,
-            methods: RecordClass::new(ctx)?,
             timings: RecordClass::new(ctx)?,
         })
     }
@@ -63,11 +58,9 @@ impl Records {
     /// Sets what answers and their timings inherit from in a context.
     fn set_prototypes(&self, ctx: &Ctx<'_>) -> Result<()> {
         if let Some(of_objects) = Object::new(ctx.clone())?.get_prototype() {
-            self.methods.set_prototype(&of_objects);
+            self.answers.set_prototype(&of_objects);
             self.timings.set_prototype(&of_objects);
         }
-        self.answers
-            .set_prototype(&self.methods.object(ctx, AnswerMethods)?);
         Ok(())
     }
 }
@@ -145,9 +138,13 @@ impl Record for Answer {
         "error",
         "error_code",
         "request",
+        "clickLink",
+        "html",
+        "json",
+        "submitForm",
     ];
 
-    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
+    fn make<'js>(&self, ctx: &Ctx<'js>, object: &Object<'js>, index: usize) -> Result<Value<'js>> {
         let exchange = self.exchange();
         let error = self.outcome.result.as_ref().err();
         let text = |text: Option<String>| text.unwrap_or_default().into_js(ctx);
@@ -172,6 +169,10 @@ impl Record for Answer {
             "tls_cipher_suite" => self.tls().map_or("", |tls| &tls.cipher_suite).into_js(ctx),
             "error" => error.map_or("", |error| &error.message).into_js(ctx),
             "error_code" => error_code(self.status(), error).into_js(ctx),
+            // As in k6 they are the answer's also where they are called without it.
+            method @ ("clickLink" | "html" | "json" | "submitForm") => {
+                function_of_answers(ctx, "method")?.call((method, object.clone()))
+            }
             part => self.part(ctx, part),
         }
     }
@@ -181,23 +182,6 @@ impl Record for Answer {
             Self::NAMES[index],
             "headers" | "cookies" | "body" | "timings" | "ocsp" | "request"
         )
-    }
-}
-
-// === impl AnswerMethods ===
-
-impl Record for AnswerMethods {
-    const CLASS: &'static CStr = c"Response";
-    const NAMES: &'static [&'static str] = &["json", "html", "submitForm", "clickLink", "toJSON"];
-    const LISTED: bool = false;
-
-    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
-        function_of_answers(ctx, Self::NAMES[index]).map(Function::into_value)
-    }
-
-    /// The function is the running user's, and users of a context have one prototype.
-    fn is_made_once(_: usize) -> bool {
-        false
     }
 }
 
@@ -216,7 +200,7 @@ impl Record for AnswerTimings {
         "receiving",
     ];
 
-    fn make<'js>(&self, ctx: &Ctx<'js>, index: usize) -> Result<Value<'js>> {
+    fn make<'js>(&self, ctx: &Ctx<'js>, _: &Object<'js>, index: usize) -> Result<Value<'js>> {
         let Self(timings) = self;
         let time = match Self::NAMES[index] {
             "duration" => timings.duration(),

@@ -61,11 +61,9 @@ impl Host {
                 self.measure(&order, &hop, &Err(error.clone()));
             }
             if !order.throw {
-                self.warn(&format!(
-                    "Request Failed error=\"{} \\\"{}\\\": {error}\"",
-                    go_method(order.sent.outgoing.method.as_str()),
-                    order.sent.url
-                ));
+                let method = go_method(order.sent.outgoing.method.as_str());
+                let shown = format!("{method} \"{}\": {error}", order.sent.url);
+                self.warn(&format!("Request Failed error={shown:?}"));
             }
         }
         Outcome {
@@ -251,6 +249,9 @@ impl Host {
         } else {
             code.to_string()
         };
+        let answering = result.as_ref().ok().map(|exchange| exchange.remote.ip());
+        let ip = answering.filter(|_| self.effective.has_system_tag("ip"));
+        let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
         let tags = self.built_tags(
             &order.tags,
             "http",
@@ -268,9 +269,22 @@ impl Host {
                     Some(true) => "true",
                     Some(false) => "false",
                 },
+                &ip,
             ],
             |base, parts| {
-                let [method, url, name, status, proto, tls, error, code, expected] = parts else {
+                let [
+                    method,
+                    url,
+                    name,
+                    status,
+                    proto,
+                    tls,
+                    error,
+                    code,
+                    expected,
+                    ip,
+                ] = parts
+                else {
                     return base.clone();
                 };
                 let name = match base.get("name") {
@@ -294,6 +308,7 @@ impl Host {
                     ("error", *error),
                     ("error_code", *code),
                     ("expected_response", *expected),
+                    ("ip", *ip),
                 ];
                 let wanted = all
                     .into_iter()
@@ -305,16 +320,10 @@ impl Host {
             self.sink.answered(&exchange.headers);
         }
         let metrics = self.sink.registry().builtin();
-        let now = self.shared.settings.clock.now();
-        self.sink
-            .add_all(metrics.of_request(&hop.timings), &tags, now);
+        self.measured(metrics.of_request(&hop.timings), &tags);
         if let Some(expected) = expected {
-            self.sink.add(
-                &metrics.http_req_failed,
-                f64::from(u8::from(!expected)),
-                &tags,
-                now,
-            );
+            let failed = f64::from(u8::from(!expected));
+            self.measured([(&metrics.http_req_failed, failed)], &tags);
         }
         let intended = self
             .iteration
@@ -324,12 +333,8 @@ impl Host {
         if let Some(intended) = intended
             && self.phase.get() == Phase::Iteration
         {
-            self.sink.add(
-                &metrics.http_req_response_time,
-                milliseconds(intended.elapsed()),
-                &tags,
-                now,
-            );
+            let took = milliseconds(intended.elapsed());
+            self.measured([(&metrics.http_req_response_time, took)], &tags);
         }
     }
 }
