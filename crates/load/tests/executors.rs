@@ -182,6 +182,15 @@ async fn users_ramp_up_and_down_and_all_take_part() {
 }
 
 #[tokio::test]
+async fn who_leaves_at_the_end_of_a_ramp_has_the_ramps_grace_and_not_the_scenarios() {
+    let options = r#"{"scenarios": {"ramp": {"executor": "ramping-vus", "startVUs": 3, "gracefulRampDown": "100ms", "gracefulStop": "30s",
+        "stages": [{"duration": "200ms", "target": 3}, {"duration": "0s", "target": 1}]}}}"#;
+    let ran = run(options, Duration::from_secs(3)).await;
+    assert_eq!(ran.state.iterations_interrupted.load(Ordering::Relaxed), 2);
+    assert_eq!(ran.state.iterations_completed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn what_is_under_way_at_the_end_of_the_graceful_time_is_interrupted() {
     let options = r#"{"scenarios": {"slow": {"executor": "constant-vus", "vus": 3, "duration": "1s", "gracefulStop": "0s"}}}"#;
     let ran = run(options, Duration::from_secs(3600)).await;

@@ -235,7 +235,7 @@ impl Running<'_> {
             () = sleep_until(self.end) => {}
             () = self.execution.state.stop.cancelled() => {}
         }
-        self.finish(&leases, all_done).await;
+        self.finish(&leases, Vec::new(), all_done).await;
         self.execution.give_back(numbers);
     }
 
@@ -293,8 +293,14 @@ impl Running<'_> {
             }
         }
         drop(done);
+        // Those who had to leave on the way down have their own time for it.
+        let leaving: Vec<(Instant, Lease)> = drops
+            .into_iter()
+            .zip(&leases)
+            .filter_map(|(drop_at, lease)| Some((drop_at?, lease.clone()?)))
+            .collect();
         let leases: Vec<Lease> = leases.into_iter().flatten().collect();
-        self.finish(&leases, all_done).await;
+        self.finish(&leases, leaving, all_done).await;
         self.execution.give_back(numbers);
     }
 
@@ -352,7 +358,8 @@ impl Running<'_> {
             () = self.execution.state.stop.cancelled() => {}
             () = sleep_until(self.end) => {}
         }
-        self.finish(std::slice::from_ref(&lease), all_done).await;
+        self.finish(std::slice::from_ref(&lease), Vec::new(), all_done)
+            .await;
         self.execution
             .lateness
             .lock()
@@ -379,22 +386,39 @@ impl Running<'_> {
         self.execution.crew.order(number, Order::Loop(order));
     }
 
-    /// Lets iterations under way end within the graceful time, or drops them at once if the run is stopped.
-    async fn finish(&self, leases: &[Lease], mut all_done: mpsc::Receiver<()>) {
+    /// Lets iterations under way end within the graceful time, those of users who are `leaving` until each
+    /// one's own time if that is earlier, or drops them at once if the run is stopped.
+    async fn finish(
+        &self,
+        leases: &[Lease],
+        mut leaving: Vec<(Instant, Lease)>,
+        mut all_done: mpsc::Receiver<()>,
+    ) {
         for lease in leases {
             lease.finish();
         }
         let deadline = Instant::now() + self.plan.graceful_stop;
-        let in_time = tokio::select! {
-            biased;
-            ended = timeout_at(deadline, all_done.recv()) => ended.is_ok(),
-            () = self.execution.state.stop.cancelled() => false,
-        };
-        if !in_time {
-            for lease in leases {
+        leaving.retain(|(drop_at, _)| *drop_at < deadline);
+        leaving.sort_by_key(|(drop_at, _)| *drop_at);
+        let earlier = leaving
+            .iter()
+            .map(|(drop_at, lease)| (*drop_at, std::slice::from_ref(lease)));
+        for (drop_at, dropped) in earlier.chain([(deadline, leases)]) {
+            let stopped = tokio::select! {
+                biased;
+                ended = timeout_at(drop_at, all_done.recv()) => match ended {
+                    Ok(_) => return,
+                    Err(_) => false,
+                },
+                () = self.execution.state.stop.cancelled() => true,
+            };
+            for lease in if stopped { leases } else { dropped } {
                 lease.drop_iteration();
             }
-            all_done.recv().await;
+            if stopped {
+                break;
+            }
         }
+        all_done.recv().await;
     }
 }

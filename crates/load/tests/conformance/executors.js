@@ -16,6 +16,8 @@ export const options = {
     constant: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '3s', exec: 'long' },
     constant_cut: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '0s', exec: 'long' },
     ramping: { executor: 'ramping-vus', startVUs: 1, stages: [{ duration: '1s', target: 3 }, { duration: '500ms', target: 3 }, { duration: '0s', target: 0 }], gracefulRampDown: '3s', gracefulStop: '3s', exec: 'long' },
+    // Who leaves at the very end has the time that the ramp leaves him, not the scenario's.
+    ramping_cut: { executor: 'ramping-vus', startVUs: 2, stages: [{ duration: '1s', target: 2 }, { duration: '0s', target: 1 }], gracefulRampDown: '100ms', gracefulStop: '8s', exec: 'long' },
   },
 };
 
