@@ -9,6 +9,7 @@ const sent = (answer) => { const { headers, body } = answer.json(); return [head
 export default function () {
   row('http.post http.put http.patch', () => [http.post(url), http.post(url, null), http.put(url), http.patch(url)].map(sent));
   row('http.post', () => [{ a: null }, { a: undefined }, { a: { b: 1, a: 'x' } }, { a: [1, [2, 3], null, { c: 1 }] }, { a: 1.5, b: true, c: NaN }].map((fields) => http.post(url, fields).json().body));
+  row('http.post', () => { const bytes = new Uint8Array([104, 105, 106]); return [http.post(url, bytes).json().body, http.post(url, bytes.subarray(1)).json().body, http.post(url, bytes.buffer).json().body]; });
   row('http.get http.del http.options', () => [http.get(url), http.del(url), http.options(url), http.request('BREW', url)].map(sent));
   row('http.Params.compression', () => ['gzip', 'deflate', 'gzip, deflate'].map((compression) => sent(http.get(url, { compression }))));
   row('http.Params.compression', () => [sent(http.post(url, null, { compression: 'gzip' })), sent(http.post(url, '', { compression: 'gzip' }))[1], thrown(() => http.get(url, { compression: 'lzma' }))]);

@@ -115,14 +115,13 @@ unsafe impl<'js> JsLifetime<'js> for KeptModule<'js> {
 
 /// A copy of the bytes of an `ArrayBuffer` or of a view of one (typed array, `DataView`).
 pub(super) fn bytes_of(value: &Value<'_>) -> Option<Vec<u8>> {
-    if let Some(buffer) = ArrayBuffer::from_value(value.clone()) {
+    if let Some(buffer) = buffer_of(value.clone()) {
         // SAFETY: the slice is copied at once, before any script can run that would change,
         // detach or free the buffer.
         return unsafe { buffer.as_bytes() }.map(<[u8]>::to_vec);
     }
     let view = value.as_object()?;
-    let buffer: Value = view.get("buffer").ok()?;
-    let buffer = ArrayBuffer::from_value(buffer)?;
+    let buffer = buffer_of(view.get("buffer").ok()?)?;
     let offset: usize = view.get("byteOffset").ok()?;
     let length: usize = view.get("byteLength").ok()?;
     // SAFETY: as above; reading the two numbers was the last that touched the script's objects.
@@ -130,6 +129,17 @@ pub(super) fn bytes_of(value: &Value<'_>) -> Option<Vec<u8>> {
     whole
         .get(offset..offset.checked_add(length)?)
         .map(<[u8]>::to_vec)
+}
+
+/// A value as the buffer that it may be.
+fn buffer_of(value: Value<'_>) -> Option<ArrayBuffer<'_>> {
+    let ctx = value.ctx().clone();
+    let buffer = ArrayBuffer::from_value(value);
+    if buffer.is_none() {
+        // QuickJS throws where a value is none, and nobody would catch that.
+        ctx.catch();
+    }
+    buffer
 }
 
 /// Runs a function with a context of a runtime in which stacks take turns. [`Context::with`] holds
