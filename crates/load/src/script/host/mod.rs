@@ -10,6 +10,7 @@ mod markup;
 mod options;
 mod socket;
 mod tag_sets;
+mod thrown;
 mod values;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -35,8 +36,10 @@ pub(super) use self::http::Records;
 use self::http::{HttpState, Outcome as HttpOutcome};
 use self::markup::Pages;
 use self::socket::SocketEvent;
+use self::thrown::IN_PROMISE;
+pub(super) use self::thrown::Thrown;
 use super::fiber::{Interrupted, Pause};
-use super::loader::{Modules, lacks_exports};
+use super::loader::Modules;
 use super::sys::KeptModule;
 use super::{LogLine, Shared};
 use crate::http::Client;
@@ -61,14 +64,6 @@ pub(super) enum Phase {
     Teardown,
     /// `handleSummary`.
     Summary,
-}
-
-/// An exception, as text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub(super) struct Thrown {
-    text: String,
-    interrupt: bool,
 }
 
 /// What one user's script stands on.
@@ -124,89 +119,6 @@ enum Event {
     Timer(u64),
     Http(u64, Box<HttpOutcome>),
     Socket(u64, SocketEvent),
-}
-
-// === impl Thrown ===
-
-impl Thrown {
-    pub(super) fn new(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            interrupt: false,
-        }
-    }
-
-    fn interrupted() -> Self {
-        Self {
-            text: "interrupted".to_owned(),
-            interrupt: true,
-        }
-    }
-
-    /// True if the iteration was ended from outside.
-    pub(super) fn is_interrupt(&self) -> bool {
-        self.interrupt
-    }
-}
-
-/// How a rejection that nobody handles is told.
-const IN_PROMISE: &str = "Uncaught (in promise) ";
-
-impl Thrown {
-    /// What a module's code threw, which is a promise to the engine alone.
-    pub(super) fn of_init_code(mut self) -> Self {
-        if let Some(text) = self.text.strip_prefix(IN_PROMISE) {
-            self.text = text.to_owned();
-        }
-        self
-    }
-
-    /// Why a module cannot be loaded.
-    pub(super) fn of_loading(error: CaughtError<'_>) -> Self {
-        let mut thrown = Self::from(error);
-        if let Some(hint) = lacks_exports(&thrown.text) {
-            thrown.text = hint;
-        }
-        thrown
-    }
-}
-
-impl From<CaughtError<'_>> for Thrown {
-    fn from(error: CaughtError<'_>) -> Self {
-        let text = match error {
-            CaughtError::Exception(exception) => {
-                let object = exception.as_object();
-                let name: String = object.get("name").unwrap_or_else(|_| "Error".to_owned());
-                let message = exception.message().unwrap_or_default();
-                let stack = exception.stack().unwrap_or_default();
-                let interrupt = name == "InternalError" && message == "interrupted";
-                let text = described(&name, &message, &stack);
-                return Self { text, interrupt };
-            }
-            CaughtError::Value(value) => values::shown(&value),
-            CaughtError::Error(error) => error.to_string(),
-        };
-        Self {
-            text,
-            interrupt: false,
-        }
-    }
-}
-
-fn described(name: &str, message: &str, stack: &str) -> String {
-    let mut text = if message.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name}: {message}")
-    };
-    for line in stack.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        // Where in the host's own modules it happened says nothing to the script's author.
-        if !line.contains("(springtide:") && !line.contains("(native)") {
-            text.push_str("\n\t");
-            text.push_str(line);
-        }
-    }
-    text
 }
 
 // === impl Host ===
