@@ -230,6 +230,9 @@ impl Session {
             }
             _ => Vec::new(),
         };
+        for warning in thresholds.iter().flat_map(of_metadata) {
+            log(LogLine::warning(&warning));
+        }
         for statistic in options.summary_trend_stats.iter().flatten() {
             if Aggregation::parse(statistic).is_none() {
                 return Err(SessionError::Statistic(statistic.clone()));
@@ -528,6 +531,21 @@ fn without_effect(options: &Options) -> Vec<String> {
     .filter(|(_, given)| *given)
     .map(|(name, _)| format!("the option `{name}` has no effect: this program does not support it"))
     .collect()
+}
+
+/// Warnings that a threshold is on what is no tag, in k6's words.
+fn of_metadata(threshold: &Threshold) -> Vec<String> {
+    let name = &threshold.metric.name;
+    let wanted = name.split_once('{').map_or("", |(_, wanted)| wanted);
+    let is_wanted = |tag: &str| {
+        let tags = wanted.split(',').filter_map(|pair| pair.split_once(':'));
+        tags.map(|(tag, _)| tag.trim()).any(|wanted| wanted == tag)
+    };
+    ["iter", "vu"]
+        .into_iter()
+        .filter(|tag| is_wanted(tag))
+        .map(|tag| format!("The high-cardinality '{tag}' metric tag was made non-indexable in k6 v0.41.0, so thresholds like '{name}' that are based on it won't work correctly."))
+        .collect()
 }
 
 fn open_results(flag: &'static str, path: &Path) -> Result<ResultFile, SessionError> {

@@ -201,11 +201,20 @@ impl Page {
         id
     }
 
-    /// Gives a page without `html` and `body` both.
+    /// Gives a page without `html` and `body` both, and one without `head` that.
     fn complete(&mut self) {
-        let has =
-            |page: &Self, name: &str| page.descendants(0).iter().any(|id| page.name(*id) == name);
-        if has(self, "html") {
+        let known = self.descendants(0);
+        if let Some(html) = known.iter().find(|id| self.name(**id) == "html") {
+            if !known.iter().any(|id| self.name(*id) == "head") {
+                let head = Content::Element {
+                    name: "head".to_owned(),
+                    attributes: Vec::new(),
+                };
+                let head = self.add(*html, head);
+                let children = &mut self.nodes[*html].children;
+                children.retain(|child| *child != head);
+                children.insert(0, head);
+            }
             return;
         }
         let children = std::mem::take(&mut self.nodes[0].children);
@@ -578,7 +587,7 @@ mod tests {
             Page::parse("<html><body><a href=\"/x?a=1&amp;b=2\">A<br>B</a><!--c--></body></html>");
         assert_eq!(
             page.inner(0),
-            "<html><body><a href=\"/x?a=1&amp;b=2\">A<br/>B</a><!--c--></body></html>"
+            "<html><head></head><body><a href=\"/x?a=1&amp;b=2\">A<br/>B</a><!--c--></body></html>"
         );
         let page = Page::parse("<script>if (a < b) {}</script>");
         assert_eq!(page.inner(1), "if (a < b) {}");

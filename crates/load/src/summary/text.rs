@@ -179,7 +179,7 @@ fn judged_value(
 pub(super) fn parts(name: &str) -> (&str, Option<&str>) {
     match name.split_once('{') {
         None => (name, None),
-        Some((parent, part)) => (parent, Some(part.trim_end_matches('}'))),
+        Some((parent, part)) => (parent, Some(part.strip_suffix('}').unwrap_or(part))),
     }
 }
 

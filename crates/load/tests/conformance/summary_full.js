@@ -17,7 +17,7 @@ const one = (exec, startTime = '0s') => ({ executor: 'per-vu-iterations', vus: 1
 
 export const options = {
   scenarios: { zone: one('zone'), area: one('area', '2s'), default: one('unnamed', '4s') },
-  thresholds: { 'trend{kind:odd}': ['p(99)<5', 'max>1'], gauge: ['value<1'], 'counted_more{kind:odd}': ['count<5'], counted_more: ['rate>0', 'count>1000'], rate: ['rate>0.5'] },
+  thresholds: { 'trend{kind:odd}': ['p(99)<5', 'max>1'], gauge: ['value<1'], 'counted_more{kind:odd}': ['count<5'], counted_more: ['rate>0', 'count>1000'], 'counted_more{kind:of ${}}': ['count==0'], rate: ['rate>0.5'] },
 };
 
 export function setup() {

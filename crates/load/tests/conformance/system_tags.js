@@ -15,6 +15,8 @@ const mine = new Counter('mine');
 export const options = {
   systemTags: ['vu', 'iter', 'ip', 'method', 'status', 'check', 'group', 'scenario'],
   tags: { all: 'of the test' },
+  // No threshold sees metadata, of which both warn.
+  thresholds: { 'mine{vu:1}': ['count==0'], 'mine{own:c}': ['count==6'] },
   scenarios: { main: { executor: 'per-vu-iterations', vus: 1, iterations: 2 } },
 };
 
@@ -36,7 +38,7 @@ export default function () {
   row('exec.vu.metrics.tags', () => thrown(() => { exec.vu.metrics.tags.set = {}; }));
   delete metadata.trace;
   delete metadata.set;
-  mine.add(3, { vu: 'a tag', own: 'c' });
+  mine.add(3, { iter: 'a tag', own: 'c' });
   row('option.systemTags', () => ws.connect(`${__ENV.URL.replace('http', 'ws')}/ws`, null, (socket) => socket.on('open', () => socket.close())).status);
 }
 
