@@ -26,6 +26,14 @@ pub struct Alert {
     /// Whether the end was not said but comes from `resolve_timeout`.
     #[serde(default)]
     pub timeout: bool,
+    /// Whether it has not been sent again since a restart: its rule may be gone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub awaited: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands a reference
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// An alert as it is sent to us.
@@ -128,6 +136,7 @@ impl PostedAlert {
             generator_url: self.generator_url,
             updated_at: now,
             timeout,
+            awaited: false,
         })
     }
 }

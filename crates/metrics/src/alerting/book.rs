@@ -140,6 +140,10 @@ pub struct GroupView {
 /// What was told and silences that ended are kept this long.
 const RETENTION: SignedDuration = SignedDuration::from_hours(120);
 
+/// An alert that an earlier restart has given time gets at least this long: rules are evaluated once a minute where
+/// nothing else is said, and one that could not speak between two restarts is not taken for gone.
+const LAST_GRACE: SignedDuration = SignedDuration::from_mins(1);
+
 // === impl Integration ===
 
 impl Integration {
@@ -175,8 +179,9 @@ impl AlertBook {
         &self.configuration
     }
 
-    /// Takes up what was kept over a restart. Alerts that had not been resolved get time to be sent again.
-    pub fn restore(&mut self, changes: Vec<Change>, now: Timestamp) {
+    /// Takes up what was kept over a restart; says what is to be kept of that. Alerts that had not been resolved
+    /// get time to be sent again: once, however often there is a restart before they are.
+    pub fn restore(&mut self, changes: Vec<Change>, now: Timestamp) -> Vec<Change> {
         for change in changes {
             match change {
                 Change::Alert(alert) => {
@@ -202,16 +207,24 @@ impl AlertBook {
                 }
             }
         }
-        let grace = after(
-            now,
-            SignedDuration::try_from(self.configuration.resolve_timeout).unwrap_or(RETENTION),
-        );
+        let resolve_timeout = signed(self.configuration.resolve_timeout);
+        let mut changes = Vec::new();
         for alert in self.alerts.values_mut() {
-            if alert.ends_at > alert.updated_at {
-                alert.ends_at = alert.ends_at.max(grace);
+            let was_resolved = alert.ends_at <= alert.updated_at;
+            if was_resolved {
+                continue;
             }
+            let grace = if alert.awaited {
+                resolve_timeout.min(LAST_GRACE)
+            } else {
+                resolve_timeout
+            };
+            alert.ends_at = alert.ends_at.max(after(now, grace));
+            alert.awaited = true;
+            changes.push(Change::Alert(alert.clone()));
         }
         self.group_all(now);
+        changes
     }
 
     /// All that a restart needs.
@@ -251,6 +264,7 @@ impl AlertBook {
             };
             let news = known.is_none_or(|known| {
                 known.is_resolved(now) != merged.is_resolved(now)
+                    || known.awaited != merged.awaited
                     || known.annotations != merged.annotations
                     || known.starts_at != merged.starts_at
                     || known.generator_url != merged.generator_url

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -177,6 +178,39 @@ time_intervals: [{name: always, time_intervals: [{}]}, {name: never, time_interv
         .map(|group| group.muted_by)
         .collect();
     assert_eq!(muted, [["always"], ["never"]]);
+}
+
+#[test]
+fn restarts_give_an_alert_whose_rule_is_gone_its_time_to_be_sent_again_only_once() {
+    let mut running = book(ONE_WEBHOOK);
+    let mut journal = post(&mut running, "alertname=A,i=gone", 0, false);
+    journal.extend(post(&mut running, "alertname=A,i=there", 0, false));
+    let mut restart = |now: i64, again: Option<i64>| {
+        let mut book = book(ONE_WEBHOOK);
+        let changes = book.restore(journal.clone(), at(now));
+        journal.extend(changes);
+        if let Some(again) = again {
+            journal.extend(post(&mut book, "alertname=A,i=there", again, false));
+        }
+        let ends = book
+            .alerts()
+            .map(|alert| (alert.labels["i"].clone(), alert.ends_at));
+        ends.collect::<BTreeMap<_, _>>()
+    };
+    // The default of resolve_timeout is five minutes.
+    let ends = restart(10_000, Some(10_060));
+    assert_eq!(ends["gone"], at(10_300));
+    for now in [10_100, 10_200, 10_240] {
+        let ends = restart(now, Some(now + 30));
+        assert_eq!(ends["gone"], at(10_300), "after the restart at {now}");
+        assert_eq!(ends["there"], at(now + 30 + 3600));
+    }
+    // One that was sent again between two restarts gets the whole time anew.
+    let ends = restart(20_000, None);
+    assert_eq!(ends["there"], at(20_300));
+    // One that nothing could send, since nothing ran, is not taken for resolved at once.
+    let ends = restart(90_000, None);
+    assert_eq!(ends["there"], at(90_060));
 }
 
 #[test]

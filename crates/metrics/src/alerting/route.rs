@@ -199,6 +199,7 @@ inhibit_rules:
             generator_url: String::new(),
             updated_at: time,
             timeout: false,
+            awaited: false,
         };
         let firing = [source];
         for (target, muted) in [

@@ -84,8 +84,9 @@ impl Alertmanager {
         let mut book = AlertBook::new(configuration);
         let journal = match &options.folder {
             Some(folder) => {
-                let (journal, kept) = Journal::open(folder)?;
-                book.restore(kept, now);
+                let (mut journal, kept) = Journal::open(folder)?;
+                let changes = book.restore(kept, now);
+                journal.keep(&changes, || book.snapshot())?;
                 journal
             }
             None => Journal::in_memory(),
