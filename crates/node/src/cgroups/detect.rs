@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{CgroupMode, Group, Limits, V1Folders, kill_listed, make_folder, remove_tree};
 
@@ -16,6 +18,10 @@ const PREFIX: &str = "springtide-";
 /// Where the keeper is when its group may hold no process itself.
 const LEAF: &str = "keeper";
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// How long the processes of a dead keeper may take to be gone, and how often that is looked at.
+const DYING: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Cgroups {
     /// Finds what can be used, removes what dead keepers left, makes this keeper's own group.
@@ -128,7 +134,8 @@ fn leave_v2(folder: &Path) -> bool {
 fn own_name() -> String {
     let pid = std::process::id();
     let started = started(pid).unwrap_or(0);
-    format!("{PREFIX}{pid}-{started}")
+    let namespace = pid_namespace().unwrap_or(0);
+    format!("{PREFIX}{pid}-{started}-{namespace}")
 }
 
 /// When a process started, in ticks since the machine did.
@@ -142,36 +149,68 @@ fn started(pid: u32) -> Option<u64> {
         .ok()
 }
 
+/// What tells the processes that are numbered like this one from those of a container, whose groups can be seen
+/// too: nothing can be said here of who lives there.
+fn pid_namespace() -> Option<u64> {
+    Some(fs::metadata("/proc/self/ns/pid").ok()?.ino())
+}
+
 /// Whether a folder belongs to a keeper that is no more.
 fn is_stale(name: &str) -> bool {
-    let owner = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split_once('-'));
-    match owner.map(|(pid, time)| (pid.parse(), time.parse::<u64>())) {
-        Some((Ok(pid), Ok(time))) => started(pid) != Some(time),
-        _ => false,
+    let Some(owner) = name.strip_prefix(PREFIX) else {
+        return false;
+    };
+    let numbers: Result<Vec<u64>, _> = owner.split('-').map(str::parse).collect();
+    let Ok([pid, time, namespace]) = numbers.as_deref() else {
+        return false;
+    };
+    let Ok(pid) = u32::try_from(*pid) else {
+        return false;
+    };
+    pid_namespace() == Some(*namespace) && started(pid) != Some(*time)
+}
+
+/// Removes what dead keepers have left in a group, and in those beside it: each session of a user has one of its own.
+fn remove_stale(group: &Path) {
+    let beside = group.parent().map(folders_in).unwrap_or_default();
+    let mut stale: Vec<PathBuf> = std::iter::once(group.to_owned())
+        .chain(beside)
+        .flat_map(|group| folders_in(&group))
+        .filter(|folder| {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            name.is_some_and(is_stale)
+        })
+        .collect();
+    // All in them die with their keeper; this is for what is still dying, which takes its time.
+    for folder in &stale {
+        kill_tree(folder);
+    }
+    for _ in 0..DYING.as_millis() / LOOK.as_millis() {
+        stale.retain(|folder| !remove_tree(folder) && is_busy(folder));
+        if stale.is_empty() {
+            return;
+        }
+        std::thread::park_timeout(LOOK);
     }
 }
 
-fn remove_stale(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(is_stale) {
-            // All of them die with their keeper; this is for what is still dying.
-            kill_tree(&entry.path());
-            remove_tree(&entry.path());
-        }
-    }
+/// Whether a folder is still there because something runs in it, and not because it is another's.
+fn is_busy(folder: &Path) -> bool {
+    fs::remove_dir(folder).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn kill_tree(folder: &Path) {
     kill_listed(folder);
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            kill_tree(&entry.path());
-        }
+    for inner in folders_in(folder) {
+        kill_tree(&inner);
     }
 }
 
@@ -325,10 +364,39 @@ mod tests {
 
     #[test]
     fn a_living_keepers_groups_are_not_stale_and_a_dead_ones_are() {
+        let own = std::process::id();
+        let namespace = pid_namespace().unwrap();
         assert!(!is_stale(&own_name()));
-        assert!(is_stale(&format!("{PREFIX}{}-0", std::process::id())));
-        assert!(is_stale("springtide-4194305-77"));
+        assert!(is_stale(&format!("{PREFIX}{own}-0-{namespace}")));
+        assert!(is_stale(&format!("springtide-4194305-77-{namespace}")));
+        // Whether that one lives cannot be seen from here.
+        assert!(!is_stale(&format!(
+            "springtide-4194305-77-{}",
+            namespace + 1
+        )));
+        assert!(!is_stale("springtide-4194305-77"));
         assert!(!is_stale("springtide-mine"));
         assert!(!is_stale("user.slice"));
+    }
+
+    #[test]
+    fn what_dead_keepers_left_is_removed_from_a_group_and_those_beside_it() {
+        let slice = tempfile::tempdir().unwrap();
+        let namespace = pid_namespace().unwrap();
+        let dead = format!("springtide-4194305-77-{namespace}");
+        let living = own_name();
+        let make = |path: String| fs::create_dir_all(slice.path().join(path)).unwrap();
+        for session in ["session-1", "session-2"] {
+            make(format!("{session}/{dead}/pod1/web"));
+            make(format!("{session}/{living}/pod2"));
+            make(format!("{session}/springtide-mine/{dead}"));
+        }
+        remove_stale(&slice.path().join("session-2"));
+        for session in ["session-1", "session-2"] {
+            let there = |path: String| slice.path().join(session).join(path).exists();
+            assert!(!there(dead.clone()), "{session}");
+            assert!(there(format!("{living}/pod2")), "{session}");
+            assert!(there(format!("springtide-mine/{dead}")), "{session}");
+        }
     }
 }
