@@ -239,6 +239,16 @@ fn a_platform_in_the_background_is_stopped_by_tide_down() {
     )
     .expect_success();
     assert!(nodes.contains("Ready"), "{nodes}");
+    let comes_to_be_told = |metrics: &str| {
+        eventually(metrics, || {
+            home.command(&["status"]).expect_success().contains(metrics)
+        });
+    };
+    comes_to_be_told("metrics      http://127.0.0.1:");
+    let scale = "scale deployment prometheus -n kube-system --replicas=0";
+    let scale: Vec<&str> = scale.split(' ').collect();
+    run(kubectl.command(&home.kubeconfig(), &scale), PATIENCE).expect_success();
+    comes_to_be_told("metrics      none");
     drop(stop_at_the_end);
     home.command(&["status"])
         .expect_failure(3, &["not running"]);

@@ -2,12 +2,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+
+use crate::output::shell_word;
 
 /// Which data folder a command means.
 #[derive(Clone, Debug, Args)]
@@ -93,6 +95,29 @@ impl DataFolder {
             .mode(0o700)
             .create(&self.0)
             .with_context(|| format!("the data folder {} cannot be made", self.0.display()))
+    }
+
+    /// Keeps others out of a folder that was there before. One with something in it may be open to them on purpose,
+    /// or by mistake not be a folder of ours: that is said, and nothing is changed.
+    pub(crate) fn keep_to_owner(&self) -> anyhow::Result<Option<String>> {
+        let unusable = || format!("the data folder {} cannot be used", self.0.display());
+        let mode = fs::metadata(&self.0).with_context(unusable)?.mode() & 0o777;
+        if mode & 0o077 == 0 {
+            return Ok(None);
+        }
+        let is_empty = fs::read_dir(&self.0)
+            .with_context(unusable)?
+            .next()
+            .is_none();
+        if is_empty {
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&self.0, private).with_context(unusable)?;
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "other users of this machine can look into the data folder (its mode is {mode:o}), where keys and Secrets are: chmod 700 {}",
+            shell_word(&self.0.to_string_lossy())
+        )))
     }
 
     /// The administrator's kubeconfig.
@@ -187,6 +212,28 @@ mod tests {
             None,
             "the number belongs to another process"
         );
+    }
+
+    #[test]
+    fn others_are_kept_out_of_an_empty_folder_and_told_of_in_one_that_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::at(folder.path().join("it's data"));
+        let mode = || fs::metadata(data.path()).unwrap().mode() & 0o777;
+        let open = |mode| fs::set_permissions(data.path(), fs::Permissions::from_mode(mode));
+        data.create().unwrap();
+        assert_eq!((data.keep_to_owner().unwrap(), mode()), (None, 0o700));
+        open(0o755).unwrap();
+        assert_eq!((data.keep_to_owner().unwrap(), mode()), (None, 0o700));
+        fs::write(data.kubeconfig(), "").unwrap();
+        assert_eq!(data.keep_to_owner().unwrap(), None);
+        open(0o750).unwrap();
+        let said = data.keep_to_owner().unwrap().unwrap();
+        assert!(said.contains("its mode is 750"), "{said}");
+        assert!(
+            said.contains("chmod 700 '") && said.ends_with("/it'\\''s data'"),
+            "{said}"
+        );
+        assert_eq!(mode(), 0o750, "it is left as it is");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod brain;
 mod commands;
 mod data_folder;
+mod log_filter;
 mod manifest;
 mod output;
 mod platform_options;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use springtide_migrate::connection::without_passwords;
 
-use crate::output::{complain, say};
+use crate::output::{complain, say, sentence};
 use commands::{
     alerts, demo, down, kubeconfig, load, metrics, migrate, query, rules, sample, silence, status,
     up,
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     match run(tide.command) {
         Ok(code) => code,
         Err(error) => {
-            complain!("tide: {error:#}");
+            complain!("tide: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -40,3 +40,57 @@ pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn print_error(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// A text as one word of a shell's command, in quotes where it needs them.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |sign: char| sign.is_alphanumeric() || "/._-+:@%,=".contains(sign);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// An error and its causes, each of which is told once: many errors name their cause in their own words already.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_told_once() {
+        let error = anyhow!("no such file").context("cannot read x: no such file");
+        assert_eq!(sentence(&error), "cannot read x: no such file");
+        let error = error.context("the folder cannot be used");
+        assert_eq!(
+            sentence(&error),
+            "the folder cannot be used: cannot read x: no such file"
+        );
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, word) in [
+            (
+                "/home/you/.local/share/springtide",
+                "/home/you/.local/share/springtide",
+            ),
+            ("/a b/c", "'/a b/c'"),
+            ("/it's", "'/it'\\''s'"),
+        ] {
+            assert_eq!(shell_word(path), word);
+        }
+    }
+}

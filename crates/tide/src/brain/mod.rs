@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use futures::FutureExt as _;
 use springtide_apiserver::{ApiServer, MASTERS, ServiceRange, Tls, pki};
@@ -29,7 +29,7 @@ use springtide_machinery::clock::Clock;
 use springtide_machinery::entropy::Entropy;
 use springtide_mesh::{Mesh, routes::Hosted};
 use springtide_metrics::{monitors, prometheus_rules};
-use springtide_node::keeper::{self, BRAIN_GIVES_UP, Listen};
+use springtide_node::keeper::{self, BRAIN_GIVES_UP, KeeperError, Listen};
 use springtide_node::kubelet::cluster::ApiCluster;
 use springtide_node::kubelet::component::ComponentRuntime;
 use springtide_node::kubelet::keeper_runtime::KeeperRuntime;
@@ -43,7 +43,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_folder::DataFolder;
-use crate::output::complain;
+use crate::log_filter;
+use crate::output::{complain, sentence};
 use crate::platform_options::PlatformOptions;
 use monitoring::Monitoring;
 use parts::ProgramParts;
@@ -70,8 +71,7 @@ pub(crate) struct Brain {
 impl Brain {
     /// Runs until the keeper says that the node ends.
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("TIDE_LOG")
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        let filter = log_filter::of_environment();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -85,7 +85,7 @@ impl Brain {
         match runtime.block_on(self.run().boxed_local()) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
-                complain!("tide: {error:#}");
+                complain!("tide: {}", sentence(&error));
                 // What fails while everything is set up fails the next time, too.
                 Ok(ExitCode::from(BRAIN_GIVES_UP))
             }
@@ -307,12 +307,11 @@ impl Brain {
             Err(error) => {
                 let any = SocketAddr::new(wanted.ip(), 0);
                 let listening = keeper.listen("prometheus", Listen::HostTcp(any)).await;
-                let (socket, address) = listening.with_context(|| {
-                    format!("the Prometheus API cannot listen on {wanted}: give another address with --prometheus-listen")
-                })?;
+                let (socket, address) = listening
+                    .map_err(|error| refused("the Prometheus API", error, "--prometheus-listen"))?;
                 if keeper.facts().restarts == 0 {
                     complain!(
-                        "tide: note: the Prometheus API is at http://{address}, since it cannot listen on {wanted} ({error:#}); choose with --prometheus-listen"
+                        "tide: note: the Prometheus API is at http://{address}, since it {error}; choose with --prometheus-listen"
                     );
                 }
                 (socket, address)
@@ -329,12 +328,20 @@ impl Brain {
         keeper: &keeper::Client,
     ) -> anyhow::Result<(TcpListener, SocketAddr)> {
         let wanted = self.options.api_listen;
-        let (socket, address) = keeper.listen("api", Listen::HostTcp(wanted)).await.with_context(|| {
-            format!("the API cannot listen on {wanted}: give another address with --api-listen (port 0 takes a free one)")
-        })?;
+        let listening = keeper.listen("api", Listen::HostTcp(wanted)).await;
+        let (socket, address) = listening
+            .map_err(|error| refused("the API", error, "--api-listen (port 0 takes a free one)"))?;
         let listener = std::net::TcpListener::from(socket);
         listener.set_nonblocking(true)?;
         Ok((TcpListener::from_std(listener)?, address))
+    }
+}
+
+/// Why there is no socket, and what to do.
+fn refused(what: &str, error: KeeperError, option: &str) -> anyhow::Error {
+    match error {
+        KeeperError::Listen(why) => anyhow!("{what} {why}; give another address with {option}"),
+        other => other.into(),
     }
 }
 

@@ -14,7 +14,7 @@ use springtide_node::keeper::Facts;
 use crate::commands::status::is_ready;
 use crate::data_folder::{DataFolder, Instance, process_start};
 use crate::manifest::locate;
-use crate::output::try_print;
+use crate::output::{shell_word, try_print};
 
 /// How long the node may take to be ready.
 const NODE_LIMIT: Duration = Duration::from_secs(30);
@@ -85,37 +85,9 @@ pub(crate) fn announce(
     let lines = format!(
         "ready in {} ms\nexport KUBECONFIG={}\n",
         now.as_millisecond() - started_at,
-        as_shell_word(&kubeconfig.to_string_lossy())
+        shell_word(&kubeconfig.to_string_lossy())
     );
     // The platform runs, whether anybody reads that or not.
     let _ = try_print(lines.as_bytes());
     Ok(())
-}
-
-/// A text as one word of a shell's command, in quotes where it needs them.
-fn as_shell_word(text: &str) -> String {
-    let is_plain = |sign: char| sign.is_alphanumeric() || "/._-+:@%,=".contains(sign);
-    if text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word_of_a_shell() {
-        for (path, word) in [
-            (
-                "/home/you/.local/share/springtide",
-                "/home/you/.local/share/springtide",
-            ),
-            ("/a b/c", "'/a b/c'"),
-            ("/it's", "'/it'\\''s'"),
-        ] {
-            assert_eq!(as_shell_word(path), word);
-        }
-    }
 }

@@ -38,13 +38,12 @@ impl Status {
         );
         say!("ready since  {}", instance.ready_since);
         say!("API          {}", instance.server);
-        say!("metrics      {}", instance.metrics);
         say!("data folder  {}", folder.path().display());
         say!("kubeconfig   {}", folder.kubeconfig().display());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(show_cluster(&folder))?;
+        runtime.block_on(show_cluster(&folder, &instance.metrics))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -62,7 +61,7 @@ pub(crate) async fn client_config(folder: &DataFolder) -> anyhow::Result<Config>
     Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
 
-async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
+async fn show_cluster(folder: &DataFolder, metrics: &str) -> anyhow::Result<()> {
     let client = client(folder).await?;
     let nodes: Api<Node> = Api::all(client.clone());
     let nodes = nodes
@@ -74,9 +73,25 @@ async fn show_cluster(folder: &DataFolder) -> anyhow::Result<()> {
     say!("nodes        {ready} of {} ready", nodes.len());
     let pods: Api<Pod> = Api::all(client);
     let pods = pods.list(&ListParams::default()).await?.items;
-    let running = pods.iter().filter(|pod| phase(pod) == "Running").count();
-    say!("pods         {running} of {} running", pods.len());
+    let running: Vec<&Pod> = pods.iter().filter(|pod| phase(pod) == "Running").collect();
+    say!("pods         {} of {} running", running.len(), pods.len());
+    if running.iter().any(|pod| is_prometheus(pod)) {
+        say!("metrics      {metrics}");
+    } else {
+        say!(
+            "metrics      none: no pod of deployment prometheus in namespace kube-system runs; kubectl scale deployment prometheus -n kube-system --replicas=1"
+        );
+    }
     Ok(())
+}
+
+/// True of the platform's own Prometheus.
+fn is_prometheus(pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    pod.metadata.namespace.as_deref() == Some("kube-system")
+        && labels
+            .and_then(|labels| labels.get("app.kubernetes.io/name"))
+            .is_some_and(|name| name == "prometheus")
 }
 
 /// True when the node says that it is ready.

@@ -11,6 +11,7 @@ use springtide_machinery::clock::Clock;
 use springtide_node::keeper;
 
 use crate::data_folder::DataFolder;
+use crate::log_filter;
 use crate::output::{complain, say};
 use crate::platform_options::PlatformOptions;
 
@@ -45,6 +46,10 @@ impl Up {
         folder.create()?;
         if self.detach {
             return self.start_in_background(&folder);
+        }
+        let notes = [folder.keep_to_owner()?, log_filter::fault_of_environment()];
+        for note in notes.into_iter().flatten() {
+            complain!("tide: note: {note}");
         }
         // Nothing before this may start a thread: the keeper forks.
         let mut brain = vec!["brain".into()];
@@ -98,10 +103,14 @@ impl Up {
             }
         }
         let status = child.wait()?;
-        let said = said()?;
-        bail!(
-            "the platform ended before it was ready ({status}):\n{}",
-            said.trim_end()
-        )
+        complain!(
+            "{}\ntide: the platform ended before it was ready ({status})",
+            said()?.trim_end()
+        );
+        // The same as without --detach.
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code
+            .filter(|code| *code != 0)
+            .map_or(ExitCode::FAILURE, ExitCode::from))
     }
 }
