@@ -87,6 +87,7 @@ pub(crate) fn endpoints() -> BuiltIn {
         defaults: defaults::core::endpoints,
         validate_create: validation::discovery::create_endpoints,
         validate_update: validation::discovery::update_endpoints,
+        warnings: validation::unhonoured::endpoints,
         columns: table::endpoints::columns,
         cells: table::endpoints::cells,
         create_on_update: true,

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::MeshError;
 use crate::dns::Server;
 use crate::listeners::{DNS_PORT, Listeners, Outcome, Place, wanted};
-use crate::routes::{self, Hosted, PortRoute};
+use crate::routes::{self, Hosted, PortRoute, Surroundings};
 use crate::table::Table;
 use crate::telemetry::{Identities, Telemetry};
 use crate::worker::{self, HostDialer, Shared, TcpStreamInTransit};
@@ -46,6 +46,8 @@ pub struct Config {
     pub workers: usize,
     /// Services that the program itself answers for, such as the API server.
     pub hosted: Hosted,
+    /// The addresses of pods, Services and the node: what is reached within the mesh.
+    pub own_ranges: Vec<routes::Range>,
     /// Where the host's resolvers are named.
     pub resolv_conf: PathBuf,
 }
@@ -154,8 +156,11 @@ impl Mesh {
         routes::plan(
             &services.list(),
             &slices.list(),
-            &table.departed(),
-            &config.hosted,
+            Surroundings {
+                departed: &table.departed(),
+                hosted: &config.hosted,
+                mesh: &config.own_ranges,
+            },
         )
     }
 

@@ -1,7 +1,7 @@
 //! What should be balanced where: a pure function of Services and EndpointSlices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,13 +76,26 @@ pub struct PortRoute {
 /// Services whose endpoints are the program's own and not pods: the API server.
 pub type Hosted = BTreeMap<ObjectKey, SocketAddr>;
 
-/// All ports to balance, sorted. `departed` are pods that get nothing more, whatever a slice says.
+/// A range of addresses: its first, and how many bits all have in common.
+pub type Range = (Ipv4Addr, u8);
+
+/// What endpoints are chosen by, beside what slices say.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// Pods that get nothing more, whatever a slice says.
+    pub departed: &'a BTreeSet<String>,
+    /// Services that the program itself answers for.
+    pub hosted: &'a Hosted,
+    /// The addresses that are reached within the mesh; all others by the host.
+    pub mesh: &'a [Range],
+}
+
+/// All ports to balance, sorted.
 #[must_use]
 pub fn plan(
     services: &[Arc<Service>],
     slices: &[Arc<EndpointSlice>],
-    departed: &BTreeSet<String>,
-    hosted: &Hosted,
+    surroundings: Surroundings<'_>,
 ) -> Vec<PortRoute> {
     let mut by_service: BTreeMap<ObjectKey, Vec<&EndpointSlice>> = BTreeMap::new();
     for slice in slices {
@@ -100,7 +113,7 @@ pub fn plan(
         .flat_map(|service| {
             let key = ObjectKey::of(service.as_ref());
             let slices = by_service.get(&key).map(Vec::as_slice).unwrap_or_default();
-            service_routes(service, &key, slices, departed, hosted.get(&key).copied())
+            service_routes(service, &key, slices, surroundings)
         })
         .collect();
     routes.sort_by(|a, b| a.id.cmp(&b.id));
@@ -111,8 +124,7 @@ fn service_routes(
     service: &Service,
     key: &ObjectKey,
     slices: &[&EndpointSlice],
-    departed: &BTreeSet<String>,
-    hosted: Option<SocketAddr>,
+    surroundings: Surroundings<'_>,
 ) -> Vec<PortRoute> {
     let Some(spec) = &service.spec else {
         return Vec::new();
@@ -144,13 +156,13 @@ fn service_routes(
         .filter(|port| is_tcp(port))
         .filter_map(|port| {
             let number = u16::try_from(port.port).ok()?;
-            let endpoints = match hosted {
-                Some(address) => vec![EndpointRoute {
+            let endpoints = match surroundings.hosted.get(key) {
+                Some(&address) => vec![EndpointRoute {
                     address,
                     pod: None,
                     side: Side::Host,
                 }],
-                None => endpoints(port, slices, departed, publish_not_ready),
+                None => endpoints(port, slices, surroundings, publish_not_ready),
             };
             Some(PortRoute {
                 id: PortId {
@@ -200,7 +212,7 @@ fn protocol(port: &ServicePort) -> Protocol {
 fn endpoints(
     port: &ServicePort,
     slices: &[&EndpointSlice],
-    departed: &BTreeSet<String>,
+    surroundings: Surroundings<'_>,
     publish_not_ready: bool,
 ) -> Vec<EndpointRoute> {
     let mut ready = BTreeMap::new();
@@ -218,7 +230,10 @@ fn endpoints(
         let Some(number) = number else { continue };
         for endpoint in slice.endpoints.iter().flatten() {
             let pod = pod_uid(endpoint);
-            if pod.as_ref().is_some_and(|uid| departed.contains(uid)) {
+            if pod
+                .as_ref()
+                .is_some_and(|uid| surroundings.departed.contains(uid))
+            {
                 continue;
             }
             let conditions = endpoint.conditions.as_ref();
@@ -233,11 +248,12 @@ fn endpoints(
                 .iter()
                 .filter_map(|address| address.parse::<IpAddr>().ok())
             {
+                let side = side_of(address, surroundings.mesh);
                 let address = SocketAddr::new(address, number);
                 let route = EndpointRoute {
                     address,
                     pod: pod.clone(),
-                    side: Side::Mesh,
+                    side,
                 };
                 if is_ready || publish_not_ready {
                     ready.insert(address, route);
@@ -249,6 +265,23 @@ fn endpoints(
     }
     let chosen = if ready.is_empty() { ending } else { ready };
     chosen.into_values().collect()
+}
+
+/// Where an endpoint can be reached from: the mesh has no way to addresses that are not its own, such as those of
+/// this machine or of others.
+fn side_of(address: IpAddr, mesh: &[Range]) -> Side {
+    let IpAddr::V4(address) = address else {
+        return Side::Host;
+    };
+    let is_in = |&(first, bits): &Range| {
+        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        (u32::from(address) ^ u32::from(first)) & mask == 0
+    };
+    if mesh.iter().any(is_in) {
+        Side::Mesh
+    } else {
+        Side::Host
+    }
 }
 
 fn pod_uid(endpoint: &Endpoint) -> Option<String> {
@@ -280,6 +313,20 @@ mod tests {
             "conditions": {"ready": ready, "serving": serving, "terminating": terminating}})
     }
 
+    /// Nothing departed, nothing hosted, and the usual addresses of pods and the node.
+    const ALONE: Surroundings<'static> = Surroundings {
+        departed: &BTreeSet::new(),
+        hosted: &Hosted::new(),
+        mesh: &[
+            (Ipv4Addr::new(10, 244, 0, 0), 16),
+            (Ipv4Addr::new(10, 97, 0, 1), 32),
+        ],
+    };
+
+    fn planned(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Vec<PortRoute> {
+        plan(services, slices, ALONE)
+    }
+
     fn addresses(routes: &[PortRoute]) -> Vec<String> {
         routes[0]
             .endpoints
@@ -300,18 +347,47 @@ mod tests {
             endpoint("10.244.0.4", "d", false, true, true),
         ]);
         let slices = [slice(&json!({"name": "http", "port": 8080}), &endpoints)];
-        let routes = plan(&services, &slices, &BTreeSet::new(), &Hosted::new());
+        let routes = planned(&services, &slices);
         assert_eq!(addresses(&routes), ["10.244.0.1:8080", "10.244.0.2:8080"]);
         assert_eq!(
             (routes[0].protocol, routes[0].id.port),
             (Protocol::Http, 80)
         );
         let departed = BTreeSet::from(["a".to_owned()]);
-        let routes = plan(&services, &slices, &departed, &Hosted::new());
+        let surroundings = Surroundings {
+            departed: &departed,
+            ..ALONE
+        };
+        let routes = plan(&services, &slices, surroundings);
         assert_eq!(
             addresses(&routes),
             ["10.244.0.2:8080"],
             "a departed pod is out whatever its slice says"
+        );
+    }
+
+    #[test]
+    fn what_is_neither_pod_nor_node_is_reached_by_the_host() {
+        let services = [service(
+            &json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
+        )];
+        let endpoints = json!([
+            {"addresses": ["10.244.255.255"]},
+            {"addresses": ["10.245.0.0"]},
+            {"addresses": ["10.97.0.1"]},
+            {"addresses": ["10.97.0.2"]},
+            {"addresses": ["192.0.2.7"]},
+        ]);
+        let slices = [slice(&json!({"port": 8080}), &endpoints)];
+        let by_host: Vec<String> = planned(&services, &slices)[0]
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.side == Side::Host)
+            .map(|endpoint| endpoint.address.to_string())
+            .collect();
+        assert_eq!(
+            by_host,
+            ["10.97.0.2:8080", "10.245.0.0:8080", "192.0.2.7:8080"]
         );
     }
 
@@ -325,7 +401,7 @@ mod tests {
             endpoint("10.244.0.2", "b", false, false, true),
         ]);
         let slices = [slice(&json!({"port": 8080}), &endpoints)];
-        let routes = plan(&services, &slices, &BTreeSet::new(), &Hosted::new());
+        let routes = planned(&services, &slices);
         assert_eq!(addresses(&routes), ["10.244.0.1:8080"]);
     }
 
@@ -377,7 +453,7 @@ mod tests {
             slice(&json!({"name": "http", "port": 8080}), &endpoints),
             slice(&json!({"name": "admin", "port": 9090}), &endpoints),
         ];
-        let routes = plan(&services, &slices, &BTreeSet::new(), &Hosted::new());
+        let routes = planned(&services, &slices);
         let found: Vec<_> = routes
             .iter()
             .map(|route| {
@@ -398,7 +474,11 @@ mod tests {
         )];
         let api: SocketAddr = "127.0.0.1:6443".parse().unwrap();
         let hosted = Hosted::from([(ObjectKey::new("shop", "api"), api)]);
-        let routes = plan(&services, &[], &BTreeSet::new(), &hosted);
+        let surroundings = Surroundings {
+            hosted: &hosted,
+            ..ALONE
+        };
+        let routes = plan(&services, &[], surroundings);
         assert_eq!(
             routes[0].endpoints,
             [EndpointRoute {
@@ -412,18 +492,16 @@ mod tests {
 
     #[test]
     fn external_names_and_headless_services_have_no_address_to_listen_for() {
-        let routes = plan(
+        let routes = planned(
             &[service(
                 &json!({"type": "ExternalName", "externalName": "x.org"}),
             )],
             &[],
-            &BTreeSet::new(),
-            &Hosted::new(),
         );
         assert!(routes.is_empty());
         let headless =
             service(&json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"port": 80}]}));
-        let routes = plan(&[headless], &[], &BTreeSet::new(), &Hosted::new());
+        let routes = planned(&[headless], &[]);
         assert!(routes[0].addresses.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! EndpointSlices and Endpoints.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -58,7 +59,7 @@ fn slice(errors: &mut Errors, slice: &Value) {
             let address = address.as_str().unwrap_or_default();
             let faults = match kind {
                 "FQDN" => names::dns1123_subdomain(address),
-                _ => names::ip_address(address),
+                _ => endpoint_address(address),
             };
             add_all(errors, &path.index(index), address, faults);
         }
@@ -88,6 +89,43 @@ fn slice(errors: &mut Errors, slice: &Value) {
     }
 }
 
+/// Checks the address of an endpoint, which is none that means another place to each who reads it.
+fn endpoint_address(text: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return names::ip_address(text);
+    };
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let is_link_local_multicast = match address {
+        IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(address) => address.segments()[0] == 0xff02,
+    };
+    [
+        (
+            address.is_unspecified(),
+            "may not be unspecified (0.0.0.0 or ::)",
+        ),
+        (
+            address.is_loopback(),
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ),
+        (
+            is_link_local,
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        ),
+        (
+            is_link_local_multicast,
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
+    ]
+    .into_iter()
+    .filter(|(is_special, _)| *is_special)
+    .map(|(_, fault)| fault.to_owned())
+    .collect()
+}
+
 /// Checks a new Endpoints object.
 pub(crate) fn create_endpoints(endpoints: &Value) -> Vec<FieldError> {
     let mut errors = meta::validate(endpoints, true, names::dns1123_subdomain);
@@ -115,7 +153,7 @@ fn subsets(errors: &mut Errors, endpoints: &Value) {
             for (index, address) in items(subset, list).enumerate() {
                 let ip = text(address, "ip");
                 let path = path.child(list).index(index).child("ip");
-                add_all(errors, &path, ip, names::ip_address(ip));
+                add_all(errors, &path, ip, endpoint_address(ip));
             }
         }
         let several = items(subset, "ports").count() > 1;
@@ -166,6 +204,49 @@ mod tests {
                 "endpoints[1].addresses[0]: Invalid value: \"web\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
             ]
         );
+    }
+
+    #[test]
+    fn an_endpoint_is_at_no_address_that_each_machine_has() {
+        let faults = |kind: &str, address: &str| {
+            let slice = json!({"metadata": {"name": "s", "namespace": "d"}, "addressType": kind,
+                "endpoints": [{"addresses": [address]}]});
+            sentences(&create_slice(&slice))
+        };
+        for (kind, address, fault) in [
+            ("IPv4", "0.0.0.0", "may not be unspecified (0.0.0.0 or ::)"),
+            (
+                "IPv4",
+                "127.0.0.1",
+                "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ),
+            (
+                "IPv4",
+                "169.254.1.1",
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                "IPv6",
+                "fe80::1",
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                "IPv4",
+                "224.0.0.9",
+                "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            ),
+        ] {
+            let expected =
+                format!("endpoints[0].addresses[0]: Invalid value: \"{address}\": {fault}");
+            assert_eq!(faults(kind, address), [expected]);
+        }
+        for (kind, address) in [
+            ("IPv4", "192.0.2.7"),
+            ("IPv6", "2001:db8::7"),
+            ("FQDN", "db.example"),
+        ] {
+            assert_eq!(faults(kind, address), Vec::<String>::new());
+        }
     }
 
     #[test]

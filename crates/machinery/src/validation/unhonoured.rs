@@ -13,6 +13,7 @@ mod tests;
 use serde_json::Value;
 
 use crate::error::FieldPath;
+use crate::members::text;
 
 pub(crate) use monitor::{pod_monitor, service_monitor};
 pub(crate) use pod::spec as pod_spec;
@@ -149,6 +150,22 @@ pub(crate) fn endpoint_slice(slice: &Value) -> Vec<String> {
     )];
     let mut warnings = Vec::new();
     warn(&mut warnings, slice, &FieldPath::new(""), &gaps);
+    warnings
+}
+
+/// Warnings about Endpoints.
+pub(crate) fn endpoints(endpoints: &Value) -> Vec<String> {
+    let labels = &endpoints["metadata"]["labels"];
+    if text(labels, "endpoints.kubernetes.io/managed-by") == "endpoint-controller" {
+        return Vec::new();
+    }
+    let gaps = [gap(
+        "subsets",
+        "nothing is sent to these addresses, since Endpoints are not mirrored; make an EndpointSlice \
+         with the label kubernetes.io/service-name",
+    )];
+    let mut warnings = Vec::new();
+    warn(&mut warnings, endpoints, &FieldPath::new(""), &gaps);
     warnings
 }
 

@@ -42,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands::up::SERVICE_RANGE;
 use crate::data_folder::DataFolder;
 use crate::log_filter;
 use crate::output::{complain, sentence};
@@ -156,8 +157,15 @@ impl Brain {
                 prometheus_address,
             ),
         ]);
+        let node_user = format!("system:node:{hostname}");
+        let config = springtide_node::kubelet::config::Config::detect(
+            folder.path(),
+            &hostname,
+            IpAddr::V4(facts.mesh_address),
+        );
         let mesh_config = springtide_mesh::Config {
             domain: DOMAIN.to_owned(),
+            own_ranges: vec![config.pod_range, SERVICE_RANGE, (facts.mesh_address, 32)],
             dns_address: DNS_ADDRESS,
             host_address: self.options.nodeport_address,
             workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -175,13 +183,7 @@ impl Brain {
         let mesh_counters = mesh.instruments();
         tasks.spawn(mesh.run(stop.clone()));
 
-        let node_user = format!("system:node:{hostname}");
         let node = context(&node_user);
-        let config = springtide_node::kubelet::config::Config::detect(
-            folder.path(),
-            &hostname,
-            IpAddr::V4(facts.mesh_address),
-        );
         let keeper_runtime = Arc::new(KeeperRuntime::new(keeper, events, clock.clone()));
         let namespace = Arc::new(namespace);
         let monitoring = Monitoring {
