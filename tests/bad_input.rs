@@ -438,15 +438,48 @@ fn a_port_in_use_is_named_and_ends_the_start() {
     let address = taken.local_addr().expect("it is bound").to_string();
     for user in [User::Myself, User::Nobody] {
         if user.is_possible() {
-            let outcome = refused(Home::new(user).try_up(&["--api-listen", &address]));
-            assert!(
-                outcome.status.is_some_and(|status| status != 0),
-                "{outcome:#?}"
-            );
-            outcome.expect_said(&[&address, "in use"]);
-            assert!(!outcome.err.contains("panicked"), "{outcome:#?}");
+            let home = Home::new(user);
+            let start = ["up", "--api-listen", &address];
+            let detached = home.command(&[&start[..], &["--detach"]].concat());
+            for outcome in [refused(home.try_up(&start[1..])), detached] {
+                // EX_CONFIG: a service manager need not try again.
+                assert_eq!(outcome.status, Some(78), "{outcome:#?}");
+                outcome.expect_said(&[
+                    &format!("the API cannot listen on {address}"),
+                    "in use",
+                    "--api-listen",
+                ]);
+                assert_eq!(outcome.err.matches(&address).count(), 1, "{outcome:#?}");
+                assert!(!outcome.err.contains("panicked"), "{outcome:#?}");
+            }
         }
     }
+}
+
+#[test]
+fn an_open_data_folder_and_a_log_level_that_is_none_are_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new(User::Myself);
+    let data = home.data();
+    std::fs::create_dir(&data).expect("the home can be written");
+    std::fs::write(data.join("notes.txt"), "mine").expect("it can be written");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&data, open).expect("it can be opened");
+    let arguments = ["up", "--data-dir", data.to_str().expect("a plain path")];
+    let mut command = home.tide(&[&arguments[..], &["--api-listen", "127.0.0.1:0"]].concat());
+    command.env("TIDE_LOG", "nonsense");
+    let mut running = support::process::Running::start(command);
+    support::eventually("it is ready", || {
+        running.has_ended() || running.out().contains("ready in")
+    });
+    running.signal(Signal::SIGTERM);
+    let outcome = running.wait(PATIENCE);
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    outcome.expect_said(&[
+        "other users of this machine can look into the data folder (its mode is 755)",
+        "chmod 700",
+        "TIDE_LOG names \"nonsense\", which is neither a level nor a part",
+    ]);
 }
 
 #[test]
@@ -551,6 +584,16 @@ fn commands_that_make_no_sense_are_refused_before_anything_starts() {
             2,
             &["soon"],
         ),
+        (
+            &["up", "--tls-san", "https://tide.example"],
+            2,
+            &["write a host name or an IP address"],
+        ),
+        (
+            &["kubeconfig", "--server", "tide.example:6443"],
+            2,
+            &["write a URL such as https://"],
+        ),
         (&["sail"], 2, &["unrecognized subcommand 'sail'"]),
         (&["load", "ftp://127.0.0.1/"], 104, &["ftp"]),
         (
@@ -589,6 +632,17 @@ fn commands_that_make_no_sense_are_refused_before_anything_starts() {
     }
     home.command(&["kubeconfig"])
         .expect_failure(1, &["tide up"]);
+    // What is wrong with a path is said once.
+    std::fs::write(home.path().join("prometheus.yml"), "").expect("the home can be written");
+    let outcome = run(
+        home.tide(&["metrics", "--storage.tsdb.path", "prometheus.yml/data"]),
+        PATIENCE,
+    );
+    assert_eq!(outcome.err.matches("(os error").count(), 1, "{outcome:#?}");
+    outcome.expect_failure(
+        1,
+        &["tide: cannot create prometheus.yml/data: Not a directory"],
+    );
     // A platform that was named is never another one.
     let data = home.data();
     let named = data.to_str().expect("a path of text");

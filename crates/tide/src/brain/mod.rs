@@ -46,7 +46,7 @@ use crate::commands::up::SERVICE_RANGE;
 use crate::data_folder::DataFolder;
 use crate::log_filter;
 use crate::output::{complain, sentence};
-use crate::platform_options::PlatformOptions;
+use crate::platform_options::{PlatformOptions, ServerName};
 use monitoring::Monitoring;
 use parts::ProgramParts;
 
@@ -116,7 +116,7 @@ impl Brain {
             .advertised(address)
             .build()
             .await?;
-        let tls = credentials(&folder, &clock, address, &hostname)?;
+        let tls = credentials(&folder, &clock, address, &hostname, &self.options.tls_san)?;
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -353,10 +353,12 @@ fn credentials(
     clock: &Clock,
     address: SocketAddr,
     hostname: &str,
+    more_names: &[ServerName],
 ) -> anyhow::Result<Tls> {
     let authority = pki::Authority::open(&folder.path().join("pki"), clock)?;
     let service_ip = IpAddr::from(ServiceRange::DEFAULT.first());
-    let names = pki::serving_names(&[address.ip()], hostname, service_ip);
+    let mut names = pki::serving_names(&[address.ip()], hostname, service_ip);
+    names.extend(more_names.iter().map(ToString::to_string));
     let tls = Tls::new(&authority, &authority.serving(&names)?, clock)?;
     let administrator = authority.client("kubernetes-admin", &[MASTERS])?;
     let server = format!("https://{}", reachable(address));

@@ -17,6 +17,16 @@ pub(crate) struct Kubeconfig {
     /// Print where the file is instead of what it holds
     #[arg(long)]
     path: bool,
+    /// Name another address of the API than loopback, for other machines: see `tide up --tls-san`
+    #[arg(long, value_name = "URL", conflicts_with = "path", value_parser = server_url)]
+    server: Option<String>,
+}
+
+fn server_url(text: &str) -> Result<String, String> {
+    match text.parse::<http::Uri>() {
+        Ok(url) if url.scheme_str() == Some("https") && url.host().is_some() => Ok(text.to_owned()),
+        _ => Err("write a URL such as https://tide.example:6443".to_owned()),
+    }
 }
 
 impl Kubeconfig {
@@ -35,9 +45,18 @@ impl Kubeconfig {
         };
         if self.path {
             say!("{}", path.display());
-        } else {
-            print(&text);
+            return Ok(());
         }
+        let Some(server) = &self.server else {
+            print(&text);
+            return Ok(());
+        };
+        let mut config: serde_json::Value = serde_saphyr::from_str(&text)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        for cluster in config["clusters"].as_array_mut().into_iter().flatten() {
+            cluster["cluster"]["server"] = server.clone().into();
+        }
+        print(&serde_saphyr::to_string(&config)?);
         Ok(())
     }
 }
