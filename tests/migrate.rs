@@ -273,6 +273,109 @@ fn what_is_in_the_way_is_kept_unless_told_otherwise() {
 }
 
 #[test]
+fn a_copy_that_was_not_finished_is_not_compared_but_said_to_be_unfinished() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, _) = source(
+        "PRAGMA foreign_keys = OFF;
+         CREATE TABLE sound (id INTEGER PRIMARY KEY);
+         INSERT INTO sound VALUES (1), (2), (3);
+         CREATE TABLE mixed (id INTEGER PRIMARY KEY, word TEXT, owner INTEGER REFERENCES sound (id));
+         INSERT INTO mixed VALUES (1, CAST(x'ff' AS TEXT), 1), (2, 'orphan', 9);",
+    );
+    let url = database.url();
+    let step = |name, more: &[&str]| {
+        let arguments = [&[name, "sqlite:app.db", url.as_str()], more].concat();
+        migrate(folder.path(), &arguments)
+    };
+    // The larger table comes first, so what is copied by the time of the bad row is known.
+    let until_bad_row = ["--strict", "--jobs", "1"];
+    let stopped = ["--strict stops at the first such row"];
+    let reached = "of 5 rows 3 are copied, 0 in quarantine, 2 not copied yet";
+    expect(&step("copy", &until_bad_row), 1, &stopped);
+    let unfinished = ["is not finished", reached, "go on with `tide migrate copy`"];
+    let verified = step("verify", &[]);
+    expect(&verified, 1, &unfinished);
+    assert!(!verified.err.contains("differ"), "{verified:#?}");
+    expect(&step("finish", &[]), 1, &unfinished);
+    let phase = "phase: copying, not finished: unless it runs now, go on with `tide migrate copy`";
+    expect(&step("status", &[]), 0, &[phase, reached]);
+
+    // The numbers of the copy, of its verification and of the status are the same, and add up.
+    let sum = "3 rows, and 2 in quarantine: 5 rows in the source";
+    let equal = "3 rows in 2 tables are equal, 2 are in quarantine: 5 rows in the source";
+    expect(&step("copy", &[]), 3, &[&format!("copied: {sum}")]);
+    expect(&step("verify", &[]), 3, &[&format!("verified: {equal}")]);
+    expect(
+        &step("status", &[]),
+        0,
+        &["phase: copied", &format!("rows: {sum}")],
+    );
+
+    // One that records changes is finished by `follow`, since only that knows where they begin.
+    let again = [&until_bad_row[..], &["--on-existing", "replace"]].concat();
+    expect(&step("follow", &again), 1, &stopped);
+    let unfinished = [
+        "is not finished",
+        reached,
+        "go on with `tide migrate follow`",
+    ];
+    expect(&step("verify", &[]), 1, &unfinished);
+    expect(
+        &step("follow", &["--until-current"]),
+        3,
+        &["copied:", "the target is current"],
+    );
+    let ignored = [
+        "--until-current",
+        "--strict",
+        "--jobs",
+        "2",
+        "--on-existing",
+        "append",
+    ];
+    expect(
+        &step("follow", &ignored),
+        3,
+        &["without effect: --strict, --jobs, --on-existing append: the copy is made"],
+    );
+    expect(
+        &step("copy", &["--follow"]),
+        3,
+        &["copied already, and its changes are followed"],
+    );
+}
+
+#[test]
+fn rows_that_a_table_had_of_its_own_are_told_when_others_are_added_to_it() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let (folder, _) = source(
+        "CREATE TABLE filled (id INTEGER PRIMARY KEY); INSERT INTO filled VALUES (1), (2);
+         CREATE TABLE bare (id INTEGER PRIMARY KEY); INSERT INTO bare VALUES (1);",
+    );
+    database.sql(
+        "CREATE TABLE filled (id bigint); INSERT INTO filled VALUES (7); CREATE TABLE bare (id bigint)",
+    );
+    let url = database.url();
+    let whole = ["sqlite:app.db", &url, "--on-existing", "append"];
+    let appended = migrate(folder.path(), &whole);
+    expect(
+        &appended,
+        1,
+        &[
+            "table filled has rows of its own, which stay",
+            "filled: differs: 2 rows in the source, 3 in the target",
+            "it had rows before the copy added to it",
+            "the target differs from the source: rows were added to tables that had some of their own",
+        ],
+    );
+    assert!(!appended.err.contains("bare has rows"), "{appended:#?}");
+}
+
+#[test]
 fn what_is_replaced_is_replaced_whole() {
     let Some(database) = postgres::database() else {
         return;

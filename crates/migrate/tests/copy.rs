@@ -35,7 +35,7 @@ async fn every_kind_of_value_arrives_and_verification_agrees() {
     let (report, verified) = migrate(&database, &file).await;
     assert_eq!(report.quarantined, []);
     assert_eq!(report.not_made, []);
-    assert_eq!(report.rows, 80_005);
+    assert_eq!(report.tally.copied, 80_005);
     assert!(verified.is_equal(), "{verified:?}");
     assert_eq!(
         verified
@@ -58,7 +58,7 @@ async fn every_kind_of_value_arrives_and_verification_agrees() {
     let again = run_copy(&database.socket_url(), &file, &options())
         .await
         .unwrap();
-    assert!(again.was_complete && again.rows == 80_005);
+    assert!(again.was_complete && again.tally.copied == 80_005);
 
     // Whatever is changed behind its back, verification finds.
     database.sql("UPDATE facts SET name = 'x' WHERE id = 300; DELETE FROM facts WHERE id = 303; INSERT INTO facts (id) VALUES (304); UPDATE pairs SET v = v + 1e-9 WHERE b = 77; INSERT INTO plain VALUES ('a', 'B')");

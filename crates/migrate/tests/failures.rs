@@ -49,7 +49,7 @@ async fn expect_resumed(database: &Database, file: &Path) {
         report.resumed,
         "the notes of the first run are gone on with"
     );
-    assert_eq!((report.rows, report.not_made), (80_000, Vec::new()));
+    assert_eq!((report.tally.copied, report.not_made), (80_000, Vec::new()));
     assert!(verified.is_equal(), "{verified:?}");
 }
 
@@ -180,7 +180,7 @@ async fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
     }
     assert!(in_copy > 0 && after > 0, "{in_copy} {after}");
     let (report, verified) = migrate(&database, &file).await;
-    assert_eq!((report.rows, report.not_made), (20_000, Vec::new()));
+    assert_eq!((report.tally.copied, report.not_made), (20_000, Vec::new()));
     assert!(verified.is_equal(), "{verified:?}");
     // The tablespace must be left before the disk goes.
     database.sql(&format!(
@@ -470,7 +470,7 @@ async fn a_missing_right_is_named_with_the_grant_that_helps() {
     )
     .await
     .unwrap();
-    assert_eq!((report.rows, report.not_made), (2, Vec::new()));
+    assert_eq!((report.tally.copied, report.not_made), (2, Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

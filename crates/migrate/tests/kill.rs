@@ -98,7 +98,7 @@ async fn the_program_that_is_killed() {
     assert!(verified.is_equal(), "{verified:?}");
     println!(
         "copied {} rows in {copied:?}, verified after {:?}",
-        report.rows,
+        report.tally.copied,
         started.elapsed()
     );
 }

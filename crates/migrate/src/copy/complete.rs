@@ -122,30 +122,22 @@ pub(super) async fn complete(
     completion.run(target, 1, vec![last]).await
 }
 
-/// Rows copied in all, and what could not be made.
-pub(super) async fn report(
+/// What could not be made, and why.
+pub(super) async fn not_made(
     session: &Session,
     migration: i64,
-) -> Result<(u64, Vec<(String, String)>), CopyError> {
-    let failed = |error| QueryError::while_doing("reading the state of the migration", &error);
-    let rows = session
-        .query_typed_one("SELECT coalesce(sum(rows), 0)::bigint FROM springtide_migrate.piece WHERE migration = $1", &[(&migration, Type::INT8)])
-        .await
-        .map_err(failed)?;
+) -> Result<Vec<(String, String)>, CopyError> {
     let problems = session
         .query_typed(
             "SELECT name, problem FROM springtide_migrate.step WHERE migration = $1 AND problem IS NOT NULL ORDER BY name",
             &[(&migration, Type::INT8)],
         )
         .await
-        .map_err(failed)?;
-    Ok((
-        rows.get::<_, i64>(0).unsigned_abs(),
-        problems
-            .iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect(),
-    ))
+        .map_err(|error| QueryError::while_doing("reading the state of the migration", &error))?;
+    Ok(problems
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect())
 }
 
 pub(super) fn plain(statement: &Statement) -> Step {

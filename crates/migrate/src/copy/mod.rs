@@ -28,13 +28,14 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{ConnectionError, QueryError, Target};
 use crate::plan::Plan;
 use crate::snapshot::{Snapshot, SourceError};
-use crate::state::{self, Phase, RunLock, StateError};
+use crate::state::{self, Phase, RunLock, StateError, Tally};
 
 use progress::Counters;
 use quarantine::Refused;
 use work::{Queue, Work};
 
 pub(crate) use key::Key;
+pub(crate) use prepare::tables_that_had_rows;
 pub use progress::{Event, Progress};
 pub(crate) use range::{Range, ranges};
 pub(crate) use read::{ReadError, TableReader};
@@ -96,8 +97,9 @@ pub struct CopyReport {
     pub migration: i64,
     /// The plan that was followed: that of the first run, if this one resumed.
     pub plan: Plan,
-    /// Rows in the target, those of earlier runs too.
-    pub rows: u64,
+    /// Where the rows of the source are, those of earlier runs too; as of the copy, whatever was
+    /// followed since.
+    pub tally: Tally,
     /// Tables, by their names in the source, with rows in quarantine, and how many.
     pub quarantined: Vec<(String, u64)>,
     /// What could not be made after the data, and why.
@@ -106,6 +108,8 @@ pub struct CopyReport {
     pub resumed: bool,
     /// Whether there was nothing left to do.
     pub was_complete: bool,
+    /// Whether changes of the source have been followed since.
+    pub was_followed: bool,
 }
 
 /// Why a copy ended.
@@ -233,15 +237,17 @@ pub async fn copy(
         state::set_phase(&session, migration, Phase::Copied).await?;
     }
     let quarantined = state::quarantined(&session, migration).await?;
-    let (rows, not_made) = complete::report(&session, migration).await?;
+    let tally = state::tally(&session, migration).await?;
+    let not_made = complete::not_made(&session, migration).await?;
     Ok(CopyReport {
         migration,
         plan: Arc::unwrap_or_clone(plan),
-        rows,
+        tally,
         quarantined,
         not_made,
         resumed: prepared.resumed,
         was_complete,
+        was_followed: prepared.migration.phase >= Phase::Following,
     })
 }
 

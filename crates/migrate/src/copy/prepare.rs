@@ -13,10 +13,13 @@ use crate::connection::{QueryError, Session};
 use crate::ddl;
 use crate::plan::{FOLLOWED_ROWID, Plan, quote_name};
 use crate::snapshot::{Snapshot, SourceError};
-use crate::state::{self, Migration, Phase};
+use crate::state::{self, Migration, Phase, StateError};
 
 /// The setting that lists the tables, by their names in the target, that were there before.
 const APPENDED: &str = "appended tables";
+
+/// The setting that lists those of them that had rows of their own.
+const HAD_ROWS: &str = "appended tables with rows";
 
 pub(super) struct Prepared {
     pub(super) migration: Migration,
@@ -42,7 +45,7 @@ pub(super) async fn prepare(
         .filter(|found| found.phase > Phase::Planned);
     let mut ours = BTreeSet::new();
     if let Some(found) = found {
-        let appended = appended(session, found.id).await?;
+        let appended = noted_tables(session, found.id, APPENDED).await?;
         let unchanged = found.source_state.as_deref() == Some(snapshot.state());
         let same_plan = found.plan.source.schema_digest == plan.source.schema_digest
             && tables(&found.plan) == tables(plan);
@@ -98,6 +101,11 @@ pub(super) async fn prepare(
         session, snapshot, source, plan, options, &dropped, &appended,
     )
     .await?;
+    for table in tables_that_had_rows(session, migration.id).await? {
+        notes.push(format!(
+            "table {table} has rows of its own, which stay: `tide migrate verify` will tell them as a difference"
+        ));
+    }
     let pieces = pieces(session, &migration).await?;
     Ok(Prepared {
         migration,
@@ -212,12 +220,9 @@ async fn begin(
         }
     }
     let mut migration = state::create(session, source, plan, snapshot.state()).await?;
-    if !appended.is_empty() {
-        let list: Vec<&str> = appended.iter().map(String::as_str).collect();
-        let list =
-            serde_json::to_string(&list).map_err(|error| CopyError::Internal(error.to_string()))?;
-        state::set_setting(session, migration.id, APPENDED, Some(&list)).await?;
-    }
+    set_tables(session, migration.id, APPENDED, appended).await?;
+    let had_rows = with_rows(session, &plan.schema, appended).await?;
+    set_tables(session, migration.id, HAD_ROWS, &had_rows).await?;
     for (table, ranges) in plan.tables.iter().zip(parts) {
         for range in ranges {
             session
@@ -275,7 +280,7 @@ async fn pieces(session: &Session, migration: &Migration) -> Result<(Vec<Piece>,
         )
         .await
         .map_err(|error| QueryError::while_doing("reading what is to be copied", &error))?;
-    let damaged = |what: &str| CopyError::State(state::StateError::Damaged(what.to_owned()));
+    let damaged = |what: &str| CopyError::State(StateError::Damaged(what.to_owned()));
     let key = |stored: Option<&str>| match stored {
         None => Ok(None),
         Some(stored) => Key::from_stored(stored)
@@ -305,11 +310,62 @@ async fn pieces(session: &Session, migration: &Migration) -> Result<(Vec<Piece>,
     Ok((pieces, copied))
 }
 
-async fn appended(session: &Session, migration: i64) -> Result<BTreeSet<String>, CopyError> {
-    let stored = state::setting(session, migration, APPENDED).await?;
+/// Notes tables, by their names in the target.
+async fn set_tables(
+    session: &Session,
+    migration: i64,
+    setting: &str,
+    tables: &BTreeSet<String>,
+) -> Result<(), CopyError> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let list =
+        serde_json::to_string(tables).map_err(|error| CopyError::Internal(error.to_string()))?;
+    Ok(state::set_setting(session, migration, setting, Some(&list)).await?)
+}
+
+async fn noted_tables(
+    session: &Session,
+    migration: i64,
+    setting: &str,
+) -> Result<BTreeSet<String>, StateError> {
+    let stored = state::setting(session, migration, setting).await?;
     Ok(stored
         .and_then(|list| serde_json::from_str(&list).ok())
         .unwrap_or_default())
+}
+
+/// The tables, by their names in the target, that had rows before those of the source were added.
+pub(crate) async fn tables_that_had_rows(
+    session: &Session,
+    migration: i64,
+) -> Result<BTreeSet<String>, StateError> {
+    noted_tables(session, migration, HAD_ROWS).await
+}
+
+/// Those of some tables that have rows.
+async fn with_rows(
+    session: &Session,
+    schema: &str,
+    tables: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, CopyError> {
+    let mut found = BTreeSet::new();
+    for table in tables {
+        let question = format!(
+            "SELECT EXISTS (SELECT FROM {}.{})",
+            quote_name(schema),
+            quote_name(table)
+        );
+        let row = session
+            .query_typed_one(&question, &[])
+            .await
+            .map_err(|error| QueryError::while_doing("looking for rows in the target", &error))?;
+        if row.get(0) {
+            found.insert(table.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The plan's tables that are in the target.

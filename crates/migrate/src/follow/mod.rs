@@ -179,9 +179,6 @@ pub enum FollowError {
         /// How many of which tables.
         tables: String,
     },
-    /// The copy is not complete.
-    #[error("the copy is not complete yet; `tide migrate copy --follow` goes on with it")]
-    NotCopied,
     /// The target has taken over, and the source is closed.
     #[error(
         "the migration is finished: the target has taken over, and rolling back would lose what was written there since; to let writers into the source again all the same, use --unseal"

@@ -19,6 +19,7 @@
 mod layout;
 mod lock;
 
+use serde::Serialize;
 use thiserror::Error;
 use tokio_postgres::types::Type;
 
@@ -307,6 +308,42 @@ pub async fn quarantined(
         .iter()
         .map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()))
         .collect())
+}
+
+/// Rows of the source that a copy has come by, and where they are: `read` is the sum of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Rows read from the source.
+    pub read: u64,
+    /// Those of them that are in the target.
+    pub copied: u64,
+    /// Those of them that are in quarantine.
+    pub quarantined: u64,
+}
+
+/// Counts the rows of a copy. Changes that are followed afterwards are not in it.
+///
+/// # Errors
+/// When the state cannot be read.
+pub async fn tally(session: &Session, migration: i64) -> Result<Tally, StateError> {
+    let row = session
+        .query_typed_one(
+            "SELECT (SELECT coalesce(sum(rows + quarantined), 0)::bigint FROM springtide_migrate.piece WHERE migration = $1),
+                    (SELECT count(*) FROM springtide_migrate.quarantine WHERE migration = $1)",
+            &[(&migration, Type::INT8)],
+        )
+        .await
+        .map_err(|error| QueryError::while_doing("counting the rows that are copied", &error))?;
+    let (read, quarantined) = (
+        row.get::<_, i64>(0).unsigned_abs(),
+        row.get::<_, i64>(1).unsigned_abs(),
+    );
+    Ok(Tally {
+        read,
+        // Constraints that were made after the data have moved rows from the one to the other.
+        copied: read.saturating_sub(quarantined),
+        quarantined,
+    })
 }
 
 /// Removes a migration's notes, and the schema when they were the last.

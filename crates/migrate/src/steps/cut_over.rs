@@ -24,7 +24,7 @@ pub async fn follow(
     tell: impl FnMut(Lag),
 ) -> Result<(Ended, Lag, u64), StepError> {
     let session = places.target.connect_first().await?;
-    let migration = places.find_existing(&session).await?;
+    let migration = places.find_copied(&session).await?;
     let _lock = RunLock::take(&places.target, &places.source_name(), &places.schema).await?;
     let mut replay = open(places, &session, &migration).await?;
     following::ask_to_stop(&session, migration.id, false).await?;
@@ -49,7 +49,7 @@ pub async fn finish(
     tell: impl FnMut(FinishStep),
 ) -> Result<Finished, StepError> {
     let session = places.target.connect_first().await?;
-    let migration = places.find_existing(&session).await?;
+    let migration = places.find_copied(&session).await?;
     let _lock = take_over(places, &session, &migration).await?;
     let mut replay = open(places, &session, &migration).await?;
     following::take_back_switch(&session, &migration).await?;
@@ -67,9 +67,6 @@ async fn open(
     let at = position::find(session, migration.id)
         .await?
         .ok_or(FollowError::NotRecorded)?;
-    if migration.phase < Phase::Copied {
-        return Err(FollowError::NotCopied.into());
-    }
     let (path, migration) = (
         places.path.to_string_lossy().into_owned(),
         migration.clone(),

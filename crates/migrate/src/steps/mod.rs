@@ -10,6 +10,7 @@
 //! the target's state, and what is recorded in the source says for which target.
 
 mod cut_over;
+mod reached;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::state::{self, Migration, StateError};
 use crate::verify::{self, VerifyError, VerifyEvent, VerifyOptions, VerifyReport};
 
 pub use cut_over::{RollbackOptions, RolledBack, finish, follow, rollback};
+pub use reached::{Reached, Unfinished};
 pub use status::{Status, status};
 
 /// Why a step ended.
@@ -71,6 +73,9 @@ pub enum StepError {
         /// The target.
         target: String,
     },
+    /// Not all of the source was copied, so nothing can be said of the rest.
+    #[error("{0}")]
+    Unfinished(Box<Unfinished>),
     /// A step on another thread was given up.
     #[error("the step was interrupted")]
     Interrupted,
@@ -241,7 +246,7 @@ pub async fn verify(
     cancel: CancellationToken,
 ) -> Result<VerifyReport, StepError> {
     let session = places.target.connect_first().await?;
-    let migration = places.find_existing(&session).await?;
+    let migration = places.find_copied(&session).await?;
     let snapshot = snapshot(&places.path, options.jobs).await?;
     let plan = &migration.plan;
     Ok(verify::verify(

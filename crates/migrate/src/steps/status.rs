@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Places, StepError};
+use super::{Places, Reached, StepError};
 use crate::follow::{change_log, following, position};
-use crate::state;
+use crate::state::{self, Phase};
 
 /// How far a migration is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,8 +17,12 @@ pub struct Status {
     pub schema: String,
     /// The word for what is done; none where nothing is known.
     pub phase: Option<String>,
+    /// The command that finishes the copy; none when that is done.
+    pub unfinished: Option<&'static str>,
     /// Tables in the plan.
     pub tables: usize,
+    /// Rows of the copy; none once changes are followed, which are not in it.
+    pub rows: Option<Reached>,
     /// Rows in quarantine, by table.
     pub quarantined: Vec<(String, u64)>,
     /// Whether the source records its changes for this migration.
@@ -38,7 +42,9 @@ pub async fn status(places: &Places) -> Result<Status, StepError> {
         target: places.target.describe(),
         schema: places.schema.clone(),
         phase: None,
+        unfinished: None,
         tables: 0,
+        rows: None,
         quarantined: Vec::new(),
         recorded: false,
         waiting: None,
@@ -47,7 +53,11 @@ pub async fn status(places: &Places) -> Result<Status, StepError> {
         return Ok(status);
     };
     status.phase = Some(migration.phase.as_str().to_owned());
+    status.unfinished = places.command_to_copy(&migration).await?;
     status.tables = migration.plan.tables.len();
+    if migration.phase < Phase::Following {
+        status.rows = Some(Reached::of(&session, &migration).await?);
+    }
     status.quarantined = state::quarantined(&session, migration.id).await?;
     if let Some(at) = position::find(&session, migration.id).await? {
         let path = places.path.to_string_lossy().into_owned();

@@ -24,9 +24,10 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{ConnectionError, QueryError, Session, Target};
-use crate::copy::TableReader;
+use crate::copy::{TableReader, tables_that_had_rows};
 use crate::plan::{Plan, RowKey, TablePlan, TargetType, quote_name};
 use crate::snapshot::{Snapshot, SourceError};
+use crate::state::StateError;
 
 use chunk::{Chunk, chunks};
 pub use difference::{ColumnDifference, Difference};
@@ -94,6 +95,18 @@ impl VerifyReport {
         self.tables.iter().map(|table| table.unread).sum()
     }
 
+    /// Rows of the source that were read, over all tables.
+    #[must_use]
+    pub fn source_rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.source_rows).sum()
+    }
+
+    /// Rows of the target that were read, over all tables.
+    #[must_use]
+    pub fn target_rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.target_rows).sum()
+    }
+
     /// Rows in quarantine, over all tables.
     #[must_use]
     pub fn quarantined(&self) -> u64 {
@@ -128,6 +141,8 @@ pub struct TableReport {
     /// Whether a sample was asked for and all was read, since the table has no integer key to take
     /// one by.
     pub read_whole: bool,
+    /// Whether the target's table had rows before those of the source were added: they differ.
+    pub had_rows: bool,
     /// What was not read or not compared, each a sentence.
     pub not_compared: Vec<String>,
 }
@@ -155,6 +170,9 @@ pub enum VerifyError {
     /// The caller ended it.
     #[error("the verification was interrupted")]
     Cancelled,
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A broken promise within the program.
     #[error("the verification cannot go on: {0}")]
     Internal(String),
@@ -205,10 +223,12 @@ pub async fn verify(
             .collect(),
     );
     let mut reports: Vec<TableReport> = Vec::new();
+    let had_rows = tables_that_had_rows(&session, migration).await?;
     let mut queue = VecDeque::new();
     for (index, table) in plan.tables.iter().enumerate() {
         let mut report = TableReport {
             table: table.source.clone(),
+            had_rows: had_rows.contains(&table.target),
             ..TableReport::default()
         };
         let (all, keyed) = chunks(snapshot, table, index, options.sample.is_some()).await?;

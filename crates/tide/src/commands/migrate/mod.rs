@@ -17,7 +17,7 @@ use springtide_migrate::{ddl, verify};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupts::Interrupts;
-use crate::output::{complain, print, say};
+use crate::output::{complain, print, say, sentence};
 use options::{Copying, Ends, Format, Planning, Verifying};
 use show::Show;
 
@@ -210,7 +210,7 @@ impl Migrate {
         // Boxed, or the program would contain all of it three times: once for each way `block_on` may run it.
         match runtime.block_on(step.boxed_local()) {
             Err(error) if is_wrong_usage(&error) => {
-                complain!("tide: {error:#}");
+                complain!("tide: {}", sentence(&error));
                 Ok(ExitCode::from(WRONG_USAGE))
             }
             ended => ended,
@@ -433,7 +433,8 @@ impl FollowStep {
         let cancel = interruption()?;
         let places = Places::parse(&source, &target, &self.planning.place.schema)?;
         if steps::is_copied(&places, self.copying.replaces()).await? {
-            if let given @ [_, ..] = self.planning.given().as_slice() {
+            let given = [self.planning.given(), self.copying.given()].concat();
+            if !given.is_empty() {
                 show.note(&format!(
                     "without effect: {}: the copy is made, and its plan goes on; with --on-existing replace it is made anew",
                     given.join(", ")

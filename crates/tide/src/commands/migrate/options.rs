@@ -144,6 +144,18 @@ impl Copying {
         }
     }
 
+    /// The options that were given and that only a copy obeys, by name.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        [
+            ("--strict", self.strict),
+            ("--jobs", self.jobs.is_some()),
+            ("--on-existing append", self.on_existing == Existing::Append),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
+
     /// Whether the first row that cannot be taken is an error.
     pub(super) fn is_strict(&self) -> bool {
         self.strict

@@ -9,6 +9,7 @@ use serde_json::json;
 use springtide_migrate::copy::{CopyReport, Event, FilesReport, Progress};
 use springtide_migrate::follow::{Ended, FinishStep, Finished, Lag};
 use springtide_migrate::plan::{DoubtKind, Plan};
+use springtide_migrate::state::Tally;
 use springtide_migrate::steps::{Status, StepError};
 use springtide_migrate::verify::{VerifyEvent, VerifyReport};
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::options::Format;
-use crate::output::{complain, say, try_print};
+use crate::output::{complain, say, shell_word, try_print};
 
 /// Events that may wait to be shown; progress beyond them is left out.
 const WAITING: usize = 64;
@@ -196,20 +197,23 @@ impl Show {
     }
 
     pub(super) fn copied(&self, report: &CopyReport) {
-        let quarantined: u64 = report.quarantined.iter().map(|(_, rows)| rows).sum();
         self.object(&json!({
-            "event": "copied", "rows": report.rows, "quarantined": report.quarantined,
-            "not_made": report.not_made, "resumed": report.resumed,
+            "event": "copied", "rows": report.tally.copied, "source_rows": report.tally.read,
+            "quarantined": report.quarantined, "not_made": report.not_made, "resumed": report.resumed,
         }));
-        let already = if report.was_complete { " already" } else { "" };
-        self.line(&format!("copied{already}: {}", counted(report.rows, "row")));
+        if report.was_followed {
+            self.line("copied already, and its changes are followed: see `tide migrate status`");
+        } else {
+            let already = if report.was_complete { " already" } else { "" };
+            self.line(&format!("copied{already}: {}", sum_of(&report.tally)));
+        }
         for (table, rows) in &report.quarantined {
             self.line(&format!(
                 "quarantined: {} of {table}",
                 counted(*rows, "row")
             ));
         }
-        if quarantined > 0 {
+        if !report.quarantined.is_empty() {
             self.line("see: SELECT table_name, key, column_name, reason FROM springtide_migrate.quarantine");
         }
         for (name, problem) in &report.not_made {
@@ -218,7 +222,10 @@ impl Show {
     }
 
     pub(super) fn written(&self, report: &FilesReport, folder: &Path) {
-        let run = format!("cd {} && psql -X -f migrate.sql", quoted(folder));
+        let run = format!(
+            "cd {} && psql -X -f migrate.sql",
+            shell_word(&folder.to_string_lossy())
+        );
         self.object(&json!({
             "event": "written", "folder": folder, "rows": report.rows,
             "quarantined": report.quarantined, "run": run,
@@ -268,10 +275,7 @@ impl Show {
 
     pub(super) fn verified(&self, report: &VerifyReport) {
         self.object(&json!({ "event": "verified", "equal": report.is_equal(), "report": report }));
-        let (mut rows, mut quarantined) = (0, 0);
         for table in &report.tables {
-            rows += table.source_rows;
-            quarantined += table.quarantined;
             if table.read_whole {
                 self.line(&format!(
                     "{}: read whole, since it has no integer key to take a sample by",
@@ -291,35 +295,46 @@ impl Show {
                 HumanCount(table.target_rows),
                 HumanCount(table.quarantined)
             ));
+            if table.had_rows {
+                self.line("  it had rows before the copy added to it (--on-existing append): they are only in the target");
+            }
             for difference in &table.differences {
                 self.line(&format!("  {difference}"));
             }
         }
-        if report.is_equal() {
-            let equal = rows - quarantined.min(rows);
-            let mut words = format!(
-                "verified: {} in {} {} equal",
-                counted(equal, "row"),
-                counted(report.tables.len() as u64, "table"),
-                is_or_are(equal)
-            );
-            if let unread @ 1.. = report.unread() {
-                let was = if unread == 1 { "was" } else { "were" };
-                words.push_str(&format!(", {} {was} not read", counted(unread, "row")));
-            }
-            if quarantined > 0 {
-                words.push_str(&format!(
-                    ", {} {} in quarantine",
-                    HumanCount(quarantined),
-                    is_or_are(quarantined)
-                ));
-            }
-            self.line(&words);
-        } else {
-            self.line(
-                "the target differs from the source; was the source written to after the copy?",
-            );
+        let quarantined = report.quarantined();
+        if !report.is_equal() {
+            let may_be_own = report
+                .tables
+                .iter()
+                .any(|table| !table.is_equal() && table.had_rows);
+            self.line(if may_be_own {
+                "the target differs from the source: rows were added to tables that had some of their own"
+            } else {
+                "the target differs from the source; was the source written to after the copy?"
+            });
+            return;
         }
+        let equal = report.target_rows();
+        let mut words = format!(
+            "verified: {} in {} {} equal",
+            counted(equal, "row"),
+            counted(report.tables.len() as u64, "table"),
+            is_or_are(equal)
+        );
+        if quarantined > 0 {
+            words.push_str(&format!(
+                ", {} {} in quarantine",
+                HumanCount(quarantined),
+                is_or_are(quarantined)
+            ));
+        }
+        words.push_str(&match report.unread() {
+            0 => format!(": {} in the source", counted(report.source_rows(), "row")),
+            1 => ", 1 row was not read".to_owned(),
+            unread => format!(", {} were not read", counted(unread, "row")),
+        });
+        self.line(&words);
     }
 
     pub(super) fn lag(&self, lag: Lag, told: &mut Option<Instant>) {
@@ -425,11 +440,23 @@ impl Show {
             format!("source:      {}", status.source),
             format!("target:      schema {} of {}", status.schema, status.target),
             format!(
-                "phase:       {}",
-                phase.unwrap_or("nothing is known of this migration")
+                "phase:       {}{}",
+                phase.unwrap_or("nothing is known of this migration"),
+                (status.unfinished)
+                    .map(|command| format!(
+                        ", not finished: unless it runs now, go on with `{command}`"
+                    ))
+                    .unwrap_or_default()
             ),
             format!("tables:      {}", status.tables),
         ];
+        if let Some(rows) = &status.rows {
+            let words = match status.unfinished {
+                Some(_) => rows.to_string(),
+                None => sum_of(&rows.tally),
+            };
+            lines.push(format!("rows:        {words}"));
+        }
         for (table, rows) in &status.quarantined {
             lines.push(format!("quarantined: {} of {table}", counted(*rows, "row")));
         }
@@ -439,6 +466,19 @@ impl Show {
         });
         say!("{}", lines.join("\n"));
         Ok(())
+    }
+}
+
+/// Where the rows that a copy has read are, in numbers that add up.
+fn sum_of(tally: &Tally) -> String {
+    match tally.quarantined {
+        0 => counted(tally.copied, "row"),
+        quarantined => format!(
+            "{}, and {} in quarantine: {} in the source",
+            counted(tally.copied, "row"),
+            HumanCount(quarantined),
+            counted(tally.read, "row")
+        ),
     }
 }
 
@@ -454,17 +494,6 @@ fn words(progress: &Progress) -> String {
         HumanBytes(progress.bytes),
         HumanCount(progress.rows_per_second as u64)
     )
-}
-
-/// A folder as a shell takes it.
-fn quoted(folder: &Path) -> String {
-    let text = folder.display().to_string();
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@".contains(letter);
-    if text.chars().all(is_plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 fn lag_words(lag: &Lag) -> String {
