@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use support::process::{Process, descendants, is_alive};
 use support::wait::PATIENCE;
@@ -215,6 +216,32 @@ fn the_death_of_the_keeper_is_the_death_of_the_node_and_the_next_start_cleans_up
     cluster.says("kubectl get configmap settings", &["settings"]);
     cluster.comes_to_say("kubectl get deployment web", &["2/2"]);
     footprint.assert_gone(&before);
+}
+
+#[test]
+fn a_keeper_that_becomes_the_new_program_keeps_its_pods() {
+    let Some(kubectl) = Kubectl::newest() else {
+        return;
+    };
+    let mut cluster = Cluster::new(Home::new(User::Myself).up(&[]), &kubectl);
+    let node_port = free_node_port();
+    web::start(&cluster, 2, node_port);
+    let (brain, pods) = (cluster.tide.brain(), cluster.tide.pod_processes());
+    assert!(brain.is_some() && !pods.is_empty());
+    kill(Pid::from_raw(cluster.tide.pid()), Signal::SIGUSR2).expect("it runs");
+    eventually("there is another brain", || {
+        let now = cluster.tide.brain();
+        now.is_some() && now != brain
+    });
+    assert!(cluster.tide.is_alive());
+    cluster.comes_to_say("kubectl get deployment web", &["2/2"]);
+    cluster.comes_to_say(
+        &format!("curl -sf --max-time 5 http://127.0.0.1:{node_port}/health"),
+        &["ok"],
+    );
+    assert!(pods.iter().all(is_alive), "no pod was started anew");
+    let outcome = cluster.tide.home().command(&["status"]).expect_success();
+    assert!(outcome.contains("running"), "{outcome}");
 }
 
 #[test]

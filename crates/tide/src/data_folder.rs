@@ -168,6 +168,11 @@ impl DataFolder {
 // === impl Instance ===
 
 impl Instance {
+    /// True where it is who asks.
+    pub(crate) fn is_this_process(&self) -> bool {
+        u32::try_from(self.pid) == Ok(std::process::id())
+    }
+
     /// True while its process is there.
     pub(crate) fn is_alive(&self) -> bool {
         process_start(self.pid) == Some(self.process_start)

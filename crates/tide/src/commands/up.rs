@@ -35,7 +35,11 @@ impl Up {
     /// Is the keeper until told to stop; with --detach, starts one and waits until it is ready.
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let folder = self.options.data_folder.folder()?;
-        if let Some(instance) = folder.instance()? {
+        // A keeper that has become a newer program finds itself.
+        let other = folder
+            .instance()?
+            .filter(|instance| !instance.is_this_process());
+        if let Some(instance) = other {
             bail!(
                 "an instance already runs on {} (process {}, {}): stop it with `tide down`, or give another --data-dir",
                 folder.path().display(),
