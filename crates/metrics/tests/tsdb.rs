@@ -587,17 +587,25 @@ proptest! {
         let mut database = open(folder.path(), options.clone());
         let mut model = Model::new();
         let mut newest = 0;
+        let mut newest_of = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Append(name, back, count) => {
                     let labels = series(["a", "b", "c"][name]);
+                    let newest_of_series = newest_of.entry(labels.clone()).or_insert(-1);
                     let mut appender = database.appender();
                     let mut reference = None;
                     for at in 0..count as i64 {
                         let time = (newest / 1000 + back + at).max(0) * 1000;
                         let value = time as f64 / 7.0;
+                        let is_there = model.get(&labels).is_some_and(|samples| samples.contains_key(&time));
+                        if time == *newest_of_series && !is_there {
+                            // Deleted and appended again, the newest is taken for repeated, as in Prometheus.
+                            continue;
+                        }
                         if let Ok(known) = appender.append(&labels, reference, time, value) {
                             reference = Some(known);
+                            *newest_of_series = time.max(*newest_of_series);
                             model.entry(labels.clone()).or_default().insert(time, value.to_bits());
                         }
                     }
