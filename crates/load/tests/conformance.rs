@@ -53,6 +53,7 @@ scripts!(
     executors,
     html,
     http,
+    imports_in_circles,
     interrupted,
     k6,
     life,

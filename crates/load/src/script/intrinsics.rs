@@ -129,12 +129,13 @@ pub(super) struct Needs(u16);
 impl Needs {
     /// What the program's own modules name.
     pub(super) fn of_builtin(source: &str) -> Self {
-        let mut needs = if without_texts(source).is_none() {
+        let code = without_texts(source);
+        let mut needs = if code.is_none() {
             REGULAR_EXPRESSIONS
         } else {
             0
         };
-        for word in words(source) {
+        for word in words(code.as_deref().unwrap_or(source)) {
             let groups = GROUPS.iter().map(|group| group.names);
             let names = groups.chain(DEFINING.iter().map(|(_, names)| *names));
             for (bit, names) in names.enumerate() {
@@ -224,6 +225,11 @@ mod tests {
             ("'a'.replace(/a/g, 'b')", Needs(REGULAR_EXPRESSIONS)),
             ("`a/${b / 2}/`", Needs(REGULAR_EXPRESSIONS)),
             ("text.match(pattern)", Needs(REGULAR_EXPRESSIONS)),
+            ("socket.on('open', f); // new Date()", none),
+            (
+                "socket.on('open', f) / 2",
+                Needs(REGULAR_EXPRESSIONS | 1 << (GROUPS.len() + 2)),
+            ),
             (
                 "'http://a/\\'/' // a/b\n/* c/d */ + `e/${{ f: '/' }}/${g}/`",
                 none,

@@ -41,9 +41,6 @@ pub(super) const PER_USER: &[&str] = &[
     "clearInterval",
 ];
 
-/// How many users share a context at most. QuickJS looks for a context's modules one by one.
-const TOGETHER: usize = 64;
-
 /// A context that users of a script share.
 struct SharedContext {
     script: ArcWeak<Shared>,
@@ -135,7 +132,8 @@ impl Isolate {
     ///
     /// There is no memory for it.
     pub(super) fn context(&self, script: &Arc<Shared>) -> Result<Context, String> {
-        if !script.modules.users_share() {
+        let together = script.modules.users_together();
+        if together == 1 {
             return self.new_context().map_err(|error| error.to_string());
         }
         let mut with_room = self.with_room.borrow_mut();
@@ -156,7 +154,7 @@ impl Isolate {
         *with_room = Some(SharedContext {
             script: Arc::downgrade(script),
             context: context.clone(),
-            room: TOGETHER - 1,
+            room: together - 1,
         });
         Ok(context)
     }

@@ -1,6 +1,6 @@
 //! Finds and compiles the modules that a script imports: local files and k6's own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -71,6 +71,11 @@ const SEPARATE: &[&str] = &[
     "k6/experimental/websockets",
 ];
 
+/// How many users share a context at most, and how many modules they have there: QuickJS looks for a
+/// context's modules one by one.
+const USERS_TOGETHER: usize = 64;
+const MODULES_TOGETHER: usize = 512;
+
 /// Begins the name of a module that each user of a shared context has his own of. QuickJS knows none by
 /// such a name, and so asks the loader.
 const OWN: &str = "own:";
@@ -97,9 +102,11 @@ pub(super) struct Modules {
     sources: Mutex<Vec<String>>,
     /// A module that is in no file: its name and source.
     given: Option<(String, String)>,
-    /// Known once the script was loaded, after which no file is read: true if users may share the
+    /// Which module imports which, as far as the script was loaded.
+    imports: Mutex<BTreeSet<(String, String)>>,
+    /// Known once the script was loaded, after which no file is read: how many users may share the
     /// built-in objects of a context.
-    users_share: OnceLock<bool>,
+    users_together: OnceLock<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,29 +134,49 @@ impl Modules {
 
     /// Says that the script was loaded and nothing new may be imported.
     pub(super) fn complete(&self) {
-        let sources = self.sources.lock();
-        let share = sources.iter().all(|source| leaves_built_ins_alone(source));
-        drop(sources);
-        let mut compiled = self.compiled.lock();
-        let needs = needs_of(&compiled);
-        let is_separate = |name: &str| SEPARATE.contains(&name);
-        let separate = compiled
-            .keys()
-            .any(|name| !Needs::defines(name) && is_separate(name))
-            || needs.defining().any(is_separate);
+        let together = self.count_together();
         // From here on it is known what is used of them.
+        let mut compiled = self.compiled.lock();
         compiled.retain(|name, _| !PRUNED.contains(&name.as_str()));
         // Nobody else completes them.
-        let _ = self.users_share.set(share && !separate);
+        let _ = self.users_together.set(together);
+    }
+
+    /// How many users may share a context.
+    fn count_together(&self) -> usize {
+        let compiled = self.compiled.lock();
+        let is_separate = |name: &str| SEPARATE.contains(&name);
+        let own: Vec<(&str, &Compiled)> = compiled
+            .iter()
+            .filter(|(name, _)| !Needs::defines(name))
+            .map(|(name, module)| (name.as_str(), module))
+            .collect();
+        let are_apart = own.iter().any(|(name, _)| is_separate(name))
+            || needs_of(&compiled).defining().any(is_separate)
+            // QuickJS makes one such object for all modules of a file's name.
+            || own.iter().any(|(_, module)| module.has_meta)
+            // It resolves imports while it reads a module, which users of a context cannot find by
+            // its name before it is read.
+            || have_cycle(self.imports.lock().clone());
+        let sources = self.sources.lock();
+        if are_apart || !sources.iter().all(|source| leaves_built_ins_alone(source)) {
+            return 1;
+        }
+        (MODULES_TOGETHER / own.len().max(1)).clamp(1, USERS_TOGETHER)
     }
 
     fn is_complete(&self) -> bool {
-        self.users_share.get().is_some()
+        self.users_together.get().is_some()
     }
 
-    /// True if users may share the built-in objects of a context. False as long as nobody knows.
+    /// How many users may share the built-in objects of a context. One as long as nobody knows.
+    pub(super) fn users_together(&self) -> usize {
+        self.users_together.get().copied().unwrap_or(1)
+    }
+
+    /// True if users have own modules in a context that they share with others.
     pub(super) fn users_share(&self) -> bool {
-        self.users_share.get() == Some(&true)
+        self.users_together() > 1
     }
 
     /// The source of a module that ships with the program, for the users of this script.
@@ -269,6 +296,19 @@ fn needs_of(compiled: &HashMap<String, Compiled>) -> Needs {
         })
 }
 
+/// True if a module imports itself, by way of others or not.
+fn have_cycle(mut imports: BTreeSet<(String, String)>) -> bool {
+    loop {
+        let importing: BTreeSet<String> = imports.iter().map(|(base, _)| base.clone()).collect();
+        let before = imports.len();
+        // What imports nothing is in no cycle, and then nor is what imports only that.
+        imports.retain(|(_, imported)| importing.contains(imported));
+        if imports.len() == before {
+            return before > 0;
+        }
+    }
+}
+
 /// Sets what a file finds in its `import.meta`.
 fn describe(module: &Module<'_, Declared>, name: &str) -> Result<()> {
     let meta = module.meta()?;
@@ -325,10 +365,17 @@ impl Resolver for ModuleLoader {
                 Error::new_resolving_message(base.to_owned(), name.to_owned(), reason)
             })?
         };
-        Ok(match host {
-            Some(host) if host.modules().users_share() => format!("{OWN}{found}"),
-            _ => found,
-        })
+        let Some(host) = host else {
+            return Ok(found);
+        };
+        if host.modules().users_share() {
+            return Ok(format!("{OWN}{found}"));
+        }
+        if !host.modules().is_complete() {
+            let import = (base.to_owned(), found.clone());
+            host.modules().imports.lock().insert(import);
+        }
+        Ok(found)
     }
 }
 
@@ -430,6 +477,18 @@ mod tests {
             assert_eq!(found.as_deref(), Some(url), "{path}");
         }
         assert_eq!(location("file:///a/b/c.js", "k6/http"), None);
+    }
+
+    #[test]
+    fn modules_that_import_each_other_are_known() {
+        let cyclic = |imports: &[(&str, &str)]| {
+            let imports = imports.iter();
+            have_cycle(imports.map(|(a, b)| ((*a).into(), (*b).into())).collect())
+        };
+        assert!(!cyclic(&[]));
+        assert!(!cyclic(&[("a", "b"), ("a", "c"), ("b", "c"), ("d", "a")]));
+        assert!(cyclic(&[("a", "a")]));
+        assert!(cyclic(&[("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")]));
     }
 
     #[test]

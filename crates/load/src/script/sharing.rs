@@ -7,12 +7,15 @@
 //! What a script does to built-in objects is read off its text, and where that does not show, it is
 //! taken for one that changes them. A script can reach a built-in object to change it by its global
 //! name, or from a value by its prototype or constructor. So names of globals may stand only where they
-//! are called or asked for something, and the names of those ways may not be there at all. What this
-//! does not see are properties whose names are made while the script runs (`'__pro' + 'to__'`, or data
-//! with such a name): users that change built-in objects in that way change them for their neighbours.
+//! are called or asked for something, and the names of those ways may not be there at all.
+//!
+//! What this does not see: a property that is set on a method of a value (`[].push.mine = 1`), a
+//! function that is handed to the script's own method of an array method's name, and names that are
+//! made while the script runs (`'__pro' + 'to__'`, or data with such a name). Users that change
+//! built-in objects in these ways change them for their neighbours.
 
 use super::intrinsics::Needs;
-use super::source::{is_of_word, without_texts, words, words_at};
+use super::source::{ends_line, is_of_word, without_texts, words, words_at};
 
 /// What JavaScript itself brings and a script could change.
 const BUILT_IN: &[&str] = &[
@@ -96,6 +99,36 @@ const WAYS: &[&str] = &[
     "randomSeed",
 ];
 
+/// Those that are no functions, so that nothing can call them.
+const NO_FUNCTIONS: &[&str] = &["Atomics", "JSON", "Math", "Reflect", "performance"];
+
+/// Members that are values and cannot be set.
+const CONSTANTS: &[&str] = &[
+    "BYTES_PER_ELEMENT",
+    "E",
+    "EPSILON",
+    "LN10",
+    "LN2",
+    "LOG10E",
+    "LOG2E",
+    "MAX_SAFE_INTEGER",
+    "MAX_VALUE",
+    "MIN_SAFE_INTEGER",
+    "MIN_VALUE",
+    "NEGATIVE_INFINITY",
+    "PI",
+    "POSITIVE_INFINITY",
+    "SQRT1_2",
+    "SQRT2",
+    "asyncIterator",
+    "hasInstance",
+    "isConcatSpreadable",
+    "iterator",
+    "species",
+    "toPrimitive",
+    "toStringTag",
+];
+
 /// Methods of arrays that call what they are given and do nothing else with it.
 const CALLING: &[&str] = &[
     ".map", ".filter", ".flatMap", ".forEach", ".every", ".some", ".find",
@@ -103,27 +136,44 @@ const CALLING: &[&str] = &[
 
 /// True if a script's text shows that it changes no built-in object.
 pub(super) fn leaves_built_ins_alone(source: &str) -> bool {
-    if Needs::of_script(source) == Needs::ALL || words(source).any(|word| WAYS.contains(&word)) {
-        return false;
-    }
-    let declares_constructors_only = words_at(source)
-        .filter(|(_, word)| *word == "constructor")
-        .all(|(at, word)| {
-            let before = source[..at].trim_end();
-            !before.ends_with(['.', '\'', '"', '`'])
-                && source[at + word.len()..].trim_start().starts_with('(')
-        });
-    if !declares_constructors_only {
+    let has_hidden_names = ["\\x", "\\\n", "\\\r"]
+        .iter()
+        .any(|escape| source.contains(escape));
+    if has_hidden_names
+        || Needs::of_script(source) == Needs::ALL
+        || words(source).any(|word| WAYS.contains(&word))
+    {
         return false;
     }
     let code = without_texts(source);
+    let has_comments = code.is_none();
     let code = code.as_deref().unwrap_or(source);
-    words_at(code)
-        .filter(|(_, word)| BUILT_IN.contains(word))
-        .all(|(at, word)| is_used(code[..at].trim_end(), word, &code[at + word.len()..]))
+    // Code asks a value for it, or a class declares it. As a text it is asked for as well.
+    let named = words(source).filter(|word| *word == "constructor").count();
+    let declared = words_at(code)
+        .filter(|(at, word)| {
+            *word == "constructor"
+                && code[..*at].trim_end().ends_with(['{', '}', ';'])
+                && code[at + word.len()..].trim_start().starts_with('(')
+        })
+        .count();
+    named == declared
+        && words_at(code)
+            .filter(|(_, word)| BUILT_IN.contains(word))
+            .all(|(at, word)| {
+                let line = code[..at].rsplit(ends_line).next().unwrap_or_default();
+                // Nobody knows whether this is the end of a comment, which says nothing.
+                let before = if has_comments && line.contains("//") {
+                    ""
+                } else {
+                    line
+                };
+                is_used(before.trim_end(), word, &code[at + word.len()..])
+            })
 }
 
-/// True if a built-in object is called here, or asked for something, and no more.
+/// True if a built-in object is called here, or asked for something, and no more. `before` is what
+/// stands before it in its line.
 fn is_used(before: &str, name: &str, after: &str) -> bool {
     let after = after.trim_start();
     // Something else has a property of this name.
@@ -131,11 +181,17 @@ fn is_used(before: &str, name: &str, after: &str) -> bool {
         return true;
     }
     let word_before = before.rsplit(|sign| !is_of_word(sign)).next();
+    let is_of_property = word_before.is_some_and(|word| {
+        before[..before.len() - word.len()]
+            .trim_end()
+            .ends_with('.')
+    });
     let goes_on = after.starts_with(['.', '[', '?', '`']);
     if matches!(
         word_before,
         Some("instanceof" | "extends" | "new" | "typeof")
-    ) && !goes_on
+    ) && !is_of_property
+        && !goes_on
     {
         return true;
     }
@@ -145,7 +201,7 @@ fn is_used(before: &str, name: &str, after: &str) -> bool {
             || rest.starts_with(')')
                 && given_to.is_some_and(|to| CALLING.iter().any(|method| to.ends_with(method)))
     };
-    if is_called(after) {
+    if !NO_FUNCTIONS.contains(&name) && is_called(after) {
         return true;
     }
     let Some(member) = after.strip_prefix('.').map(str::trim_start) else {
@@ -155,13 +211,7 @@ fn is_used(before: &str, name: &str, after: &str) -> bool {
         .find(|sign| !is_of_word(sign))
         .unwrap_or(member.len());
     let (member, rest) = member.split_at(end);
-    // These are values that nobody can change.
-    let is_constant = name == "Symbol"
-        || !member.is_empty()
-            && member
-                .chars()
-                .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == '_');
-    is_constant || is_called(rest.trim_start())
+    CONSTANTS.contains(&member) || is_called(rest.trim_start())
 }
 
 #[cfg(test)]
@@ -185,6 +235,8 @@ mod tests {
             "check(r, { 'JSON is fine, no Error': (r) => r.status === 200 }); // Math.random = x",
             "new Map; typeof performance; response.Date; own?.Map; 1 + Math.PI",
             "const half = parseInt('2') / 2; // one",
+            "socket.on('open', () => JSON.stringify({})); // No Error",
+            "const half = x / 2;\nconst y = Math.floor(half); // Math.floor(x)",
         ] {
             assert!(leaves_built_ins_alone(source), "{source}");
         }
@@ -216,6 +268,21 @@ mod tests {
             "JSON = {};",
             "extend(new.target, Error)",
             "String.raw.x = 1",
+            "const half = 6 / 2; // Mine.\nMath.random = f;",
+            "const half = 6 / 2; /* a\nb. */ Math.random = f;",
+            "const half = 6 / 2; // The next is new\nDate = class {};",
+            "const half = 6 / 2; // a.map( Math",
+            "let x = 1.\nMath.random = f",
+            "let z = y.new\nDate = class {}",
+            "Symbol.mine ??= 1; ",
+            "Math.TAU = 1;",
+            "for (Math.FOO of xs);",
+            "[]['__pr\\x6fto__'].first = 1;",
+            "[]['__pro\\\nto__'].first = 1;",
+            "(() => 1)./* */constructor('return this')()",
+            "// x\u{2028}Math.random = f",
+            "t.map(JSON)",
+            "x.new Date",
         ] {
             assert!(!leaves_built_ins_alone(source), "{source}");
         }

@@ -25,6 +25,11 @@ pub(super) fn is_of_word(sign: char) -> bool {
     sign.is_alphanumeric() || sign == '_' || sign == '$'
 }
 
+/// True for a character that ends a line, and with it a comment.
+pub(super) fn ends_line(sign: char) -> bool {
+    matches!(sign, '\n' | '\r' | '\u{2028}' | '\u{2029}')
+}
+
 /// The source without comments and without what its texts say. `None` if a slash stands where it
 /// belongs to neither: it may begin a regular expression, or divide, and so nobody knows where the
 /// next text begins.
@@ -37,7 +42,7 @@ pub(super) fn without_texts(source: &str) -> Option<String> {
         let mut quote = Some(sign).filter(|sign| matches!(sign, '"' | '\'' | '`'));
         match sign {
             '/' if signs.peek() == Some(&'/') => {
-                signs.by_ref().find(|sign| matches!(sign, '\n' | '\r'));
+                signs.by_ref().find(|sign| ends_line(*sign));
                 code.push('\n');
             }
             '/' if signs.peek() == Some(&'*') => {
@@ -118,6 +123,7 @@ mod tests {
         for (source, code) in [
             ("f('a\\'b', \"c\") // d\ng()", Some("f('', \"\") \ng()")),
             ("a/* b */c", Some("a c")),
+            ("a // b\u{2028}c // d\re", Some("a \nc \ne")),
             ("`x${ { y: `${z}` } }w` + v", Some("`( { y: `(z)` } )` + v")),
             ("'never closed", Some("'")),
             ("a / b", None),

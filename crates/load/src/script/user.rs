@@ -388,6 +388,8 @@ mod tests {
             "globalThis.x = 1;",
             "open('script.js');",
             "import { WebSocket } from 'k6/websockets';",
+            "import.meta.mine = 1;",
+            "import * as own from './script.js';",
         ] {
             let script = format!("{separate} export default () => 1;");
             assert_eq!(contexts_of(&script).await, 4, "{separate}");
