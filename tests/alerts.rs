@@ -175,9 +175,8 @@ fn a_dashboard_finds_what_it_asks_for() {
     let status = cluster.ok(&tide(&cluster, "status"));
     let server = status
         .lines()
-        .find_map(|line| line.strip_prefix("metrics"))
-        .expect("it is said")
-        .trim();
+        .find_map(|line| line.strip_prefix("metrics")?.split_whitespace().next())
+        .expect("it is said");
     cluster.comes_to_say(
         "kubectl logs -n kube-system deployment/prometheus",
         &[&format!("serving Prometheus' API on {server}")],

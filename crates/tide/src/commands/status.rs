@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -71,16 +72,24 @@ async fn show_cluster(folder: &DataFolder, metrics: &str) -> anyhow::Result<()> 
         .items;
     let ready = nodes.iter().filter(|node| is_ready(node)).count();
     say!("nodes        {ready} of {} ready", nodes.len());
-    let pods: Api<Pod> = Api::all(client);
+    let pods: Api<Pod> = Api::all(client.clone());
     let pods = pods.list(&ListParams::default()).await?.items;
     let running: Vec<&Pod> = pods.iter().filter(|pod| phase(pod) == "Running").collect();
     say!("pods         {} of {} running", running.len(), pods.len());
-    if running.iter().any(|pod| is_prometheus(pod)) {
-        say!("metrics      {metrics}");
-    } else {
-        say!(
-            "metrics      none: no pod of deployment prometheus in namespace kube-system runs; kubectl scale deployment prometheus -n kube-system --replicas=1"
-        );
+    let deployments: Api<Deployment> = Api::namespaced(client, "kube-system");
+    let wanted = deployments
+        .get_opt("prometheus")
+        .await?
+        .map(|deployment| deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1));
+    match wanted {
+        _ if running.iter().any(|pod| is_prometheus(pod)) => say!("metrics      {metrics}"),
+        None => {
+            say!("metrics      none: there is no deployment prometheus in namespace kube-system")
+        }
+        Some(0) => say!(
+            "metrics      none: deployment prometheus in namespace kube-system is scaled to 0; kubectl scale deployment prometheus -n kube-system --replicas=1"
+        ),
+        Some(_) => say!("metrics      {metrics} (it starts)"),
     }
     Ok(())
 }
