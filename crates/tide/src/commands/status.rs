@@ -81,16 +81,13 @@ async fn show_cluster(folder: &DataFolder, metrics: &str) -> anyhow::Result<()> 
         .get_opt("prometheus")
         .await?
         .map(|deployment| deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1));
-    match wanted {
-        _ if running.iter().any(|pod| is_prometheus(pod)) => say!("metrics      {metrics}"),
-        None => {
-            say!("metrics      none: there is no deployment prometheus in namespace kube-system")
-        }
-        Some(0) => say!(
-            "metrics      none: deployment prometheus in namespace kube-system is scaled to 0; kubectl scale deployment prometheus -n kube-system --replicas=1"
-        ),
-        Some(_) => say!("metrics      {metrics} (it starts)"),
-    }
+    let state = match wanted {
+        _ if running.iter().any(|pod| is_prometheus(pod)) => metrics.to_owned(),
+        None => "none: there is no deployment prometheus in namespace kube-system".to_owned(),
+        Some(0) => "none: deployment prometheus in namespace kube-system is scaled to 0; kubectl scale deployment prometheus -n kube-system --replicas=1".to_owned(),
+        Some(_) => format!("{metrics} (it starts)"),
+    };
+    say!("metrics      {state}");
     Ok(())
 }
 
