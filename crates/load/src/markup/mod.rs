@@ -43,6 +43,18 @@ const VOID: &[&str] = &[
 ];
 const RAW: &[&str] = &["script", "style", "textarea", "title", "xmp", "noscript"];
 
+// === impl Content ===
+
+impl Content {
+    /// An element without attributes.
+    fn element(name: &str) -> Self {
+        Self::Element {
+            name: name.to_owned(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
 // === impl Page ===
 
 impl Page {
@@ -206,11 +218,7 @@ impl Page {
         let known = self.descendants(0);
         if let Some(html) = known.iter().find(|id| self.name(**id) == "html") {
             if !known.iter().any(|id| self.name(*id) == "head") {
-                let head = Content::Element {
-                    name: "head".to_owned(),
-                    attributes: Vec::new(),
-                };
-                let head = self.add(*html, head);
+                let head = self.add(*html, Content::element("head"));
                 let children = &mut self.nodes[*html].children;
                 children.retain(|child| *child != head);
                 children.insert(0, head);
@@ -218,19 +226,15 @@ impl Page {
             return;
         }
         let children = std::mem::take(&mut self.nodes[0].children);
-        let element = |name: &str| Content::Element {
-            name: name.to_owned(),
-            attributes: Vec::new(),
-        };
-        let html = self.add(0, element("html"));
+        let html = self.add(0, Content::element("html"));
         let whole = children
             .iter()
             .any(|child| matches!(self.name(*child), "head" | "body"));
         let place = if whole {
             html
         } else {
-            self.add(html, element("head"));
-            self.add(html, element("body"))
+            self.add(html, Content::element("head"));
+            self.add(html, Content::element("body"))
         };
         for child in children {
             self.nodes[child].parent = Some(place);
@@ -394,12 +398,7 @@ impl Parser {
         self.open.truncate(index + 1);
         for (within, begins) in missing {
             if self.page.name(self.parent()) == *within {
-                let element = Content::Element {
-                    name: (*begins).to_owned(),
-                    attributes: Vec::new(),
-                };
-                let parent = self.parent();
-                let id = self.page.add(parent, element);
+                let id = self.page.add(self.parent(), Content::element(begins));
                 self.open.push(id);
             }
         }
