@@ -1,6 +1,6 @@
 //! Finds and compiles the modules that a script imports: local files and k6's own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -98,8 +98,8 @@ const UNSUPPORTED: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct Modules {
     compiled: Mutex<HashMap<String, Compiled>>,
-    /// The script's own, as they were read.
-    sources: Mutex<Vec<String>>,
+    /// The script's own by name, as they were read.
+    sources: Mutex<BTreeMap<String, String>>,
     /// A module that is in no file: its name and source.
     given: Option<(String, String)>,
     /// Which module imports which, as far as the script was loaded.
@@ -159,7 +159,11 @@ impl Modules {
             // its name before it is read.
             || have_cycle(self.imports.lock().clone());
         let sources = self.sources.lock();
-        if are_apart || !sources.iter().all(|source| leaves_built_ins_alone(source)) {
+        if are_apart
+            || !sources
+                .values()
+                .all(|source| leaves_built_ins_alone(source))
+        {
             return 1;
         }
         (MODULES_TOGETHER / own.len().max(1)).clamp(1, USERS_TOGETHER)
@@ -183,14 +187,14 @@ impl Modules {
     fn builtin(&self, name: &str, source: &str) -> String {
         let sources = self.sources.lock();
         let missing = if is_public(name) {
-            pruning::missing(name, source, sources.iter().map(String::as_str))
+            pruning::missing(name, source, sources.values().map(String::as_str))
         } else {
             String::new()
         };
         if !self.is_complete() || !PRUNED.contains(&name) {
             return source.to_owned() + &missing;
         }
-        let named = pruning::named(name, sources.iter().map(String::as_str));
+        let named = pruning::named(name, sources.values().map(String::as_str));
         let by_others = BUILTIN
             .iter()
             .flat_map(|(_, other)| pruning::imported(name, other));
@@ -244,7 +248,9 @@ impl Modules {
             Needs::of_builtin(&source)
         } else {
             // Before it is compiled, which loads what it imports.
-            self.sources.lock().push(source.clone());
+            let mut sources = self.sources.lock();
+            sources.insert(name.to_owned(), source.clone());
+            drop(sources);
             Needs::of_script(&source)
         };
         needs.provide(ctx)?;
@@ -271,12 +277,31 @@ impl Modules {
         Ok(module)
     }
 
+    /// True for a file of the script that is CommonJS.
+    fn is_common_js(&self, name: &str) -> bool {
+        let sources = self.sources.lock();
+        sources
+            .get(name)
+            .is_some_and(|source| common_js::is_common_js(source))
+    }
+
+    /// A line of a file of the script, from 1; none of a CommonJS file, which the engine reads with
+    /// something before it.
+    pub(super) fn line(&self, name: &str, number: usize) -> Option<String> {
+        if self.is_common_js(name) {
+            return None;
+        }
+        let sources = self.sources.lock();
+        let line = sources.get(name)?.lines().nth(number.checked_sub(1)?)?;
+        Some(line.to_owned())
+    }
+
     /// The module that runs a CommonJS file.
     fn around_common_js(&self, name: &str, source: &str) -> String {
         let file = name.rsplit('/').next().unwrap_or(name);
         let sources = self.sources.lock();
         let by_others = sources
-            .iter()
+            .values()
             .flat_map(|other| common_js::imported(file, other));
         let exported = common_js::assigned(source)
             .into_iter()
@@ -443,10 +468,7 @@ pub(super) fn lacks_exports(message: &str) -> Option<String> {
     let host = Isolate::running()?;
     let compiled = host.modules().compiled.lock();
     let mut known = compiled.keys().filter(|name| name.starts_with(beginning));
-    let name = known.find(|name| {
-        let source = name.strip_prefix("file://").map(std::fs::read_to_string);
-        source.is_some_and(|source| source.is_ok_and(|source| common_js::is_common_js(&source)))
-    })?;
+    let name = known.find(|name| host.modules().is_common_js(name))?;
     Some(format!(
         "{name} is a CommonJS file whose text does not tell that it exports {export:?}: import its default, and take {export} of that"
     ))

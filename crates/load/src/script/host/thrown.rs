@@ -2,7 +2,7 @@
 
 use rquickjs::CaughtError;
 
-use super::super::common_js;
+use super::super::isolate::Isolate;
 use super::super::loader::lacks_exports;
 use super::values;
 
@@ -105,16 +105,12 @@ fn called(message: &str, stack: &str) -> Option<String> {
         return None;
     }
     let place = stack.lines().find(|line| !line.trim().is_empty())?;
-    let (_, place) = place.split_once("file://")?;
+    let place = &place[place.find("file://")?..];
     let mut parts = place.trim_end_matches(')').rsplitn(3, ':');
     let column: usize = parts.next()?.parse().ok()?;
     let line: usize = parts.next()?.parse().ok()?;
-    let source = std::fs::read_to_string(parts.next()?).ok()?;
-    // The engine reads those with something before them.
-    if common_js::is_common_js(&source) {
-        return None;
-    }
-    callee(source.lines().nth(line.checked_sub(1)?)?, column).map(str::to_owned)
+    let line = Isolate::running()?.modules().line(parts.next()?, line)?;
+    callee(&line, column).map(str::to_owned)
 }
 
 /// The name that is called at this column of a line, such as `list.first.open`. The engine gives the
